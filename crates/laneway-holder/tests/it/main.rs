@@ -1,0 +1,1 @@
+//! The holder as its users see it: real programs under the real binary.

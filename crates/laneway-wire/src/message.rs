@@ -1,0 +1,767 @@
+//! What is said in control frames, and how it is written: CBOR, `[tag, message]`, every field numbered.
+//!
+//! A request carries a tag of the asker's choice (not 0) and each of its answers carries the same one; what
+//! the holder says of its own accord carries 0. A message that this build does not know is told apart from a
+//! broken one, so that a newer peer gets a `Refused` instead of a closed connection.
+
+use minicbor::bytes::ByteVec;
+use minicbor::{Decode, Encode};
+
+use crate::frame::{Decoder, Frame, FrameError, MAX_CONTROL, Stream, encode_header};
+
+/// Chosen by the asker, echoed in the answers. 0 is what the holder says unasked.
+pub type Tag = u32;
+
+/// Why a whole frame was no message.
+#[derive(Debug, thiserror::Error)]
+pub enum MessageError {
+    /// The bytes are not frames.
+    #[error("not the holder's protocol")]
+    Frame(#[from] FrameError),
+    /// The control frame's body is broken.
+    #[error("a control frame cannot be read")]
+    Body(#[source] minicbor::decode::Error),
+}
+
+/// The message would be longer than a control frame may be ([`MAX_CONTROL`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a message of {length} bytes is over the limit of {MAX_CONTROL}")]
+pub struct TooLong {
+    /// The length of the encoded message in bytes.
+    pub length: usize,
+}
+
+/// What a frame turned out to be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Incoming<M> {
+    /// A message.
+    Message {
+        /// The tag of the request it is or answers.
+        tag: Tag,
+        /// The message.
+        message: M,
+    },
+    /// A message of a newer peer that this build does not know.
+    Unknown {
+        /// The tag of the request it is or answers.
+        tag: Tag,
+    },
+    /// Data on one of the other streams.
+    Data {
+        /// Which stream.
+        stream: Stream,
+        /// Where the first byte stands in the stream.
+        offset: u64,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+}
+
+impl Decoder {
+    /// Like [`Decoder::feed`], with control frames read as messages of type `M`: [`ToHolder`] in the holder,
+    /// [`FromHolder`] elsewhere.
+    pub fn feed_message<M>(&mut self, input: &mut &[u8]) -> Result<Option<Incoming<M>>, MessageError>
+    where
+        M: for<'b> Decode<'b, ()>,
+    {
+        match self.feed(input)? {
+            None => Ok(None),
+            Some(Frame {
+                stream: Stream::Control,
+                body,
+                ..
+            }) => decode_control(&body).map(Some),
+            Some(Frame { stream, offset, body }) => Ok(Some(Incoming::Data {
+                stream,
+                offset,
+                bytes: body,
+            })),
+        }
+    }
+}
+
+fn decode_control<M>(body: &[u8]) -> Result<Incoming<M>, MessageError>
+where
+    M: for<'b> Decode<'b, ()>,
+{
+    let mut decoder = minicbor::Decoder::new(body);
+    decoder.array().map_err(MessageError::Body)?;
+    let tag = decoder.u32().map_err(MessageError::Body)?;
+    match decoder.decode::<M>() {
+        Ok(message) => Ok(Incoming::Message { tag, message }),
+        Err(error) if error.is_unknown_variant() => Ok(Incoming::Unknown { tag }),
+        Err(error) => Err(MessageError::Body(error)),
+    }
+}
+
+/// Appends `message` as a control frame.
+pub fn encode<M: Encode<()>>(tag: Tag, message: &M, into: &mut Vec<u8>) -> Result<(), TooLong> {
+    // An array of two, written by hand so that the tag can be read when the message cannot.
+    let mut body = vec![0x82];
+    minicbor::encode(tag, &mut body).expect("a Vec takes every byte");
+    minicbor::encode(message, &mut body).expect("a Vec takes every byte");
+    if body.len() > MAX_CONTROL {
+        return Err(TooLong { length: body.len() });
+    }
+    encode_header(Stream::Control, 0, body.len(), into);
+    into.extend_from_slice(&body);
+    Ok(())
+}
+
+/// What the daemon and clients say to a holder.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub enum ToHolder {
+    /// The first message on a connection to the socket. Answer: `Hello`.
+    #[n(0)]
+    Hello {
+        /// [`crate::PROTOCOL_VERSION`] of the client.
+        #[n(0)]
+        protocol: u16,
+        /// Who speaks, for people: program and version.
+        #[n(1)]
+        client: String,
+    },
+    /// The first frame on the holder's standard input, and only there. Answer: `Started` or `StartFailed`;
+    /// then the connection goes on as one that watches.
+    #[n(1)]
+    Launch(#[n(0)] Box<Launch>),
+    /// Answer: one `Status`; from then on `Exited`, `Resized` and `TitleChanged` are told unasked.
+    #[n(2)]
+    Watch,
+    /// Become a viewer. Answer: `Attached`, then a `Snapshot` if the output is not resumed, then data on
+    /// `Pty` (or on `Stdout` and `Stderr`, from the oldest kept byte). After the exit: `Exited`, unasked.
+    #[n(3)]
+    Attach {
+        /// What the viewer may do.
+        #[n(0)]
+        role: Role,
+        /// The viewer's own size; a driver's is given to the terminal.
+        #[n(1)]
+        size: Size,
+        /// Resume after this byte of `Pty`, if the holder still has what came since.
+        #[n(2)]
+        since: Option<u64>,
+    },
+    /// Be the caller of this run: all output from offset 0, losslessly, on `Pty` or `Stdout` and `Stderr`,
+    /// then `Exited`. If the run was launched as owned, it is ended when this connection closes before the
+    /// exit. Only once in a run, and only for owned runs. Answer: `Attached` with role driver.
+    #[n(4)]
+    Own,
+    /// The program's standard input ends (pipes), after what was sent before. Answer: `Done`.
+    #[n(5)]
+    CloseInput,
+    /// Become the driver. Answer: `Done`; the former driver is told `DriverLost`.
+    #[n(6)]
+    TakeDriver {
+        /// The new driver's size.
+        #[n(0)]
+        size: Size,
+    },
+    /// The driver's size changed. Answer: `Done`.
+    #[n(7)]
+    Resize {
+        /// The new size.
+        #[n(0)]
+        size: Size,
+    },
+    /// Type at the terminal, or write to standard input on pipes, without becoming the driver. Answer: any
+    /// number of `SendProgress`, then `Sent` when the last byte is in the terminal.
+    #[n(8)]
+    Send(#[n(0)] Send),
+    /// Read what the terminal shows. Answer: any number of `TextPart`, then `Text`.
+    #[n(9)]
+    Read {
+        /// Which lines.
+        #[n(0)]
+        lines: Lines,
+        /// Whether lines carry colours and attributes as escape sequences.
+        #[n(1)]
+        ansi: bool,
+    },
+    /// Send a signal to the program's process group. Answer: `Done`.
+    #[n(10)]
+    Signal {
+        /// The signal's number on this machine.
+        #[n(0)]
+        signal: i32,
+    },
+    /// End the run and everything in its process tree. Answer: any number of `StopProgress`, then `Stopped`.
+    #[n(11)]
+    Stop {
+        /// The first signal; else the launch's `stop_signal`.
+        #[n(0)]
+        signal: Option<i32>,
+        /// How long the tree has before it is killed, in milliseconds.
+        #[n(1)]
+        grace_ms: u64,
+    },
+    /// The exit is recorded: the holder may leave. Answer: `Done`.
+    #[n(12)]
+    Acknowledge,
+    /// Start a program outside this run's process tree, in its own session, with nothing open. Answer:
+    /// `DaemonStarted` or `Refused`.
+    #[n(13)]
+    StartDaemon(#[n(0)] Program),
+    /// Answer: `Status`.
+    #[n(14)]
+    Status,
+    /// Drop what was sent and is not yet in the terminal. Answer: `Dropped`.
+    #[n(15)]
+    DropInput,
+}
+
+/// Everything a holder needs to start a program.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Launch {
+    /// The run's id, `rn_…`.
+    #[n(0)]
+    pub run: String,
+    /// The program and its arguments. A program without `/` is looked for in the `PATH` of `env`.
+    #[n(1)]
+    pub argv: Vec<ByteVec>,
+    /// The working directory.
+    #[n(2)]
+    pub cwd: ByteVec,
+    /// The whole environment.
+    #[n(3)]
+    pub env: Vec<(ByteVec, ByteVec)>,
+    /// The caller's umask.
+    #[n(4)]
+    pub umask: u32,
+    /// The caller's resource limits.
+    #[n(5)]
+    pub limits: Vec<ResourceLimit>,
+    /// Where the program's input and output are.
+    #[n(6)]
+    pub terminal: Terminal,
+    /// The run belongs to a caller: it is ended when its `Own` connection closes, and when none comes within
+    /// [`OWNER_LIMIT_MS`].
+    #[n(7)]
+    pub owned: bool,
+    /// How many lines of history are kept.
+    #[n(8)]
+    pub history_lines: u32,
+    /// The signal that asks this program to end.
+    #[n(9)]
+    pub stop_signal: i32,
+}
+
+/// How long an owned run waits for its owner, in milliseconds.
+pub const OWNER_LIMIT_MS: u64 = 10_000;
+
+/// A soft and a hard limit as `setrlimit` takes them; `u64::MAX` is unlimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct ResourceLimit {
+    /// The `RLIMIT_…` number on this machine.
+    #[n(0)]
+    pub which: u32,
+    /// The soft limit.
+    #[n(1)]
+    pub soft: u64,
+    /// The hard limit.
+    #[n(2)]
+    pub hard: u64,
+}
+
+/// Where a program's input and output are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Terminal {
+    /// On a terminal of this size.
+    #[n(0)]
+    Pty(#[n(0)] Size),
+    /// On three pipes; without an owner standard input is `/dev/null`.
+    #[n(1)]
+    Pipes,
+}
+
+/// A terminal's size in cells. The holder brings both into 2–1 000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Size {
+    /// Cells in a row.
+    #[n(0)]
+    pub columns: u16,
+    /// Rows.
+    #[n(1)]
+    pub rows: u16,
+}
+
+/// What a viewer may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Role {
+    /// Types and gives the size; there is one, the last to ask.
+    #[n(0)]
+    Driver,
+    /// Looks on.
+    #[n(1)]
+    Observer,
+}
+
+/// Which lines to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Lines {
+    /// The last so many logical lines up to the last one that is not blank.
+    #[n(0)]
+    Last(#[n(0)] u32),
+    /// The screen's rows.
+    #[n(1)]
+    Screen,
+    /// History and screen.
+    #[n(2)]
+    All,
+}
+
+/// What to type.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Send {
+    /// Bytes, up to 16 MiB ([`MAX_SEND`]). They go first.
+    #[n(0)]
+    #[cbor(with = "minicbor::bytes")]
+    pub text: Vec<u8>,
+    /// Names of keys, typed after the text: `ctrl-c`, `alt-x`, `up`, `f5`…
+    #[n(1)]
+    pub keys: Vec<String>,
+    /// Press return at the end.
+    #[n(2)]
+    pub enter: bool,
+    /// Bracket the text if the program asked for bracketed paste; the closing bracket inside it is removed.
+    #[n(3)]
+    pub paste: bool,
+    /// Send also what the terminal would cut or act upon.
+    #[n(4)]
+    pub raw: bool,
+}
+
+/// The most bytes of text in one `Send`, and the bound of the holder's input queue: 16 MiB.
+pub const MAX_SEND: usize = 16 << 20;
+
+/// A program to start.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Program {
+    /// The file, as an absolute path.
+    #[n(0)]
+    pub program: ByteVec,
+    /// Its arguments, with its own name first.
+    #[n(1)]
+    pub argv: Vec<ByteVec>,
+    /// The whole environment.
+    #[n(2)]
+    pub env: Vec<(ByteVec, ByteVec)>,
+    /// The working directory.
+    #[n(3)]
+    pub cwd: ByteVec,
+}
+
+/// What a holder says.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub enum FromHolder {
+    /// Answers `Hello`.
+    #[n(0)]
+    Hello {
+        /// [`crate::PROTOCOL_VERSION`] of the holder.
+        #[n(0)]
+        protocol: u16,
+        /// The holder's version, for people.
+        #[n(1)]
+        holder: String,
+        /// The run it holds.
+        #[n(2)]
+        run: String,
+        /// The holder's process.
+        #[n(3)]
+        pid: u32,
+    },
+    /// The program was executed: this is proven.
+    #[n(1)]
+    Started(#[n(0)] Started),
+    /// The program was not executed. The holder leaves.
+    #[n(2)]
+    StartFailed(#[n(0)] StartFailure),
+    /// Answers `Status` and `Watch`.
+    #[n(3)]
+    Status(#[n(0)] Box<Status>),
+    /// The terminal as it is. `length` bytes on the stream `Snapshot` follow at once; written to a terminal of
+    /// this size they draw it. Data on `Pty` goes on at `offset`.
+    #[n(4)]
+    Snapshot {
+        /// The byte of `Pty` after which the terminal looks like this.
+        #[n(0)]
+        offset: u64,
+        /// The terminal's size.
+        #[n(1)]
+        size: Size,
+        /// How many bytes follow on the stream `Snapshot`.
+        #[n(2)]
+        length: u64,
+    },
+    /// This viewer read too slowly and lost output; a `Snapshot` follows.
+    #[n(5)]
+    Resync,
+    /// Another viewer is the driver now.
+    #[n(6)]
+    DriverLost,
+    /// The terminal has a new size.
+    #[n(7)]
+    Resized {
+        /// The new size.
+        #[n(0)]
+        size: Size,
+    },
+    /// The program ended. Its output up to the exit was sent before this.
+    #[n(8)]
+    Exited(#[n(0)] Exited),
+    /// Some of the lines asked for; more follow.
+    #[n(9)]
+    TextPart {
+        /// The next lines.
+        #[n(0)]
+        lines: Vec<String>,
+    },
+    /// Answers `Read`, after its parts.
+    #[n(10)]
+    Text(#[n(0)] Text),
+    /// Some of what was sent is in the terminal.
+    #[n(11)]
+    SendProgress {
+        /// Bytes in the terminal so far.
+        #[n(0)]
+        n_written: u64,
+        /// Bytes in all.
+        #[n(1)]
+        n_total: u64,
+    },
+    /// All that was sent is in the terminal.
+    #[n(12)]
+    Sent {
+        /// The output offset (`Pty`, or `Stdout`) at the moment the request was taken: what the program
+        /// answers comes after it.
+        #[n(0)]
+        offset: u64,
+    },
+    /// The request was not carried out; nothing has changed.
+    #[n(13)]
+    Refused {
+        /// One of [`refusal`].
+        #[n(0)]
+        code: String,
+        /// Why, for people.
+        #[n(1)]
+        message: String,
+    },
+    /// How far a stop is.
+    #[n(14)]
+    StopProgress {
+        /// The step that begins.
+        #[n(0)]
+        phase: StopPhase,
+        /// Processes of the tree that were seen alive.
+        #[n(1)]
+        n_alive: u32,
+    },
+    /// The stop is over.
+    #[n(15)]
+    Stopped {
+        /// What could not be ended; empty when it is proven that nothing is left.
+        #[n(0)]
+        left: Vec<ProcessNote>,
+    },
+    /// Answers `StartDaemon`: it was executed.
+    #[n(16)]
+    DaemonStarted {
+        /// Its process.
+        #[n(0)]
+        pid: u32,
+    },
+    /// It is done.
+    #[n(17)]
+    Done,
+    /// Answers `Attach` and `Own`.
+    #[n(18)]
+    Attached {
+        /// The role given.
+        #[n(0)]
+        role: Role,
+        /// True: data goes on after `since` without a gap. False: on a terminal a `Snapshot` follows; on pipes
+        /// the oldest kept byte is next.
+        #[n(1)]
+        resumed: bool,
+        /// The ends of the streams at this moment.
+        #[n(2)]
+        offsets: Offsets,
+        /// The terminal's size; none on pipes.
+        #[n(3)]
+        size: Option<Size>,
+    },
+    /// Answers `DropInput`.
+    #[n(19)]
+    Dropped {
+        /// Bytes that were dropped.
+        #[n(0)]
+        n_bytes: u64,
+    },
+    /// The program set the terminal's title.
+    #[n(20)]
+    TitleChanged {
+        /// The new title.
+        #[n(0)]
+        title: String,
+    },
+}
+
+/// The codes of `Refused`.
+pub mod refusal {
+    /// The holder is older than the request.
+    pub const UNKNOWN_REQUEST: &str = "unknown-request";
+    /// The program has ended.
+    pub const ENDED: &str = "ended";
+    /// The run has no terminal, and the request needs one.
+    pub const NO_TERMINAL: &str = "no-terminal";
+    /// The run has no input: it was started without, or it was closed.
+    pub const NO_INPUT: &str = "no-input";
+    /// The request needs the driver's role.
+    pub const NOT_DRIVER: &str = "not-driver";
+    /// The run is not an owned one, or it has had its owner.
+    pub const NOT_OWNABLE: &str = "not-ownable";
+    /// The terminal would cut a line of this length.
+    pub const LINE_TOO_LONG: &str = "line-too-long";
+    /// The terminal would act on a control character.
+    pub const CONTROL_CHARACTER: &str = "control-character";
+    /// The input queue is full.
+    pub const QUEUE_FULL: &str = "queue-full";
+    /// There is no key of that name.
+    pub const UNKNOWN_KEY: &str = "unknown-key";
+    /// A system call failed.
+    pub const SYSTEM: &str = "system";
+    /// The request makes no sense at this moment on this connection.
+    pub const OUT_OF_PLACE: &str = "out-of-place";
+    /// What was sent was dropped at somebody's request before it was all written.
+    pub const DROPPED: &str = "dropped";
+}
+
+/// A process that cannot be mistaken for a later one with the same number, within one boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+pub struct ProcessIdentity {
+    /// The process id.
+    #[n(0)]
+    pub pid: u32,
+    /// The kernel's start time of it: clock ticks since boot, field 22 of `/proc/PID/stat`.
+    #[n(1)]
+    pub start_ticks: u64,
+}
+
+/// A start, proven.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Started {
+    /// The program.
+    #[n(0)]
+    pub program: ProcessIdentity,
+    /// `/proc/sys/kernel/random/boot_id`.
+    #[n(1)]
+    pub boot_id: String,
+    /// When it was executed, in microseconds since 1970 UTC.
+    #[n(2)]
+    pub at_micros: u64,
+    /// The holder itself.
+    #[n(3)]
+    pub holder: ProcessIdentity,
+}
+
+/// A start that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct StartFailure {
+    /// What was under way.
+    #[n(0)]
+    pub stage: StartStage,
+    /// The system's error number; 0 where there is none.
+    #[n(1)]
+    pub errno: i32,
+    /// What was tried and what is wrong, for people.
+    #[n(2)]
+    pub message: String,
+}
+
+/// The steps of a start that can fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum StartStage {
+    /// The launch itself makes no sense (no program, a NUL in an argument…).
+    #[n(0)]
+    Launch,
+    /// The socket in the run's folder.
+    #[n(1)]
+    Socket,
+    /// The record in the run's folder.
+    #[n(2)]
+    Record,
+    /// The working directory.
+    #[n(3)]
+    Cwd,
+    /// The terminal or the pipes.
+    #[n(4)]
+    Terminal,
+    /// The program is not there.
+    #[n(5)]
+    ProgramMissing,
+    /// The program is there and cannot be executed: no permission, a directory, not a program.
+    #[n(6)]
+    ProgramNotRunnable,
+    /// Anything else between fork and exec.
+    #[n(7)]
+    Exec,
+}
+
+/// How far each stream is, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Offsets {
+    /// Output of the terminal, as viewers get it.
+    #[n(0)]
+    pub pty: u64,
+    /// Standard output on pipes.
+    #[n(1)]
+    pub stdout: u64,
+    /// Standard error on pipes.
+    #[n(2)]
+    pub stderr: u64,
+}
+
+/// How the program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Exited {
+    /// The exit code, if it exited.
+    #[n(0)]
+    pub code: Option<i32>,
+    /// The signal, if one killed it.
+    #[n(1)]
+    pub signal: Option<i32>,
+    /// Whether it left a core file.
+    #[n(2)]
+    pub core_dumped: bool,
+    /// When the holder learned of it, in microseconds since 1970 UTC.
+    #[n(3)]
+    pub at_micros: u64,
+    /// Where its streams ended. What processes it left behind write comes after that.
+    #[n(4)]
+    pub offsets: Offsets,
+}
+
+/// Where a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Phase {
+    /// The program runs.
+    #[n(0)]
+    Running,
+    /// A stop is under way.
+    #[n(1)]
+    Stopping,
+    /// The program has ended.
+    #[n(2)]
+    Exited,
+}
+
+/// Everything about a run at one moment.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub struct Status {
+    /// The run's id.
+    #[n(0)]
+    pub run: String,
+    /// Where it is.
+    #[n(1)]
+    pub phase: Phase,
+    /// Its start.
+    #[n(2)]
+    pub started: Started,
+    /// The terminal's size; none on pipes.
+    #[n(3)]
+    pub size: Option<Size>,
+    /// How far each stream is.
+    #[n(4)]
+    pub offsets: Offsets,
+    /// The terminal's title, if the program set one.
+    #[n(5)]
+    pub title: Option<String>,
+    /// Whether the program uses the alternate screen.
+    #[n(6)]
+    pub alternate_screen: bool,
+    /// Viewers, the driver among them.
+    #[n(7)]
+    pub n_viewers: u32,
+    /// Whether one of them is the driver.
+    #[n(8)]
+    pub has_driver: bool,
+    /// Processes of the run's tree other than the program itself.
+    #[n(9)]
+    pub n_others: u32,
+    /// Bytes sent to the program that it has not taken yet.
+    #[n(10)]
+    pub n_input_queued: u64,
+    /// How it ended, once it has.
+    #[n(11)]
+    pub exited: Option<Exited>,
+    /// Whether the last screen has been written to the run's folder.
+    #[n(12)]
+    pub screen_written: bool,
+}
+
+/// What a terminal shows.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Text {
+    /// The last lines asked for (the first came in `TextPart`s). On pipes: the kept end of standard output.
+    #[n(0)]
+    pub lines: Vec<String>,
+    /// Where the cursor is; none on pipes.
+    #[n(1)]
+    pub cursor: Option<Cursor>,
+    /// The size; none on pipes.
+    #[n(2)]
+    pub size: Option<Size>,
+    /// Whether this is the alternate screen.
+    #[n(3)]
+    pub alternate_screen: bool,
+    /// The title, if the program set one.
+    #[n(4)]
+    pub title: Option<String>,
+    /// How far the output was (`Pty`, or `Stdout`).
+    #[n(5)]
+    pub offset: u64,
+    /// On pipes: the kept end of standard error.
+    #[n(6)]
+    pub stderr_lines: Vec<String>,
+}
+
+/// A place on the screen, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Cursor {
+    /// The column.
+    #[n(0)]
+    pub column: u16,
+    /// The row.
+    #[n(1)]
+    pub row: u16,
+    /// Whether the program shows it.
+    #[n(2)]
+    pub visible: bool,
+}
+
+/// The steps of a stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum StopPhase {
+    /// The tree was asked to end.
+    #[n(0)]
+    Asked,
+    /// The grace is over: what is left is being frozen and killed.
+    #[n(1)]
+    Killing,
+}
+
+/// A process, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ProcessNote {
+    /// The process id.
+    #[n(0)]
+    pub pid: u32,
+    /// Its command line, cut at 200 characters.
+    #[n(1)]
+    pub command: String,
+}

@@ -1,0 +1,4 @@
+//! The protocol as its users see it.
+
+mod compatibility;
+mod sockets;
