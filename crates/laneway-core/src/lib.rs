@@ -1,1 +1,32 @@
-//! stub
+//! What Laneway knows and decides, without doing any of it.
+//!
+//! Everything here is pure, synchronous and total: time and ids are arguments, and nothing reads a
+//! clock, a file or a socket.
+//!
+//! * [`id`], [`name`], [`os_text`], [`time`], [`actor`]: the values everything is made of
+//! * [`workspace`], [`lane`], [`worker`], [`run`], [`launch`]: the records, and the one-word statuses
+//!   derived from them
+//! * [`findings`]: what a look at a worktree found, and what of it a close would lose
+//! * [`command`] → [`decide`](mod@decide): what is asked, and the [`decision`] it becomes
+//! * [`refusal`], [`event`]: the two things a decision can say
+//! * [`reconcile`]: recorded against observed, as a list of actions
+//! * [`target`]: what a person typed, resolved to exactly one thing
+
+pub mod actor;
+pub mod command;
+pub mod decide;
+pub mod decision;
+pub mod event;
+pub mod findings;
+pub mod id;
+pub mod lane;
+pub mod launch;
+pub mod name;
+pub mod os_text;
+pub mod reconcile;
+pub mod refusal;
+pub mod run;
+pub mod target;
+pub mod time;
+pub mod worker;
+pub mod workspace;

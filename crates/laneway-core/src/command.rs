@@ -1,0 +1,306 @@
+//! Commands: what is asked of Laneway, by people, programs, or its own executors reporting back.
+
+use crate::findings::Findings;
+use crate::id::{HostId, LaneId, RunId, WorkerId, WorkspaceId};
+use crate::lane::{Lane, LaneBranch};
+use crate::launch::TerminalSpec;
+use crate::name::Name;
+use crate::os_text::OsText;
+use crate::run::{Exit, ProcessIdentity, Run};
+use crate::time::Timestamp;
+use crate::worker::Worker;
+use crate::workspace::Workspace;
+
+/// A lane to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewLane {
+    /// The id it will have.
+    pub id: LaneId,
+    /// The host it is on.
+    pub host: HostId,
+    /// The repository.
+    pub workspace: WorkspaceId,
+    /// Its name.
+    pub name: Name,
+    /// Its branch.
+    pub branch: LaneBranch,
+    /// What it is made from, as told.
+    pub base_ref: String,
+    /// The commit that is.
+    pub base_commit: String,
+    /// Where its worktree goes.
+    pub path: OsText,
+}
+
+/// How a worker that is asked for gets its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkerNaming {
+    /// This name or none.
+    Exactly(Name),
+    /// This name, or the first of `name-2`, `name-3`… that is free.
+    FirstFree(Name),
+    /// No name: a task.
+    Task,
+}
+
+/// A worker to be made, with its first run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewWorker {
+    /// The id it will have.
+    pub id: WorkerId,
+    /// The id its first run will have.
+    pub run: RunId,
+    /// How it gets its name.
+    pub naming: WorkerNaming,
+    /// Program and arguments; never empty.
+    pub argv: Vec<OsText>,
+    /// The folder it starts in. None: the lane's worktree.
+    pub cwd: Option<OsText>,
+    /// The name of the private file with its environment.
+    pub environment: String,
+    /// Its terminal.
+    pub terminal: TerminalSpec,
+}
+
+/// How making a lane's branch and worktree ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Provisioned {
+    /// They are there. A first worker is started in the same breath.
+    Ready {
+        /// The branch that is checked out now, and whether this made it.
+        branch: LaneBranch,
+        /// Something that went wrong without being in the way.
+        warning: Option<String>,
+        /// The worker that was asked for together with the lane.
+        first: Option<Box<NewWorker>>,
+    },
+    /// They could not be made; what had been made is undone, but for what the text says is left.
+    Failed {
+        /// What went wrong and what is left, for people.
+        failure: String,
+    },
+}
+
+/// How quieting a lane, that is ending every process of its runs, went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Quieted {
+    /// Nothing of its runs is alive.
+    Quiet,
+    /// Some of it would not end.
+    StillAlive {
+        /// What is left, for people.
+        what: String,
+    },
+}
+
+/// How taking a lane's worktree and branch away ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removed {
+    /// They are gone.
+    Gone,
+    /// They could not be taken away.
+    Failed {
+        /// What went wrong and what is left, for people.
+        failure: String,
+    },
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Know this repository. A repeat changes nothing.
+    RegisterWorkspace(Workspace),
+    /// Make a lane.
+    CreateLane {
+        /// The lane.
+        lane: NewLane,
+        /// The most open lanes its repository may have.
+        max_lanes: usize,
+    },
+    /// Its making begins now: from here on there may be something to undo.
+    BeginProvisioning {
+        /// The lane.
+        lane: LaneId,
+        /// The epoch the effect was given.
+        epoch: u64,
+    },
+    /// Its making has ended.
+    FinishProvisioning {
+        /// The lane.
+        lane: LaneId,
+        /// The epoch the effect was given.
+        epoch: u64,
+        /// How.
+        outcome: Provisioned,
+    },
+    /// Start a worker or task in a lane.
+    RunWorker {
+        /// The lane.
+        lane: LaneId,
+        /// The worker.
+        worker: NewWorker,
+    },
+    /// A run's program was proven to run.
+    RecordStarted {
+        /// The run.
+        run: RunId,
+        /// The process.
+        process: ProcessIdentity,
+        /// When.
+        at: Timestamp,
+    },
+    /// A run ended, or never began.
+    RecordExit {
+        /// The run.
+        run: RunId,
+        /// How.
+        exit: Exit,
+        /// When.
+        at: Timestamp,
+    },
+    /// End a worker's program.
+    StopWorker {
+        /// The worker.
+        worker: WorkerId,
+        /// Milliseconds its whole tree has to end by itself.
+        grace_ms: u64,
+    },
+    /// A stop ended with processes left.
+    RecordStopFailed {
+        /// The run.
+        run: RunId,
+        /// The processes that are left.
+        left: Vec<u32>,
+    },
+    /// Close a lane, given what a first look found.
+    CloseLane {
+        /// The lane.
+        lane: LaneId,
+        /// What was found. None while the lane is being made: there is nothing to look at yet.
+        findings: Option<Findings>,
+        /// Milliseconds its programs have to end by themselves.
+        grace_ms: u64,
+    },
+    /// The programs of a lane that is being closed have ended, or would not.
+    FinishQuieting {
+        /// The lane.
+        lane: LaneId,
+        /// The epoch the effect was given.
+        epoch: u64,
+        /// How it went.
+        outcome: Quieted,
+    },
+    /// The second look, after the programs have ended.
+    JudgeAgain {
+        /// The lane.
+        lane: LaneId,
+        /// The epoch the effect was given.
+        epoch: u64,
+        /// What was found.
+        findings: Findings,
+    },
+    /// The lane's worktree and branch were taken away, or could not be.
+    FinishClosing {
+        /// The lane.
+        lane: LaneId,
+        /// The epoch the effect was given.
+        epoch: u64,
+        /// How it went.
+        outcome: Removed,
+    },
+    /// A daemon has begun to decide.
+    RecordDaemonStarted {
+        /// Its version.
+        version: String,
+        /// Its process id.
+        pid: u32,
+    },
+    /// A daemon is about to end.
+    RecordDaemonStopped {
+        /// Its process id.
+        pid: u32,
+    },
+    /// Recorded and observed were compared.
+    RecordReconciled {
+        /// Lanes and runs that were looked at.
+        looked_at: u32,
+        /// Actions that were carried out.
+        done: u32,
+        /// Actions that failed or were left to a person.
+        reported: u32,
+    },
+}
+
+/// What a command needs to know before it can be decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// Nothing.
+    Nothing,
+    /// Whether a repository with this common directory is known.
+    CommonDir(OsText),
+    /// The open lanes of a repository.
+    Workspace(WorkspaceId),
+    /// A lane with its named workers and live runs, and the worker names of its repository.
+    Lane(LaneId),
+    /// The same, for the lane of this worker.
+    Worker(WorkerId),
+    /// The same, for the lane of this run.
+    Run(RunId),
+}
+
+impl Command {
+    /// What it needs to know.
+    pub fn scope(&self) -> Scope {
+        match self {
+            Command::RegisterWorkspace(workspace) => Scope::CommonDir(workspace.common_dir.clone()),
+            Command::CreateLane { lane, .. } => Scope::Workspace(lane.workspace),
+            Command::BeginProvisioning { lane, .. }
+            | Command::FinishProvisioning { lane, .. }
+            | Command::RunWorker { lane, .. }
+            | Command::CloseLane { lane, .. }
+            | Command::FinishQuieting { lane, .. }
+            | Command::JudgeAgain { lane, .. }
+            | Command::FinishClosing { lane, .. } => Scope::Lane(*lane),
+            Command::StopWorker { worker, .. } => Scope::Worker(*worker),
+            Command::RecordStarted { run, .. }
+            | Command::RecordExit { run, .. }
+            | Command::RecordStopFailed { run, .. } => Scope::Run(*run),
+            Command::RecordDaemonStarted { .. }
+            | Command::RecordDaemonStopped { .. }
+            | Command::RecordReconciled { .. } => Scope::Nothing,
+        }
+    }
+}
+
+/// A worker with the run that counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerFacts {
+    /// The worker.
+    pub worker: Worker,
+    /// Its latest run.
+    pub latest: Option<Run>,
+}
+
+/// A lane with what is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneFacts {
+    /// The lane.
+    pub lane: Lane,
+    /// Its named workers, its tasks with a live run, and the worker that was asked about.
+    pub workers: Vec<WorkerFacts>,
+    /// Every worker name that is in use in the repository.
+    pub taken_names: Vec<Name>,
+}
+
+/// What is recorded at the moment of the decision, as far as the command's [`Scope`] needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Facts {
+    /// Nothing was needed.
+    Nothing,
+    /// The repository, if it is known.
+    CommonDir(Option<Workspace>),
+    /// The lanes of the repository that are not closed. None: the repository is not known.
+    Workspace(Option<Vec<Lane>>),
+    /// The lane. None: it is not recorded.
+    Lane(Option<LaneFacts>),
+}

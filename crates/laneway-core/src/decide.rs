@@ -1,0 +1,113 @@
+//! `decide`: what is asked, against what is recorded, becomes a decision or a refusal.
+//!
+//! Three answers: changed; unchanged (an idempotent repeat, [`Decision::unchanged`]); refused.
+//! [`lane`] decides what happens to lanes, [`run`] what happens to workers and their runs.
+
+mod lane;
+#[cfg(test)]
+mod model;
+mod run;
+
+use crate::command::{Command, Facts, LaneFacts};
+use crate::decision::{Change, Decision};
+use crate::event::{Event, Subject};
+use crate::lane::Lane;
+use crate::refusal::Refusal;
+use crate::time::Timestamp;
+
+/// Decides a command.
+///
+/// `facts` are what [`Command::scope`] asked for, read in the transaction that the decision is
+/// written in. `now` is the moment of the decision.
+pub fn decide(facts: &Facts, command: &Command, now: Timestamp) -> Result<Decision, Refusal> {
+    match (command, facts) {
+        (Command::RegisterWorkspace(workspace), Facts::CommonDir(known)) => Ok(match known {
+            Some(_) => Decision::unchanged(),
+            None => Decision {
+                changes: vec![Change::InsertWorkspace(workspace.clone())],
+                events: vec![(
+                    Subject { workspace: Some(workspace.id), ..Subject::default() },
+                    Event::WorkspaceRegistered { common_dir: workspace.common_dir.clone() },
+                )],
+                effects: vec![],
+            },
+        }),
+        (Command::CreateLane { lane, max_lanes }, Facts::Workspace(open)) => {
+            let open = open.as_ref().ok_or_else(|| unknown("workspace", &lane.workspace))?;
+            lane::create(open, lane, *max_lanes, now)
+        }
+        (Command::RecordDaemonStarted { version, pid }, Facts::Nothing) => {
+            Ok(told(Event::DaemonStarted { version: version.clone(), pid: *pid }))
+        }
+        (Command::RecordDaemonStopped { pid }, Facts::Nothing) => {
+            Ok(told(Event::DaemonStopped { pid: *pid }))
+        }
+        (Command::RecordReconciled { looked_at, done, reported }, Facts::Nothing) => {
+            Ok(told(Event::ReconcileCompleted { looked_at: *looked_at, done: *done, reported: *reported }))
+        }
+        (command, Facts::Lane(Some(facts))) => in_a_lane(facts, command, now),
+        (command, Facts::Nothing | Facts::CommonDir(_) | Facts::Workspace(_) | Facts::Lane(None)) => {
+            Err(not_recorded(command))
+        }
+    }
+}
+
+fn in_a_lane(facts: &LaneFacts, command: &Command, now: Timestamp) -> Result<Decision, Refusal> {
+    match command {
+        Command::BeginProvisioning { epoch, .. } => lane::begin_provisioning(&facts.lane, *epoch),
+        Command::FinishProvisioning { epoch, outcome, .. } => {
+            lane::finish_provisioning(facts, *epoch, outcome, now)
+        }
+        Command::CloseLane { findings, grace_ms, .. } => lane::close(facts, findings.as_ref(), *grace_ms),
+        Command::FinishQuieting { epoch, outcome, .. } => lane::finish_quieting(&facts.lane, *epoch, outcome),
+        Command::JudgeAgain { epoch, findings, .. } => lane::judge_again(&facts.lane, *epoch, findings),
+        Command::FinishClosing { epoch, outcome, .. } => {
+            lane::finish_closing(&facts.lane, *epoch, outcome, now)
+        }
+        Command::RunWorker { worker, .. } => run::create(facts, worker, now),
+        Command::RecordStarted { run, process, at } => run::started(facts, *run, process, *at),
+        Command::RecordExit { run, exit, at } => run::exited(facts, *run, exit, *at),
+        Command::StopWorker { worker, grace_ms } => run::stop(facts, *worker, *grace_ms),
+        Command::RecordStopFailed { run, left } => run::stop_failed(facts, *run, left),
+        Command::RegisterWorkspace(_)
+        | Command::CreateLane { .. }
+        | Command::RecordDaemonStarted { .. }
+        | Command::RecordDaemonStopped { .. }
+        | Command::RecordReconciled { .. } => Err(not_recorded(command)),
+    }
+}
+
+fn told(event: Event) -> Decision {
+    Decision { events: vec![(Subject::default(), event)], ..Decision::default() }
+}
+
+fn unknown(what: &'static str, id: &impl ToString) -> Refusal {
+    Refusal::Unknown { what, id: id.to_string() }
+}
+
+/// The refusal for a command whose subject the facts do not hold.
+fn not_recorded(command: &Command) -> Refusal {
+    match command {
+        Command::RegisterWorkspace(workspace) => unknown("workspace", &workspace.id),
+        Command::CreateLane { lane, .. } => unknown("workspace", &lane.workspace),
+        Command::BeginProvisioning { lane, .. }
+        | Command::FinishProvisioning { lane, .. }
+        | Command::RunWorker { lane, .. }
+        | Command::CloseLane { lane, .. }
+        | Command::FinishQuieting { lane, .. }
+        | Command::JudgeAgain { lane, .. }
+        | Command::FinishClosing { lane, .. } => unknown("lane", lane),
+        Command::StopWorker { worker, .. } => unknown("worker", worker),
+        Command::RecordStarted { run, .. }
+        | Command::RecordExit { run, .. }
+        | Command::RecordStopFailed { run, .. } => unknown("run", run),
+        Command::RecordDaemonStarted { pid, .. } | Command::RecordDaemonStopped { pid } => {
+            unknown("daemon", pid)
+        }
+        Command::RecordReconciled { .. } => unknown("record", &""),
+    }
+}
+
+fn about(lane: &Lane) -> Subject {
+    Subject { workspace: Some(lane.workspace), lane: Some(lane.id), ..Subject::default() }
+}

@@ -1,0 +1,226 @@
+//! What happens to lanes: made, closed, and back to open when work turns up in between.
+
+use crate::command::{LaneFacts, NewLane, Provisioned, Quieted, Removed};
+use crate::decide::{about, run};
+use crate::decision::{Change, Decision, Effect};
+use crate::event::Event;
+use crate::findings::Findings;
+use crate::lane::{Lane, Lifecycle};
+use crate::refusal::Refusal;
+use crate::time::Timestamp;
+
+/// Records a lane, if its name, branch and path are free among the open lanes.
+pub(super) fn create(
+    open: &[Lane],
+    new: &NewLane,
+    max_lanes: usize,
+    now: Timestamp,
+) -> Result<Decision, Refusal> {
+    if let Some(other) = open.iter().find(|other| other.name == new.name) {
+        return Err(Refusal::LaneNameTaken { name: other.name.clone(), lifecycle: other.lifecycle });
+    }
+    if let Some(other) = open.iter().find(|other| other.branch.name == new.branch.name) {
+        return Err(Refusal::BranchInUse { branch: new.branch.name.clone(), lane: other.name.clone() });
+    }
+    if let Some(other) = open.iter().find(|other| other.path == new.path) {
+        return Err(Refusal::PathInUse { lane: other.name.clone() });
+    }
+    if open.len() >= max_lanes {
+        return Err(Refusal::CapacityReached { open: open.len(), max: max_lanes });
+    }
+    let lane = Lane {
+        id: new.id,
+        host: new.host,
+        workspace: new.workspace,
+        epoch: 1,
+        name: new.name.clone(),
+        lifecycle: Lifecycle::New,
+        close_requested: false,
+        failure: None,
+        branch: new.branch.clone(),
+        base_ref: new.base_ref.clone(),
+        base_commit: new.base_commit.clone(),
+        path: new.path.clone(),
+        shared: false,
+        created_at: now,
+        closed_at: None,
+    };
+    let created = Event::LaneCreated {
+        name: new.name.clone(),
+        branch: new.branch.name.clone(),
+        base_ref: new.base_ref.clone(),
+        base_commit: new.base_commit.clone(),
+        path: new.path.clone(),
+    };
+    Ok(Decision {
+        events: vec![(about(&lane), created)],
+        effects: vec![Effect::Provision { lane: lane.id, epoch: lane.epoch }],
+        changes: vec![Change::InsertLane(lane)],
+    })
+}
+
+/// From here on there may be something to undo.
+pub(super) fn begin_provisioning(lane: &Lane, epoch: u64) -> Result<Decision, Refusal> {
+    expect(lane, epoch, Lifecycle::New)?;
+    Ok(becomes(lane, Lane { lifecycle: Lifecycle::Provisioning, ..lane.clone() }))
+}
+
+/// The lane is ready, or was undone.
+pub(super) fn finish_provisioning(
+    facts: &LaneFacts,
+    epoch: u64,
+    outcome: &Provisioned,
+    now: Timestamp,
+) -> Result<Decision, Refusal> {
+    let lane = &facts.lane;
+    match outcome {
+        Provisioned::Failed { failure } => {
+            // A lane that never got beyond `new` can fail as well: nothing of it was made.
+            if lane.lifecycle != Lifecycle::New {
+                expect(lane, epoch, Lifecycle::Provisioning)?;
+            }
+            expect_epoch(lane, epoch)?;
+            Ok(becomes(
+                lane,
+                Lane {
+                    lifecycle: Lifecycle::Closed,
+                    failure: Some(failure.clone()),
+                    closed_at: Some(now),
+                    ..lane.clone()
+                },
+            ))
+        }
+        Provisioned::Ready { branch, warning, first } => {
+            expect(lane, epoch, Lifecycle::Provisioning)?;
+            let open = Lane {
+                lifecycle: Lifecycle::Open,
+                branch: branch.clone(),
+                failure: warning.clone(),
+                ..lane.clone()
+            };
+            let mut decision = becomes(lane, open.clone());
+            if lane.close_requested {
+                return Ok(decision.then(Effect::CloseRemembered { lane: lane.id }));
+            }
+            if let Some(first) = first {
+                let facts = LaneFacts { lane: open, ..facts.clone() };
+                let started = run::create(&facts, first, now)?;
+                decision.changes.extend(started.changes);
+                decision.events.extend(started.events);
+                decision.effects.extend(started.effects);
+            }
+            Ok(decision)
+        }
+    }
+}
+
+/// A close: refused if it would lose work, remembered while the lane is being made.
+pub(super) fn close(
+    facts: &LaneFacts,
+    findings: Option<&Findings>,
+    grace_ms: u64,
+) -> Result<Decision, Refusal> {
+    let lane = &facts.lane;
+    match lane.lifecycle {
+        Lifecycle::Closed | Lifecycle::Cleaning => Ok(Decision::unchanged()),
+        Lifecycle::New | Lifecycle::Provisioning if lane.close_requested => Ok(Decision::unchanged()),
+        Lifecycle::New | Lifecycle::Provisioning => Ok(Decision {
+            changes: vec![update(lane, Lane { close_requested: true, ..lane.clone() })],
+            events: vec![(about(lane), Event::LaneCloseRemembered {})],
+            effects: vec![],
+        }),
+        Lifecycle::Open => {
+            let Some(findings) = findings else {
+                return Ok(Decision::unchanged().then(Effect::CloseRemembered { lane: lane.id }));
+            };
+            if let Some(losses) = findings.losses() {
+                return Err(Refusal::WouldLose { lane: lane.name.clone(), losses: Box::new(losses) });
+            }
+            let epoch = lane.epoch + 1;
+            let cleaning = Lane {
+                lifecycle: Lifecycle::Cleaning,
+                close_requested: false,
+                failure: None,
+                epoch,
+                ..lane.clone()
+            };
+            let mut decision = becomes(lane, cleaning);
+            for worker in &facts.workers {
+                let (changes, events) = run::asked_to_end(lane, worker);
+                decision.changes.extend(changes);
+                decision.events.extend(events);
+            }
+            Ok(decision.then(Effect::QuietLane { lane: lane.id, epoch, grace_ms }))
+        }
+    }
+}
+
+/// Everything in the lane has ended: look again. Something has not: back to open.
+pub(super) fn finish_quieting(lane: &Lane, epoch: u64, outcome: &Quieted) -> Result<Decision, Refusal> {
+    expect(lane, epoch, Lifecycle::Cleaning)?;
+    Ok(match outcome {
+        Quieted::Quiet => Decision::unchanged().then(Effect::Judge { lane: lane.id, epoch }),
+        Quieted::StillAlive { what } => reopened(lane, Some(what.clone())),
+    })
+}
+
+/// The second look decides: take the lane away, or keep it for the work that turned up.
+pub(super) fn judge_again(lane: &Lane, epoch: u64, findings: &Findings) -> Result<Decision, Refusal> {
+    expect(lane, epoch, Lifecycle::Cleaning)?;
+    Ok(match findings.losses() {
+        Some(losses) => {
+            let mut decision = reopened(lane, None);
+            decision.events.insert(0, (about(lane), Event::LaneCloseRefused { losses }));
+            decision
+        }
+        None => Decision::unchanged().then(Effect::Remove {
+            lane: lane.id,
+            epoch,
+            branch_tip: findings.branch_tip.clone(),
+            head: findings.head.clone(),
+        }),
+    })
+}
+
+/// The lane is over, or could not be taken away and is open again.
+pub(super) fn finish_closing(
+    lane: &Lane,
+    epoch: u64,
+    outcome: &Removed,
+    now: Timestamp,
+) -> Result<Decision, Refusal> {
+    expect(lane, epoch, Lifecycle::Cleaning)?;
+    Ok(match outcome {
+        Removed::Gone => {
+            becomes(lane, Lane { lifecycle: Lifecycle::Closed, closed_at: Some(now), ..lane.clone() })
+        }
+        Removed::Failed { failure } => reopened(lane, Some(failure.clone())),
+    })
+}
+
+fn reopened(lane: &Lane, failure: Option<String>) -> Decision {
+    becomes(lane, Lane { lifecycle: Lifecycle::Open, failure, epoch: lane.epoch + 1, ..lane.clone() })
+}
+
+fn becomes(lane: &Lane, next: Lane) -> Decision {
+    let event =
+        Event::LaneStateChanged { from: lane.lifecycle, to: next.lifecycle, failure: next.failure.clone() };
+    Decision { changes: vec![update(lane, next)], events: vec![(about(lane), event)], effects: vec![] }
+}
+
+fn update(lane: &Lane, next: Lane) -> Change {
+    Change::UpdateLane { was: lane.lifecycle, was_epoch: lane.epoch, lane: next }
+}
+
+fn expect(lane: &Lane, epoch: u64, lifecycle: Lifecycle) -> Result<(), Refusal> {
+    expect_epoch(lane, epoch)?;
+    if lane.lifecycle == lifecycle {
+        Ok(())
+    } else {
+        Err(Refusal::LaneNotOpen { lane: lane.name.clone(), lifecycle: lane.lifecycle })
+    }
+}
+
+fn expect_epoch(lane: &Lane, epoch: u64) -> Result<(), Refusal> {
+    if lane.epoch == epoch { Ok(()) } else { Err(Refusal::MovedOn { lane: lane.name.clone() }) }
+}

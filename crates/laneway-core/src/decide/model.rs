@@ -1,0 +1,393 @@
+//! Random sequences of commands against a small record that is kept the way the store keeps it.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use ulid::Ulid;
+
+use crate::command::{
+    Command, Facts, LaneFacts, NewLane, NewWorker, Provisioned, Quieted, Removed, Scope, WorkerFacts,
+    WorkerNaming,
+};
+use crate::decide::decide;
+use crate::decision::{Change, Decision, Effect};
+use crate::event::Event;
+use crate::findings::{Findings, Listed};
+use crate::id::{HostId, LaneId, RunId, WorkerId, WorkspaceId};
+use crate::lane::{Lane, LaneBranch, Lifecycle};
+use crate::launch::TerminalSpec;
+use crate::name::Name;
+use crate::refusal::Refusal;
+use crate::run::{Exit, ProcessIdentity, Run, RunState};
+use crate::time::Timestamp;
+use crate::worker::{Desired, Worker};
+
+const WORKSPACE: WorkspaceId = WorkspaceId::from_ulid(Ulid::nil());
+
+/// The record, applied change by change, and everything that must hold of it checked on the way.
+#[derive(Debug, Default)]
+struct Record {
+    lanes: BTreeMap<LaneId, Lane>,
+    workers: BTreeMap<WorkerId, Worker>,
+    runs: BTreeMap<RunId, Run>,
+}
+
+impl Record {
+    fn facts(&self, scope: &Scope) -> Facts {
+        let lane = match scope {
+            Scope::Nothing => return Facts::Nothing,
+            Scope::CommonDir(_) => return Facts::CommonDir(None),
+            Scope::Workspace(_) => {
+                return Facts::Workspace(Some(
+                    self.lanes.values().filter(|l| l.lifecycle != Lifecycle::Closed).cloned().collect(),
+                ));
+            }
+            Scope::Lane(lane) => Some(*lane),
+            Scope::Worker(worker) => self.workers.get(worker).map(|worker| worker.lane),
+            Scope::Run(run) => self.runs.get(run).map(|run| self.workers[&run.worker].lane),
+        };
+        Facts::Lane(lane.and_then(|lane| self.lanes.get(&lane)).map(|lane| {
+            LaneFacts {
+                lane: lane.clone(),
+                workers: self
+                    .workers
+                    .values()
+                    .filter(|worker| worker.lane == lane.id)
+                    .map(|worker| WorkerFacts {
+                        worker: worker.clone(),
+                        latest: self.runs.values().rfind(|run| run.worker == worker.id).cloned(),
+                    })
+                    .collect(),
+                taken_names: self
+                    .workers
+                    .values()
+                    .filter(|worker| self.lanes[&worker.lane].lifecycle != Lifecycle::Closed)
+                    .filter_map(|worker| worker.name.clone())
+                    .collect(),
+            }
+        }))
+    }
+
+    fn apply(&mut self, decision: &Decision) {
+        for change in &decision.changes {
+            match change {
+                Change::InsertWorkspace(_) | Change::InsertSpec(_) => {}
+                Change::InsertLane(lane) => {
+                    assert_eq!(lane.lifecycle, Lifecycle::New);
+                    assert!(self.lanes.insert(lane.id, lane.clone()).is_none());
+                }
+                Change::UpdateLane { was, was_epoch, lane } => {
+                    let before = &self.lanes[&lane.id];
+                    assert_eq!((before.lifecycle, before.epoch), (*was, *was_epoch), "compare and set");
+                    assert!(legal(*was, lane.lifecycle), "{was} → {}", lane.lifecycle);
+                    assert!(lane.epoch >= before.epoch);
+                    assert_eq!(lane.closed_at.is_some(), lane.lifecycle == Lifecycle::Closed);
+                    self.lanes.insert(lane.id, lane.clone());
+                }
+                Change::InsertWorker(worker) => {
+                    assert_eq!(self.lanes[&worker.lane].lifecycle, Lifecycle::Open);
+                    assert!(self.workers.insert(worker.id, worker.clone()).is_none());
+                }
+                Change::UpdateWorker(worker) => {
+                    assert!(self.workers.insert(worker.id, worker.clone()).is_some());
+                }
+                Change::DeleteWorker(worker) => {
+                    self.runs.retain(|_, run| run.worker != *worker);
+                    assert!(self.workers.remove(worker).is_some());
+                }
+                Change::InsertRun(run) => assert!(self.runs.insert(run.id, run.clone()).is_none()),
+                Change::UpdateRun { was, run } => {
+                    let before = &self.runs[&run.id];
+                    assert_eq!(before.state.as_str(), *was, "compare and set");
+                    assert!(before.state.is_live(), "an ended run is final");
+                    assert_eq!(run.ended_at.is_some(), !run.state.is_live());
+                    self.runs.insert(run.id, run.clone());
+                }
+            }
+        }
+        self.check();
+    }
+
+    fn check(&self) {
+        let open: Vec<&Lane> = self.lanes.values().filter(|l| l.lifecycle != Lifecycle::Closed).collect();
+        for (i, lane) in open.iter().enumerate() {
+            for other in &open[..i] {
+                assert_ne!(lane.name, other.name);
+                assert_ne!(lane.branch.name, other.branch.name);
+                assert_ne!(lane.path, other.path);
+            }
+        }
+        let mut names = Vec::new();
+        for worker in self.workers.values() {
+            let lane = &self.lanes[&worker.lane];
+            if lane.lifecycle != Lifecycle::Closed {
+                names.extend(worker.name.clone());
+            }
+            let live =
+                self.runs.values().filter(|run| run.worker == worker.id && run.state.is_live()).count();
+            assert!(live <= 1, "no run is alive twice");
+            if lane.lifecycle == Lifecycle::Cleaning && live == 1 {
+                assert_eq!(
+                    worker.desired,
+                    Desired::Stopped,
+                    "a lane that is being closed wants nothing to run"
+                );
+            }
+        }
+        let n_names = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), n_names, "worker names are unique while their lane is open");
+    }
+}
+
+fn legal(from: Lifecycle, to: Lifecycle) -> bool {
+    use Lifecycle::{Cleaning, Closed, New, Open, Provisioning};
+    matches!(
+        (from, to),
+        (New, Provisioning | New | Closed)
+            | (Provisioning, Provisioning | Open | Closed)
+            | (Open, Cleaning)
+            | (Cleaning, Open | Closed)
+    )
+}
+
+fn name(n: u8) -> Name {
+    format!("n{n}").parse().unwrap()
+}
+
+fn lane_id(n: u8) -> LaneId {
+    LaneId::from_ulid(Ulid::from(u128::from(n)))
+}
+
+fn new_worker(n: u8, task: bool) -> NewWorker {
+    NewWorker {
+        id: WorkerId::from_ulid(Ulid::from(u128::from(n))),
+        run: RunId::from_ulid(Ulid::from(u128::from(n))),
+        naming: if task { WorkerNaming::Task } else { WorkerNaming::FirstFree(name(n % 3)) },
+        argv: vec!["true".into()],
+        cwd: None,
+        environment: String::new(),
+        terminal: TerminalSpec::Pipes,
+    }
+}
+
+fn findings(lost: u64) -> Findings {
+    Findings { untracked: Listed { first: vec![], count: lost }, ..Findings::default() }
+}
+
+fn commands() -> impl Strategy<Value = Command> {
+    let lane = (0..4_u8).prop_map(lane_id);
+    let run = (0..20_u8).prop_map(|n| RunId::from_ulid(Ulid::from(u128::from(n))));
+    let epoch = 1..4_u64;
+    let created = (0..4_u8, 0..4_u8).prop_map(|(id, named)| Command::CreateLane {
+        lane: NewLane {
+            id: lane_id(id),
+            host: HostId::from_ulid(Ulid::nil()),
+            workspace: WORKSPACE,
+            name: name(named),
+            branch: LaneBranch { name: format!("lane/{named}"), ours: true },
+            base_ref: "main".into(),
+            base_commit: "0".repeat(40),
+            path: format!("/{named}").as_str().into(),
+        },
+        max_lanes: 3,
+    });
+    let ready =
+        (lane.clone(), epoch.clone(), proptest::option::of(0..20_u8)).prop_map(|(lane, epoch, first)| {
+            Command::FinishProvisioning {
+                lane,
+                epoch,
+                outcome: Provisioned::Ready {
+                    branch: LaneBranch { name: format!("lane/{lane}"), ours: true },
+                    warning: None,
+                    first: first.map(|n| Box::new(new_worker(n, false))),
+                },
+            }
+        });
+    prop_oneof![
+        created,
+        (lane.clone(), epoch.clone()).prop_map(|(lane, epoch)| Command::BeginProvisioning { lane, epoch }),
+        ready,
+        (lane.clone(), epoch.clone()).prop_map(|(lane, epoch)| Command::FinishProvisioning {
+            lane,
+            epoch,
+            outcome: Provisioned::Failed { failure: "disk full".into() }
+        }),
+        (lane.clone(), 0..20_u8, any::<bool>())
+            .prop_map(|(lane, n, task)| Command::RunWorker { lane, worker: new_worker(n, task) }),
+        (run.clone(), 1..9_u32).prop_map(|(run, pid)| Command::RecordStarted {
+            run,
+            process: ProcessIdentity { pid, start_time: 0, boot_id: String::new() },
+            at: Timestamp(5)
+        }),
+        (run.clone(), 0..3_u8).prop_map(|(run, kind)| Command::RecordExit {
+            run,
+            exit: match kind {
+                0 => Exit::Code { code: 1 },
+                1 => Exit::Lost,
+                _ => Exit::NotStarted { reason: "missing".into() },
+            },
+            at: Timestamp(6)
+        }),
+        (0..20_u8).prop_map(|n| Command::StopWorker {
+            worker: WorkerId::from_ulid(Ulid::from(u128::from(n))),
+            grace_ms: 1
+        }),
+        (lane.clone(), proptest::option::of(0..2_u64)).prop_map(|(lane, lost)| Command::CloseLane {
+            lane,
+            findings: lost.map(findings),
+            grace_ms: 1
+        }),
+        (lane.clone(), epoch.clone(), any::<bool>()).prop_map(|(lane, epoch, quiet)| {
+            Command::FinishQuieting {
+                lane,
+                epoch,
+                outcome: if quiet { Quieted::Quiet } else { Quieted::StillAlive { what: "pid 7".into() } },
+            }
+        }),
+        (lane.clone(), epoch.clone(), 0..2_u64).prop_map(|(lane, epoch, lost)| Command::JudgeAgain {
+            lane,
+            epoch,
+            findings: findings(lost)
+        }),
+        (lane, epoch, any::<bool>()).prop_map(|(lane, epoch, gone)| Command::FinishClosing {
+            lane,
+            epoch,
+            outcome: if gone { Removed::Gone } else { Removed::Failed { failure: "busy".into() } }
+        }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_sequence_of_commands_reaches_an_illegal_state(
+        commands in proptest::collection::vec(commands(), 0..80),
+    ) {
+        let mut record = Record::default();
+        for (n, command) in commands.iter().enumerate() {
+            let fresh = match command {
+                Command::CreateLane { lane, .. } => !record.lanes.contains_key(&lane.id),
+                Command::RunWorker { worker, .. } => !record.workers.contains_key(&worker.id),
+                Command::FinishProvisioning { outcome: Provisioned::Ready { first: Some(first), .. }, .. } => {
+                    !record.workers.contains_key(&first.id)
+                }
+                _ => true,
+            };
+            // Ids are made once; a command with a used one cannot come.
+            if !fresh {
+                continue;
+            }
+            let facts = record.facts(&command.scope());
+            match decide(&facts, command, Timestamp(n as i64)) {
+                Ok(decision) => {
+                    record.apply(&decision);
+                    let removes = decision.effects.iter().any(|e| matches!(e, Effect::Remove { .. }));
+                    if removes {
+                        let judged = matches!(command, Command::JudgeAgain { findings, .. } if findings.losses().is_none());
+                        prop_assert!(judged, "only a clean second look takes a lane away");
+                    }
+                }
+                Err(refusal) => {
+                    prop_assert!(!refusal.to_string().is_empty());
+                    prop_assert!(!refusal.slug().is_empty());
+                }
+            }
+        }
+    }
+}
+
+/// A record with lane `n0` in the given lifecycle and a worker with a live run in it.
+fn with_a_lane(lifecycle: Lifecycle) -> LaneFacts {
+    let lane = Lane {
+        id: lane_id(0),
+        host: HostId::from_ulid(Ulid::nil()),
+        workspace: WORKSPACE,
+        epoch: 1,
+        name: name(0),
+        lifecycle,
+        close_requested: false,
+        failure: None,
+        branch: LaneBranch { name: "lane/n0".into(), ours: true },
+        base_ref: "main".into(),
+        base_commit: "0".repeat(40),
+        path: "/n0".into(),
+        shared: false,
+        created_at: Timestamp(0),
+        closed_at: None,
+    };
+    let worker = Worker {
+        id: WorkerId::from_ulid(Ulid::from(1_u128)),
+        workspace: WORKSPACE,
+        lane: lane.id,
+        name: Some(name(0)),
+        desired: Desired::Running,
+        created_at: Timestamp(0),
+    };
+    let run = Run {
+        id: RunId::from_ulid(Ulid::from(1_u128)),
+        worker: worker.id,
+        number: 2,
+        spec: 1,
+        state: RunState::Running(ProcessIdentity { pid: 5, start_time: 0, boot_id: String::new() }),
+        created_at: Timestamp(0),
+        started_at: Some(Timestamp(0)),
+        ended_at: None,
+    };
+    LaneFacts { lane, workers: vec![WorkerFacts { worker, latest: Some(run) }], taken_names: vec![name(0)] }
+}
+
+fn decided(facts: &LaneFacts, command: &Command) -> Result<Decision, Refusal> {
+    decide(&Facts::Lane(Some(facts.clone())), command, Timestamp(9))
+}
+
+#[test]
+fn a_close_that_would_lose_work_is_refused_and_changes_nothing() {
+    let facts = with_a_lane(Lifecycle::Open);
+    let close = Command::CloseLane { lane: lane_id(0), findings: Some(findings(1)), grace_ms: 1 };
+    assert!(matches!(decided(&facts, &close), Err(Refusal::WouldLose { .. })));
+}
+
+#[test]
+fn work_that_turns_up_while_closing_brings_the_lane_back_to_open() {
+    let mut facts = with_a_lane(Lifecycle::Cleaning);
+    facts.lane.epoch = 2;
+    let again = Command::JudgeAgain { lane: lane_id(0), epoch: 2, findings: findings(1) };
+    let decision = decided(&facts, &again).unwrap();
+    assert!(
+        matches!(&decision.changes[..], [Change::UpdateLane { lane, .. }] if lane.lifecycle == Lifecycle::Open && lane.epoch == 3)
+    );
+    assert!(matches!(decision.events[0].1, Event::LaneCloseRefused { .. }));
+    assert!(decision.effects.is_empty());
+}
+
+#[test]
+fn what_was_begun_in_an_older_epoch_is_void() {
+    let mut facts = with_a_lane(Lifecycle::Cleaning);
+    facts.lane.epoch = 3;
+    let late = Command::JudgeAgain { lane: lane_id(0), epoch: 2, findings: findings(0) };
+    assert_eq!(decided(&facts, &late), Err(Refusal::MovedOn { lane: name(0) }));
+}
+
+#[test]
+fn closing_a_closed_lane_and_reporting_an_exit_twice_change_nothing() {
+    let facts = with_a_lane(Lifecycle::Closed);
+    let close = Command::CloseLane { lane: lane_id(0), findings: None, grace_ms: 1 };
+    assert_eq!(decided(&facts, &close), Ok(Decision::unchanged()));
+
+    let mut facts = with_a_lane(Lifecycle::Open);
+    let run = RunId::from_ulid(Ulid::from(1_u128));
+    facts.workers[0].latest.as_mut().unwrap().state = RunState::Exited(Exit::Code { code: 3 });
+    let exit = Command::RecordExit { run, exit: Exit::Lost, at: Timestamp(9) };
+    assert_eq!(decided(&facts, &exit), Ok(Decision::unchanged().then(Effect::ReleaseHolder { run })));
+}
+
+#[test]
+fn a_stop_during_the_start_is_carried_out_once_the_program_runs() {
+    let mut facts = with_a_lane(Lifecycle::Open);
+    facts.workers[0].latest.as_mut().unwrap().state = RunState::Stopping(None);
+    let run = RunId::from_ulid(Ulid::from(1_u128));
+    let process = ProcessIdentity { pid: 5, start_time: 0, boot_id: String::new() };
+    let decision = decided(&facts, &Command::RecordStarted { run, process, at: Timestamp(1) }).unwrap();
+    assert!(matches!(decision.effects[..], [Effect::StopRun { .. }]));
+}

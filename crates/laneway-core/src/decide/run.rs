@@ -1,0 +1,180 @@
+//! What happens to workers and their runs.
+
+use crate::command::{LaneFacts, NewWorker, WorkerFacts, WorkerNaming};
+use crate::decide::{about, unknown};
+use crate::decision::{Change, Decision, Effect};
+use crate::event::{Event, Subject};
+use crate::id::{RunId, WorkerId};
+use crate::lane::{Lane, Lifecycle};
+use crate::launch::{DEFAULT_GRACE_MS, LaunchSpec};
+use crate::name::Name;
+use crate::refusal::Refusal;
+use crate::run::{Exit, ProcessIdentity, Run, RunState};
+use crate::time::Timestamp;
+use crate::worker::{Desired, Worker};
+
+/// Records a worker with its first launch spec and run.
+pub(super) fn create(facts: &LaneFacts, new: &NewWorker, now: Timestamp) -> Result<Decision, Refusal> {
+    let lane = &facts.lane;
+    if lane.lifecycle != Lifecycle::Open {
+        return Err(Refusal::LaneNotOpen { lane: lane.name.clone(), lifecycle: lane.lifecycle });
+    }
+    let name = named(&facts.taken_names, &new.naming)?;
+    let worker = Worker {
+        id: new.id,
+        workspace: lane.workspace,
+        lane: lane.id,
+        name: name.clone(),
+        desired: Desired::Running,
+        created_at: now,
+    };
+    let spec = LaunchSpec {
+        worker: new.id,
+        number: 1,
+        argv: new.argv.clone(),
+        cwd: new.cwd.clone().unwrap_or_else(|| lane.path.clone()),
+        environment: new.environment.clone(),
+        terminal: new.terminal,
+    };
+    let run = Run {
+        id: new.run,
+        worker: new.id,
+        number: 1,
+        spec: 1,
+        state: RunState::Starting,
+        created_at: now,
+        started_at: None,
+        ended_at: None,
+    };
+    let created = Event::WorkerCreated { name, program: new.argv.first().cloned().unwrap_or_default() };
+    Ok(Decision {
+        events: vec![(subject(lane, new.id, Some(new.run)), created)],
+        changes: vec![Change::InsertWorker(worker), Change::InsertSpec(spec), Change::InsertRun(run)],
+        effects: vec![Effect::StartRun { run: new.run }],
+    })
+}
+
+fn named(taken: &[Name], naming: &WorkerNaming) -> Result<Option<Name>, Refusal> {
+    match naming {
+        WorkerNaming::Task => Ok(None),
+        WorkerNaming::Exactly(name) if taken.contains(name) => {
+            Err(Refusal::WorkerNameTaken { name: name.clone() })
+        }
+        WorkerNaming::Exactly(name) => Ok(Some(name.clone())),
+        WorkerNaming::FirstFree(name) => {
+            Ok(Some(name.first_free(|text| taken.iter().any(|name| name.as_str() == text))))
+        }
+    }
+}
+
+/// The program runs. If a stop came in between, it is carried out now.
+pub(super) fn started(
+    facts: &LaneFacts,
+    id: RunId,
+    process: &ProcessIdentity,
+    at: Timestamp,
+) -> Result<Decision, Refusal> {
+    let (worker, run) = find_run(facts, id)?;
+    let (state, effect) = match &run.state {
+        RunState::Starting => (RunState::Running(process.clone()), None),
+        RunState::Stopping(None) => (
+            RunState::Stopping(Some(process.clone())),
+            Some(Effect::StopRun { run: id, grace_ms: DEFAULT_GRACE_MS }),
+        ),
+        RunState::Running(_) | RunState::Stopping(Some(_)) | RunState::Exited(_) => {
+            return Ok(Decision::unchanged());
+        }
+    };
+    let started = Event::RunStarted { number: run.number, pid: process.pid };
+    Ok(Decision {
+        changes: vec![update(run, Run { state, started_at: Some(at), ..run.clone() })],
+        events: vec![(subject(&facts.lane, worker.worker.id, Some(id)), started)],
+        effects: effect.into_iter().collect(),
+    })
+}
+
+/// The run is over. A worker that could never be started is taken back: it must not look like one.
+pub(super) fn exited(facts: &LaneFacts, id: RunId, exit: &Exit, at: Timestamp) -> Result<Decision, Refusal> {
+    let (worker, run) = find_run(facts, id)?;
+    let subject = subject(&facts.lane, worker.worker.id, Some(id));
+    let asked = match &run.state {
+        RunState::Exited(_) => return Ok(Decision::unchanged().then(Effect::ReleaseHolder { run: id })),
+        RunState::Starting | RunState::Running(_) => false,
+        RunState::Stopping(_) => true,
+    };
+    if let (Exit::NotStarted { reason }, 1) = (exit, run.number) {
+        let name = worker.worker.name.clone();
+        return Ok(Decision {
+            changes: vec![Change::DeleteWorker(worker.worker.id)],
+            events: vec![(subject, Event::WorkerWithdrawn { name, reason: reason.clone() })],
+            effects: vec![Effect::ReleaseHolder { run: id }],
+        });
+    }
+    let event = Event::WorkerExited {
+        number: run.number,
+        exit: exit.clone(),
+        duration_ms: run.started_at.map_or(0, |started_at| at.millis_since(started_at)),
+        asked,
+    };
+    let ended = Run { state: RunState::Exited(exit.clone()), ended_at: Some(at), ..run.clone() };
+    Ok(Decision {
+        changes: vec![update(run, ended)],
+        events: vec![(subject, event)],
+        effects: vec![Effect::ReleaseHolder { run: id }],
+    })
+}
+
+/// A stop. What an ended run left behind is ended too, so the effect comes in every state.
+pub(super) fn stop(facts: &LaneFacts, id: WorkerId, grace_ms: u64) -> Result<Decision, Refusal> {
+    let worker =
+        facts.workers.iter().find(|worker| worker.worker.id == id).ok_or_else(|| unknown("worker", &id))?;
+    let Some(run) = &worker.latest else {
+        return Ok(Decision::unchanged());
+    };
+    let (changes, events) = asked_to_end(&facts.lane, worker);
+    Ok(Decision { changes, events, effects: vec![Effect::StopRun { run: run.id, grace_ms }] })
+}
+
+/// A stop left processes: it is told, and the run stays in `stopping`, from where it can be stopped again.
+pub(super) fn stop_failed(facts: &LaneFacts, id: RunId, left: &[u32]) -> Result<Decision, Refusal> {
+    let (worker, _) = find_run(facts, id)?;
+    Ok(Decision {
+        events: vec![(
+            subject(&facts.lane, worker.worker.id, Some(id)),
+            Event::RunStopFailed { left: left.to_vec() },
+        )],
+        ..Decision::default()
+    })
+}
+
+/// The changes that ask a worker's live run to end; none if it has none or was asked before.
+pub(super) fn asked_to_end(lane: &Lane, worker: &WorkerFacts) -> (Vec<Change>, Vec<(Subject, Event)>) {
+    let Some(run) = &worker.latest else {
+        return (vec![], vec![]);
+    };
+    let state = match &run.state {
+        RunState::Starting => RunState::Stopping(None),
+        RunState::Running(process) => RunState::Stopping(Some(process.clone())),
+        RunState::Stopping(_) | RunState::Exited(_) => return (vec![], vec![]),
+    };
+    let stopped = Worker { desired: Desired::Stopped, ..worker.worker.clone() };
+    let changes = vec![Change::UpdateWorker(stopped), update(run, Run { state, ..run.clone() })];
+    let event = Event::RunStopping { number: run.number };
+    (changes, vec![(subject(lane, worker.worker.id, Some(run.id)), event)])
+}
+
+fn find_run(facts: &LaneFacts, id: RunId) -> Result<(&WorkerFacts, &Run), Refusal> {
+    facts
+        .workers
+        .iter()
+        .find_map(|worker| worker.latest.as_ref().filter(|run| run.id == id).map(|run| (worker, run)))
+        .ok_or_else(|| unknown("run", &id))
+}
+
+fn update(run: &Run, next: Run) -> Change {
+    Change::UpdateRun { was: run.state.as_str(), run: next }
+}
+
+fn subject(lane: &Lane, worker: WorkerId, run: Option<RunId>) -> Subject {
+    Subject { worker: Some(worker), run, ..about(lane) }
+}

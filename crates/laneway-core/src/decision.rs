@@ -1,0 +1,130 @@
+//! Decisions: what a command becomes. Changes and events are written together; effects come after.
+
+use crate::event::{Event, Subject};
+use crate::id::{LaneId, RunId, WorkerId};
+use crate::lane::{Lane, Lifecycle};
+use crate::launch::LaunchSpec;
+use crate::run::Run;
+use crate::worker::Worker;
+use crate::workspace::Workspace;
+
+/// One change of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A repository is known from now on.
+    InsertWorkspace(Workspace),
+    /// A lane is recorded.
+    InsertLane(Lane),
+    /// A lane becomes this, provided it still is what the decision saw.
+    UpdateLane {
+        /// Where it stood.
+        was: Lifecycle,
+        /// The epoch it had.
+        was_epoch: u64,
+        /// What it becomes.
+        lane: Lane,
+    },
+    /// A worker is recorded.
+    InsertWorker(Worker),
+    /// A worker becomes this.
+    UpdateWorker(Worker),
+    /// A worker goes with its specs and runs: its program could never be started.
+    DeleteWorker(WorkerId),
+    /// A launch spec is recorded.
+    InsertSpec(LaunchSpec),
+    /// A run is recorded.
+    InsertRun(Run),
+    /// A run becomes this, provided it still is in this state.
+    UpdateRun {
+        /// The word of the state it was in.
+        was: &'static str,
+        /// What it becomes.
+        run: Run,
+    },
+}
+
+/// What is to be done in the world once the decision is durable. Each is safe to do again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Make the lane's branch and worktree.
+    Provision {
+        /// The lane.
+        lane: LaneId,
+        /// Its epoch.
+        epoch: u64,
+    },
+    /// Start the run's program under a holder.
+    StartRun {
+        /// The run.
+        run: RunId,
+    },
+    /// End the run's processes.
+    StopRun {
+        /// The run.
+        run: RunId,
+        /// Milliseconds they have to end by themselves.
+        grace_ms: u64,
+    },
+    /// The run's end is durable: its holder may go.
+    ReleaseHolder {
+        /// The run.
+        run: RunId,
+    },
+    /// The lane is ready, and a close was asked for meanwhile: close it now.
+    CloseRemembered {
+        /// The lane.
+        lane: LaneId,
+    },
+    /// End everything that runs in the lane.
+    QuietLane {
+        /// The lane.
+        lane: LaneId,
+        /// Its epoch.
+        epoch: u64,
+        /// Milliseconds its programs have to end by themselves.
+        grace_ms: u64,
+    },
+    /// Look at the lane's worktree once more.
+    Judge {
+        /// The lane.
+        lane: LaneId,
+        /// Its epoch.
+        epoch: u64,
+    },
+    /// Take the lane's worktree and branch away.
+    Remove {
+        /// The lane.
+        lane: LaneId,
+        /// Its epoch.
+        epoch: u64,
+        /// The branch tip that was judged.
+        branch_tip: Option<String>,
+        /// The commit of the worktree that was judged.
+        head: Option<String>,
+    },
+}
+
+/// What a command becomes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// Written in one transaction, in this order.
+    pub changes: Vec<Change>,
+    /// Written in the same transaction.
+    pub events: Vec<(Subject, Event)>,
+    /// Carried out after it.
+    pub effects: Vec<Effect>,
+}
+
+impl Decision {
+    /// An idempotent repeat: nothing changes.
+    pub fn unchanged() -> Self {
+        Self::default()
+    }
+
+    /// With one more effect.
+    #[must_use]
+    pub fn then(mut self, effect: Effect) -> Self {
+        self.effects.push(effect);
+        self
+    }
+}

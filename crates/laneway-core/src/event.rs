@@ -1,0 +1,200 @@
+//! The catalogue of events: everything that can be said to have happened.
+//!
+//! An event is written in the transaction of the change it tells of. Its number (`seq`) has no gaps.
+//! Values of an environment, arguments and output never stand in an event.
+
+use serde::{Deserialize, Serialize};
+
+use crate::actor::Actor;
+use crate::findings::Losses;
+use crate::id::{CorrelationId, HostId, LaneId, RunId, WorkerId, WorkspaceId};
+use crate::lane::Lifecycle;
+use crate::name::Name;
+use crate::os_text::OsText;
+use crate::run::Exit;
+use crate::time::Timestamp;
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", content = "data")]
+pub enum Event {
+    /// A daemon began to decide.
+    #[serde(rename = "daemon.started")]
+    DaemonStarted {
+        /// Its version.
+        version: String,
+        /// Its process id.
+        pid: u32,
+    },
+    /// A daemon ended as it was asked to. Workers go on.
+    #[serde(rename = "daemon.stopped")]
+    DaemonStopped {
+        /// Its process id.
+        pid: u32,
+    },
+    /// Recorded and observed were compared.
+    #[serde(rename = "reconcile.completed")]
+    ReconcileCompleted {
+        /// Lanes and runs that were looked at.
+        looked_at: u32,
+        /// Actions that were carried out.
+        done: u32,
+        /// Actions that failed, or that nobody may take by himself.
+        reported: u32,
+    },
+    /// A repository was seen for the first time.
+    #[serde(rename = "workspace.registered")]
+    WorkspaceRegistered {
+        /// Its common directory.
+        common_dir: OsText,
+    },
+    /// A lane was asked for.
+    #[serde(rename = "lane.created")]
+    LaneCreated {
+        /// Its name.
+        name: Name,
+        /// Its branch.
+        branch: String,
+        /// What it is made from, as told.
+        base_ref: String,
+        /// The commit that was.
+        base_commit: String,
+        /// Its worktree.
+        path: OsText,
+    },
+    /// A lane went on.
+    #[serde(rename = "lane.state.changed")]
+    LaneStateChanged {
+        /// Where it stood.
+        from: Lifecycle,
+        /// Where it stands.
+        to: Lifecycle,
+        /// What went wrong, if something did.
+        failure: Option<String>,
+    },
+    /// A close was asked for while the lane was being made; it is done next.
+    #[serde(rename = "lane.close.remembered")]
+    LaneCloseRemembered {},
+    /// Work was found that a close would have lost.
+    #[serde(rename = "lane.close.refused")]
+    LaneCloseRefused {
+        /// That work.
+        losses: Losses,
+    },
+    /// A worker or task was asked for.
+    #[serde(rename = "worker.created")]
+    WorkerCreated {
+        /// Its name; a task has none.
+        name: Option<Name>,
+        /// The program it runs, without arguments.
+        program: OsText,
+    },
+    /// A worker whose program could never be started was taken back.
+    #[serde(rename = "worker.withdrawn")]
+    WorkerWithdrawn {
+        /// The name that is free again.
+        name: Option<Name>,
+        /// Why it could not be started.
+        reason: String,
+    },
+    /// A program was proven to run.
+    #[serde(rename = "run.started")]
+    RunStarted {
+        /// The run's number.
+        number: u32,
+        /// The program's process id.
+        pid: u32,
+    },
+    /// A run was asked to end.
+    #[serde(rename = "run.stopping")]
+    RunStopping {
+        /// The run's number.
+        number: u32,
+    },
+    /// A stop did not end all of a run's processes.
+    #[serde(rename = "run.stop.failed")]
+    RunStopFailed {
+        /// The processes that are left.
+        left: Vec<u32>,
+    },
+    /// A run ended.
+    #[serde(rename = "worker.exited")]
+    WorkerExited {
+        /// The run's number.
+        number: u32,
+        /// How it ended.
+        exit: Exit,
+        /// Milliseconds it ran.
+        duration_ms: u64,
+        /// True if it was asked to end.
+        asked: bool,
+    },
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subject {
+    /// The repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<WorkspaceId>,
+    /// The lane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lane: Option<LaneId>,
+    /// The worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerId>,
+    /// The run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+}
+
+/// An event as it is kept and sent: the whole envelope.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded<At = Timestamp> {
+    /// The host it happened on.
+    pub host: HostId,
+    /// Its number on that host; no gaps.
+    pub seq: u64,
+    /// When it was decided.
+    pub at: At,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+    /// What it is about.
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// The request that caused it.
+    pub correlation: CorrelationId,
+    /// Who asked.
+    pub actor: Actor,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ulid::Ulid;
+
+    #[test]
+    fn the_envelope_reads_back_as_it_was_written() {
+        let recorded = Recorded {
+            host: HostId::from_ulid(Ulid::nil()),
+            seq: 7,
+            at: Timestamp(1),
+            event: Event::RunStarted { number: 1, pid: 42 },
+            subject: Subject { run: Some(RunId::from_ulid(Ulid::nil())), ..Subject::default() },
+            correlation: CorrelationId::from_ulid(Ulid::nil()),
+            actor: Actor::Person { uid: 1000 },
+        };
+        let json = serde_json::to_string(&recorded).unwrap();
+        assert_eq!(
+            json,
+            "{\"host\":\"ho_00000000000000000000000000\",\"seq\":7,\"at\":1,\"event\":\"run.started\",\
+             \"data\":{\"number\":1,\"pid\":42},\"run\":\"rn_00000000000000000000000000\",\
+             \"correlation\":\"cor_00000000000000000000000000\",\"actor\":{\"kind\":\"person\",\"uid\":1000}}"
+        );
+        assert_eq!(serde_json::from_str::<Recorded>(&json).unwrap(), recorded);
+        let empty = serde_json::to_string(&Event::LaneCloseRemembered {}).unwrap();
+        assert_eq!(empty, "{\"event\":\"lane.close.remembered\",\"data\":{}}");
+        assert_eq!(serde_json::from_str::<Event>(&empty).unwrap(), Event::LaneCloseRemembered {});
+    }
+}

@@ -1,0 +1,151 @@
+//! What a look at a lane's worktree found, and what of it a close would lose.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::os_text::OsText;
+
+/// The first few of something, and how many there are in all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed<T> {
+    /// The first of them.
+    pub first: Vec<T>,
+    /// How many there are.
+    pub count: u64,
+}
+
+impl<T> Default for Listed<T> {
+    fn default() -> Self {
+        Self { first: Vec::new(), count: 0 }
+    }
+}
+
+impl<T> Listed<T> {
+    /// True if there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+/// A commit, as it is shown to people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitLine {
+    /// The full id.
+    pub id: String,
+    /// The first line of its message.
+    pub subject: String,
+}
+
+/// What a look at a worktree found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// The worktree is not there (any more): nothing in it can be lost.
+    pub tree_missing: bool,
+    /// Files with changes that are not committed.
+    pub changed: Listed<OsText>,
+    /// Files that git does not know.
+    pub untracked: Listed<OsText>,
+    /// Ignored files outside the folders that can be made again (`target`, `node_modules` …).
+    pub ignored: Listed<OsText>,
+    /// Submodules with changes or commits of their own.
+    pub submodules: Listed<OsText>,
+    /// Commits that no other branch, tag or remote-tracking ref reaches.
+    pub commits: Listed<CommitLine>,
+    /// What git is in the middle of (`rebase`, `merge` …).
+    pub operation: Option<String>,
+    /// Stashes of the repository; told, never a reason to refuse.
+    pub stashes: u32,
+    /// The commit the recorded branch points to, if it is there.
+    pub branch_tip: Option<String>,
+    /// The commit the worktree has checked out, if it has one.
+    pub head: Option<String>,
+}
+
+impl Findings {
+    /// What would be lost if the lane went now. None if nothing would.
+    pub fn losses(&self) -> Option<Losses> {
+        let losses = Losses {
+            changed: self.changed.clone(),
+            untracked: self.untracked.clone(),
+            ignored: self.ignored.clone(),
+            submodules: self.submodules.clone(),
+            commits: self.commits.clone(),
+            operation: self.operation.clone(),
+        };
+        (!losses.is_empty()).then_some(losses)
+    }
+}
+
+/// Work that would be lost: the reason a close is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Losses {
+    /// Files with changes that are not committed.
+    pub changed: Listed<OsText>,
+    /// Files that git does not know.
+    pub untracked: Listed<OsText>,
+    /// Ignored files that cannot be made again by a build.
+    pub ignored: Listed<OsText>,
+    /// Submodules with changes or commits of their own.
+    pub submodules: Listed<OsText>,
+    /// Commits that nothing else reaches.
+    pub commits: Listed<CommitLine>,
+    /// What git is in the middle of.
+    pub operation: Option<String>,
+}
+
+impl Losses {
+    fn is_empty(&self) -> bool {
+        self.changed.is_empty()
+            && self.untracked.is_empty()
+            && self.ignored.is_empty()
+            && self.submodules.is_empty()
+            && self.commits.is_empty()
+            && self.operation.is_none()
+    }
+}
+
+/// One line: `2 changed files, 1 untracked file, 3 commits`.
+impl fmt::Display for Losses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        for (count, one, many) in [
+            (self.changed.count, "changed file", "changed files"),
+            (self.untracked.count, "untracked file", "untracked files"),
+            (self.ignored.count, "ignored file", "ignored files"),
+            (self.submodules.count, "changed submodule", "changed submodules"),
+            (self.commits.count, "commit that nothing else holds", "commits that nothing else holds"),
+        ] {
+            match count {
+                0 => {}
+                1 => parts.push(format!("1 {one}")),
+                n => parts.push(format!("{n} {many}")),
+            }
+        }
+        if let Some(operation) = &self.operation {
+            parts.push(format!("an unfinished {operation}"));
+        }
+        f.write_str(&parts.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stash_or_a_missing_tree_is_no_loss_and_everything_else_is() {
+        let clean = Findings { stashes: 2, tree_missing: true, ..Findings::default() };
+        assert_eq!(clean.losses(), None);
+        let dirty = Findings {
+            changed: Listed { first: vec!["a".into()], count: 1 },
+            commits: Listed { first: vec![], count: 3 },
+            operation: Some("rebase".into()),
+            ..Findings::default()
+        };
+        assert_eq!(
+            dirty.losses().unwrap().to_string(),
+            "1 changed file, 3 commits that nothing else holds, an unfinished rebase"
+        );
+    }
+}

@@ -1,0 +1,125 @@
+//! Refusals: why a command changed nothing. Each is shown to people as it is.
+
+use crate::findings::Losses;
+use crate::lane::Lifecycle;
+use crate::name::Name;
+
+/// Why a command was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The repository has an open lane of that name.
+    #[error("there is a lane {name} already ({lifecycle})")]
+    LaneNameTaken {
+        /// The name.
+        name: Name,
+        /// Where the lane that has it stands.
+        lifecycle: Lifecycle,
+    },
+    /// An open lane works on that branch.
+    #[error("lane {lane} works on branch {branch} already")]
+    BranchInUse {
+        /// The branch.
+        branch: String,
+        /// The lane that works on it.
+        lane: Name,
+    },
+    /// An open lane has its worktree there.
+    #[error("lane {lane} has its worktree at that path already")]
+    PathInUse {
+        /// The lane that has it.
+        lane: Name,
+    },
+    /// No more lanes fit.
+    #[error("this repository has {open} open lanes, and {max} is the most")]
+    CapacityReached {
+        /// Open lanes now.
+        open: usize,
+        /// The most there may be.
+        max: usize,
+    },
+    /// A worker of that name is there.
+    #[error("there is a worker {name} already")]
+    WorkerNameTaken {
+        /// The name.
+        name: Name,
+    },
+    /// The lane is not in the state that this needs.
+    #[error("lane {lane} is {lifecycle}")]
+    LaneNotOpen {
+        /// The lane.
+        lane: Name,
+        /// Where it stands.
+        lifecycle: Lifecycle,
+    },
+    /// The worker's program is alive already, or not alive.
+    #[error("the run is {state}")]
+    WrongRunState {
+        /// Where the run stands.
+        state: &'static str,
+    },
+    /// A close would lose work.
+    #[error("closing {lane} would lose work: {losses}")]
+    WouldLose {
+        /// The lane.
+        lane: Name,
+        /// What would be lost.
+        losses: Box<Losses>,
+    },
+    /// What was asked about is not recorded.
+    #[error("there is no {what} {id}")]
+    Unknown {
+        /// `lane`, `worker`, `run` or `workspace`.
+        what: &'static str,
+        /// The id that was asked for.
+        id: String,
+    },
+    /// The lane has set out on something else since this was begun.
+    #[error("lane {lane} has moved on")]
+    MovedOn {
+        /// The lane.
+        lane: Name,
+    },
+}
+
+impl Refusal {
+    /// A short, stable word for programs.
+    pub const fn slug(&self) -> &'static str {
+        match self {
+            Refusal::LaneNameTaken { .. } => "lane_name_taken",
+            Refusal::BranchInUse { .. } => "branch_in_use",
+            Refusal::PathInUse { .. } => "path_in_use",
+            Refusal::CapacityReached { .. } => "capacity_reached",
+            Refusal::WorkerNameTaken { .. } => "worker_name_taken",
+            Refusal::LaneNotOpen { .. } => "lane_not_open",
+            Refusal::WrongRunState { .. } => "wrong_run_state",
+            Refusal::WouldLose { .. } => "would_lose_work",
+            Refusal::Unknown { .. } => "not_found",
+            Refusal::MovedOn { .. } => "moved_on",
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Refusal::LaneNameTaken { name, .. } => {
+                Some(format!("choose another name, or look at it: lane show {name}"))
+            }
+            Refusal::BranchInUse { lane, .. } => Some(format!("use that lane: lane run {lane}")),
+            Refusal::PathInUse { lane } => Some(format!("look at it: lane show {lane}")),
+            Refusal::CapacityReached { .. } => Some("close one: lane ls, then lane close NAME".to_owned()),
+            Refusal::WorkerNameTaken { .. } => Some("choose another with --name".to_owned()),
+            Refusal::LaneNotOpen { lane, lifecycle } => Some(match lifecycle {
+                Lifecycle::New | Lifecycle::Provisioning => {
+                    format!("wait until it is ready: lane show {lane}")
+                }
+                Lifecycle::Open | Lifecycle::Cleaning | Lifecycle::Closed => {
+                    "make a new one: lane new NAME".to_owned()
+                }
+            }),
+            Refusal::WouldLose { lane, .. } => Some(format!(
+                "commit and push or merge it: cd \"$(lane path {lane})\", then lane close {lane}"
+            )),
+            Refusal::WrongRunState { .. } | Refusal::Unknown { .. } | Refusal::MovedOn { .. } => None,
+        }
+    }
+}
