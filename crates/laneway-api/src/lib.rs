@@ -1,1 +1,17 @@
-//! stub
+//! What the daemon and its clients say to each other over HTTP, and what `--json` prints.
+//!
+//! Types without logic; the only decisions here are which HTTP status and exit code belong to a kind of
+//! error ([`error`]) and which of two versions is newer ([`version`]).
+//!
+//! * [`routes`]: the paths, and the headers every request carries
+//! * [`view`]: lanes, workers, terminals and the daemon as they are shown
+//! * [`request`]: the bodies of what changes something, and their answers
+//! * [`error`]: `{error: {code, kind, message, hint?, details?}}` and the exit codes
+//! * [`time`]: moments as RFC 3339 UTC
+
+pub mod error;
+pub mod request;
+pub mod routes;
+pub mod time;
+pub mod version;
+pub mod view;

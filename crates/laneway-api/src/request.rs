@@ -1,0 +1,190 @@
+//! The bodies and queries of requests, and the answers of those that change something.
+
+use laneway_core::launch::TerminalSpec;
+use laneway_core::os_text::OsText;
+use laneway_core::run::Exit;
+use serde::{Deserialize, Serialize};
+
+use crate::view::{LaneView, WorkerView};
+
+/// What a program is started with, as its caller stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Launch {
+    /// Program and arguments. Empty: the caller's shell.
+    pub argv: Vec<OsText>,
+    /// The caller's whole environment; the daemon takes out what must not be inherited.
+    pub environment: Vec<(OsText, OsText)>,
+    /// The caller's umask.
+    pub umask: u32,
+    /// The caller's resource limits.
+    pub limits: Vec<Limit>,
+    /// The terminal it gets.
+    pub terminal: TerminalSpec,
+}
+
+/// One resource limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limit {
+    /// The `RLIMIT_…` number on this machine.
+    pub which: u32,
+    /// The soft limit; none is unlimited.
+    pub soft: Option<u64>,
+    /// The hard limit; none is unlimited.
+    pub hard: Option<u64>,
+}
+
+/// Make a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewLane {
+    /// Its name. None: from the branch, or two words.
+    pub name: Option<String>,
+    /// What to start from. None: what is checked out where the caller stands.
+    pub base: Option<String>,
+    /// The branch to work on, existing or not. None: a new one named after the lane.
+    pub branch: Option<String>,
+    /// A first worker.
+    pub launch: Option<Launch>,
+}
+
+/// A lane was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneMade {
+    /// The lane.
+    pub lane: LaneView,
+    /// Its first worker, if one was asked for.
+    pub worker: Option<WorkerView>,
+}
+
+/// Start a worker in a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunWorker {
+    /// Its name. None: the lane's name, or the next free one after it.
+    pub name: Option<String>,
+    /// The program.
+    pub launch: Launch,
+}
+
+/// Run a task in a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunTask {
+    /// The program.
+    pub launch: Launch,
+    /// It goes on without its caller. Else the caller connects to the holder and owns it: the task is
+    /// ended when that connection closes.
+    pub detach: bool,
+}
+
+/// A worker or task was started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerStarted {
+    /// The worker.
+    pub worker: WorkerView,
+    /// The folder of its holder's socket.
+    pub holder_folder: OsText,
+}
+
+/// Stop a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StopWorker {
+    /// Milliseconds its processes have to end by themselves. None: 5 000.
+    pub grace_ms: Option<u64>,
+}
+
+/// A worker has ended, or had before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerStopped {
+    /// The worker.
+    pub worker: WorkerView,
+    /// It had ended before this was asked.
+    pub was_ended: bool,
+    /// How its run ended.
+    pub exit: Option<Exit>,
+}
+
+/// Close a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CloseLane {
+    /// Milliseconds its programs have to end by themselves. None: 5 000.
+    pub grace_ms: Option<u64>,
+}
+
+/// A lane is closed, or was before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneClosed {
+    /// The lane.
+    pub lane: LaneView,
+    /// It had been closed before this was asked.
+    pub was_closed: bool,
+    /// The branch is gone too: it was made for the lane, and something else holds its commits.
+    pub branch_deleted: bool,
+    /// Stashes of the repository, which outlive the lane.
+    pub stashes: u32,
+}
+
+/// Which lines to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Which {
+    /// The present screen.
+    Screen,
+    /// History and screen.
+    All,
+}
+
+/// Read what a terminal shows. Neither `lines` nor `which`: the last 100 lines.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadText {
+    /// The last so many logical lines.
+    pub lines: Option<u32>,
+    /// Or one of these.
+    pub which: Option<Which>,
+    /// With colours and attributes as escape sequences.
+    #[serde(default)]
+    pub ansi: bool,
+}
+
+/// How to type what the body of the request holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SendInput {
+    /// Press return at the end.
+    #[serde(default)]
+    pub enter: bool,
+    /// Send also what the terminal would cut or act upon.
+    #[serde(default)]
+    pub raw: bool,
+}
+
+/// Input has been taken by the terminal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// The output offset when it was taken: what the program answers comes after it.
+    pub offset: u64,
+}
+
+/// Which events.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadEvents {
+    /// Those after this number. None: the last 50, or with `follow` only new ones.
+    pub since: Option<u64>,
+    /// And then those to come.
+    #[serde(default)]
+    pub follow: bool,
+}
+
+/// Execute the daemon anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restart {
+    /// The program to execute; the caller's own.
+    pub program: OsText,
+}

@@ -1,0 +1,75 @@
+//! Paths and headers. A `{target}` in a path is percent-encoded, so that `lane/worker` is one segment.
+
+use laneway_core::os_text::OsText;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+
+/// Every request: the version of the client.
+pub const VERSION_HEADER: &str = "laneway-version";
+/// Every request that names a target: the caller's folder, percent-encoded bytes.
+pub const CWD_HEADER: &str = "laneway-cwd";
+/// From inside a run: its id.
+pub const RUN_HEADER: &str = "laneway-run";
+
+/// GET: answers `ok` while the daemon serves.
+pub const HEALTH: &str = "/healthz";
+/// GET: [`crate::view::DaemonStatus`].
+pub const DAEMON: &str = "/api/v1/daemon";
+/// POST: the daemon ends; workers go on.
+pub const DAEMON_STOP: &str = "/api/v1/daemon/stop";
+/// POST [`crate::request::Restart`]: the daemon executes itself anew; workers go on.
+pub const DAEMON_RESTART: &str = "/api/v1/daemon/restart";
+/// GET `?closed=true`: [`crate::view::Lanes`]; POST [`crate::request::NewLane`].
+pub const LANES: &str = "/api/v1/lanes";
+/// GET: [`crate::view::LaneView`].
+pub const LANE: &str = "/api/v1/lanes/{target}";
+/// POST [`crate::request::CloseLane`].
+pub const LANE_CLOSE: &str = "/api/v1/lanes/{target}/close";
+/// POST [`crate::request::RunWorker`].
+pub const LANE_WORKERS: &str = "/api/v1/lanes/{target}/workers";
+/// POST [`crate::request::RunTask`].
+pub const LANE_TASKS: &str = "/api/v1/lanes/{target}/tasks";
+/// GET `?all=true`: [`crate::view::Workers`]; without `all`, ended tasks are left out.
+pub const WORKERS: &str = "/api/v1/workers";
+/// GET: [`crate::view::WorkerView`].
+pub const WORKER: &str = "/api/v1/workers/{target}";
+/// POST [`crate::request::StopWorker`].
+pub const WORKER_STOP: &str = "/api/v1/workers/{target}/stop";
+/// GET: [`crate::view::TerminalAccess`].
+pub const WORKER_TERMINAL: &str = "/api/v1/workers/{target}/terminal";
+/// GET [`crate::request::ReadText`] as a query: [`crate::view::TextView`].
+pub const WORKER_TEXT: &str = "/api/v1/workers/{target}/text";
+/// POST: octets, with [`crate::request::SendInput`] as a query.
+pub const WORKER_INPUT: &str = "/api/v1/workers/{target}/input";
+/// GET: [`crate::view::Resolved`].
+pub const RESOLVE: &str = "/api/v1/resolve/{target}";
+/// GET [`crate::request::ReadEvents`] as a query: JSON lines of [`crate::view::EventView`].
+pub const EVENTS: &str = "/api/v1/events";
+
+const NOT_IN_A_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
+
+/// A route with its `{target}` filled in.
+pub fn with_target(route: &str, target: &str) -> String {
+    route.replace("{target}", &percent_encode(target.as_bytes(), NOT_IN_A_SEGMENT).to_string())
+}
+
+/// A folder as the value of [`CWD_HEADER`].
+pub fn encode_path(path: &OsText) -> String {
+    percent_encode(path.as_bytes(), NOT_IN_A_SEGMENT).to_string()
+}
+
+/// The folder in a value of [`CWD_HEADER`].
+pub fn decode_path(value: &str) -> OsText {
+    OsText::from_bytes(percent_decode_str(value).collect::<Vec<u8>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_and_folders_survive_a_url() {
+        assert_eq!(with_target(WORKER, "a/b c"), "/api/v1/workers/a%2Fb%20c");
+        let odd = OsText::from_bytes(&b"/tmp/\xff\n%20"[..]);
+        assert_eq!(decode_path(&encode_path(&odd)), odd);
+    }
+}

@@ -1,0 +1,204 @@
+//! Lanes, workers, terminals and the daemon as they are shown. `--json` prints these.
+
+use laneway_core::event::Recorded;
+use laneway_core::id::{HostId, LaneId, RunId, WorkerId, WorkspaceId};
+use laneway_core::lane::LaneStatus;
+use laneway_core::name::Name;
+use laneway_core::os_text::OsText;
+use laneway_core::run::Exit;
+use laneway_core::worker::WorkerStatus;
+use serde::{Deserialize, Serialize};
+
+use crate::time::Time;
+
+/// An event with its moment as RFC 3339.
+pub type EventView = Recorded<Time>;
+
+/// `lane ls --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lanes {
+    /// The lanes, the oldest first.
+    pub lanes: Vec<LaneView>,
+}
+
+/// A lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneView {
+    /// Its id.
+    pub id: LaneId,
+    /// Its name.
+    pub name: Name,
+    /// The repository it belongs to.
+    pub workspace: WorkspaceId,
+    /// The one word for it.
+    pub status: LaneStatus,
+    /// More than one may use it.
+    pub shared: bool,
+    /// Its branch.
+    pub branch: String,
+    /// The branch was made for it.
+    pub branch_is_ours: bool,
+    /// What it was made from, as told.
+    pub base_ref: String,
+    /// The commit that was.
+    pub base_commit: String,
+    /// Its worktree.
+    pub path: OsText,
+    /// What went wrong last.
+    pub failure: Option<String>,
+    /// When it was asked for.
+    pub created_at: Time,
+    /// When it ended.
+    pub closed_at: Option<Time>,
+    /// Its named workers and its live tasks, the oldest first.
+    pub workers: Vec<WorkerView>,
+}
+
+/// `lane ps --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workers {
+    /// The workers, the oldest first.
+    pub workers: Vec<WorkerView>,
+}
+
+/// A worker or task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerView {
+    /// Its id.
+    pub id: WorkerId,
+    /// Its name; a task has none.
+    pub name: Option<Name>,
+    /// The name of its lane.
+    pub lane: Name,
+    /// Its lane.
+    pub lane_id: LaneId,
+    /// The one word for it.
+    pub status: WorkerStatus,
+    /// The program's process, while it is alive.
+    pub pid: Option<u32>,
+    /// Its latest run.
+    pub run: Option<RunId>,
+    /// That run's number.
+    pub run_number: Option<u32>,
+    /// Where its input and output live.
+    pub terminal: TerminalView,
+    /// Program and arguments.
+    pub argv: Vec<OsText>,
+    /// The folder it was started in.
+    pub cwd: OsText,
+    /// How its latest run ended.
+    pub exit: Option<Exit>,
+    /// When it was asked for.
+    pub created_at: Time,
+    /// When its latest run was proven to run.
+    pub started_at: Option<Time>,
+    /// When its latest run ended.
+    pub ended_at: Option<Time>,
+    /// Its latest run has ended, and processes it left behind are still alive.
+    pub left_behind: bool,
+}
+
+/// Where a run's input and output live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalView {
+    /// What holds it.
+    pub kind: TerminalKind,
+    /// False: pipes.
+    pub tty: bool,
+    /// Width at the start, in cells; none on pipes.
+    pub columns: Option<u16>,
+    /// Height at the start, in cells; none on pipes.
+    pub rows: Option<u16>,
+}
+
+/// What holds a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TerminalKind {
+    /// A holder of ours.
+    Holder,
+}
+
+/// How to get at a terminal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalAccess {
+    /// The worker.
+    pub worker: WorkerView,
+    /// The folder of its holder's socket, while the holder is there.
+    pub holder_folder: Option<OsText>,
+    /// The last screen of a run that has ended: bytes that draw it, base64.
+    pub last_screen: Option<String>,
+}
+
+/// What a terminal shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextView {
+    /// Logical lines: wrapped rows are joined.
+    pub lines: Vec<String>,
+    /// Where the cursor is, from 0; none on pipes.
+    pub cursor: Option<CursorView>,
+    /// The size; none on pipes.
+    pub size: Option<SizeView>,
+    /// The alternate screen is shown.
+    pub alternate_screen: bool,
+    /// The title the program gave.
+    pub title: Option<String>,
+    /// Bytes of output so far.
+    pub offset: u64,
+    /// On pipes: the kept end of standard error.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stderr_lines: Vec<String>,
+}
+
+/// A place on the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CursorView {
+    /// Column, from 0.
+    pub column: u16,
+    /// Row, from 0.
+    pub row: u16,
+    /// The program shows it.
+    pub visible: bool,
+}
+
+/// A size in cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SizeView {
+    /// Width.
+    pub columns: u16,
+    /// Height.
+    pub rows: u16,
+}
+
+/// What a target means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resolved {
+    /// A lane.
+    Lane(Box<LaneView>),
+    /// A worker.
+    Worker(Box<WorkerView>),
+}
+
+/// `lane daemon status --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonStatus {
+    /// Its process.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// Its socket.
+    pub socket: OsText,
+    /// When it began.
+    pub started_at: Time,
+    /// The host it decides for.
+    pub host: HostId,
+    /// Its log.
+    pub log: OsText,
+    /// Lanes that are not closed.
+    pub n_lanes: u64,
+    /// Runs that are alive.
+    pub n_live_runs: u64,
+    /// The last event's number.
+    pub last_seq: u64,
+}
