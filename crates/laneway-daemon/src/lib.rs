@@ -1,1 +1,5 @@
-//! stub
+//! The daemon: the one background process per user that decides.
+//!
+//! * [`home`]: where everything lies
+
+pub mod home;
