@@ -1,1 +1,54 @@
-//! stub
+//! Lanes as git sees them: worktrees, branches, and the facts that decide whether something may go.
+//!
+//! All of it goes through the git command, which is started in one place (`run`). Every call blocks; an async
+//! caller hands it to a thread. Nothing here decides: it makes what it is told to make, says what it finds, and
+//! refuses what would destroy something.
+//!
+//! * [`Git`]: the program, found once, with its environment and limits.
+//! * [`discover`]: which repository a path is in, without starting git; [`Repository::open`] asks git about it.
+//! * [`Repository::resolve_base`], [`Repository::choose_branch`], [`Repository::preflight`],
+//!   [`Repository::create`], [`Repository::undo`]: making a lane's tree, or nothing.
+//! * [`Repository::judge`], [`Repository::remove`], [`Trashed::unlink`]: taking it away without loss.
+//! * [`Repository::worktrees`], [`Repository::tree_facts`], [`Repository::branches`]: for comparing records
+//!   with what is there.
+//!
+//! Changes of metadata stand under the repository lock ([`Repository::lock`]), a `flock` on a file in the
+//! common folder that also holds between processes, and that git inherits.
+
+mod admin;
+mod base;
+mod complaint;
+mod create;
+mod discover;
+mod environment;
+mod hidden;
+mod judge;
+mod lock;
+mod names;
+mod program;
+mod remove;
+mod repository;
+mod run;
+mod status;
+mod trash;
+mod undo;
+
+pub use base::{Base, BaseError, ChosenBranch, NewBranch};
+pub use complaint::Complaint;
+pub use create::{
+    CreateError, CreateRefusal, CreateWarning, Created, NewTree, StepError, TreeRecord, UnderLockError,
+};
+pub use discover::{Location, NoRepository, discover};
+pub use environment::Environment;
+pub use judge::{
+    DISPOSABLE_FOLDERS, Findings, HeadSeen, Operation, Seen, TreeState, TreeToJudge, UnreachableCommit,
+};
+pub use lock::{LockError, RepositoryLock};
+pub use names::{CommitId, NotACommitId, is_legal_branch_name};
+pub use program::{Git, GitUnusable, Limits, OLDEST_GIT};
+pub use remove::{BranchFate, RemoveError, Removed, TreeToRemove};
+pub use repository::{BranchFacts, Identity, OpenError, Repository, TreeFacts, Worktree};
+pub use run::RunError;
+pub use status::{ChangedFile, Listing};
+pub use trash::{NotUnlinked, Trashed};
+pub use undo::{Left, Undone, WhyBranchStays, WhyTreeStays};

@@ -1,0 +1,334 @@
+//! What would be lost if a tree and its branch went: facts only, the caller decides.
+
+use std::path::{Path, PathBuf};
+
+use crate::admin::{AdminFolder, present, registered_at, settled_path};
+use crate::hidden::HiddenFacts;
+use crate::names::CommitId;
+use crate::repository::{Repository, branch_of, not_read};
+use crate::run::RunError;
+use crate::status::{ChangedFile, Listing, StatusEntry};
+
+/// Folders whose ignored content can be made again: build output, installed packages, caches. Only what git
+/// ignores is looked at with this list; an untracked `build/` that no pattern ignores is work.
+pub const DISPOSABLE_FOLDERS: &[&str] = &[
+    "target",
+    "node_modules",
+    "dist",
+    "build",
+    ".venv",
+    "__pycache__",
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".tox",
+    ".gradle",
+    ".cache",
+    ".next",
+    ".nuxt",
+    ".turbo",
+    ".parcel-cache",
+    ".svelte-kit",
+];
+
+/// A walk through an ignored folder stops counting here.
+const MOST_COUNTED: usize = 10_000;
+
+/// What is to be judged.
+#[derive(Clone, Copy, Debug)]
+pub struct TreeToJudge<'a> {
+    /// The worktree.
+    pub path: &'a Path,
+    /// The branch that was recorded for it.
+    pub recorded_branch: &'a str,
+    /// The branch would be deleted with it.
+    pub branch_is_ours: bool,
+    /// Branches that are being deleted too and so cannot hold a commit for this one.
+    pub not_vouching: &'a [&'a str],
+}
+
+/// What there is at the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TreeState {
+    /// The worktree that is registered there.
+    Present,
+    /// Nothing; git may still have an entry.
+    Missing,
+    /// A symbolic link or a file: not looked into.
+    NotAFolder,
+    /// A folder that is no worktree of this repository: not looked into.
+    NotRegistered,
+}
+
+/// Where a HEAD stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeadSeen {
+    /// The branch; `None` if detached.
+    pub branch: Option<String>,
+    /// The commit; `None` if unborn.
+    pub commit: Option<CommitId>,
+}
+
+/// The positions that a judgement is about. `remove` refuses if they are others by then.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The tree's HEAD; `None` if git has no entry for the tree.
+    pub head: Option<HeadSeen>,
+    /// The tip of the recorded branch; `None` if there is no such branch.
+    pub branch_tip: Option<CommitId>,
+}
+
+/// A commit that nothing else would reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreachableCommit {
+    /// The commit.
+    pub id: CommitId,
+    /// The first line of its message.
+    pub subject: String,
+}
+
+/// An operation that was begun in the tree and not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// `git merge`
+    Merge,
+    /// `git rebase`, or `git am`
+    Rebase,
+    /// `git cherry-pick`
+    CherryPick,
+    /// `git revert`
+    Revert,
+    /// `git bisect`
+    Bisect,
+}
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub struct Findings {
+    /// What is at the path. If it is not `Present`, the lists of files are empty.
+    pub tree: TreeState,
+    /// Tracked files that differ from HEAD.
+    pub changed: Listing<ChangedFile>,
+    /// Files that git does not track nor ignore. A nested repository is one entry.
+    pub untracked: Listing<PathBuf>,
+    /// Ignored files outside of `DISPOSABLE_FOLDERS`. In very large folders the count is a lower bound.
+    pub ignored: Listing<PathBuf>,
+    /// Commits of HEAD, and of the branch if it is ours, that no other branch, tag or remote-tracking ref
+    /// reaches.
+    pub unreachable: Listing<UnreachableCommit>,
+    /// Submodules with commits or stashes that none of their remotes has.
+    pub submodules: Listing<PathBuf>,
+    /// An operation under way.
+    pub operation: Option<Operation>,
+    /// What git could not look at, in its words.
+    pub not_looked_at: Option<String>,
+    /// The repository's stashes: shared by all its worktrees, so not lost with this one.
+    pub n_stashes: usize,
+    /// Where HEAD and the branch stood.
+    pub seen: Seen,
+}
+
+impl Findings {
+    /// Nothing would be lost.
+    pub fn is_clean(&self) -> bool {
+        matches!(self.tree, TreeState::Present | TreeState::Missing)
+            && self.changed.is_empty()
+            && self.untracked.is_empty()
+            && self.ignored.is_empty()
+            && self.unreachable.is_empty()
+            && self.submodules.is_empty()
+            && self.operation.is_none()
+            && self.not_looked_at.is_none()
+    }
+}
+
+impl Repository {
+    /// Looks at a tree and its branch. What is missing is a fact, not an error.
+    pub fn judge(&self, asked: &TreeToJudge<'_>) -> Result<Findings, RunError> {
+        let path = settled_path(asked.path).map_err(not_read)?;
+        let admin = registered_at(self.common_dir(), &path).map_err(not_read)?;
+        let tree = tree_state(&path, admin.as_ref()).map_err(not_read)?;
+        let seen = self.seen(admin.as_ref(), asked.recorded_branch)?;
+        let unreachable = self.unreachable(&seen, asked)?;
+        let mut found = Findings {
+            tree,
+            changed: Listing::default(),
+            untracked: Listing::default(),
+            ignored: Listing::default(),
+            unreachable,
+            submodules: Listing::default(),
+            operation: admin.as_ref().and_then(|admin| operation_in(&admin.folder)),
+            not_looked_at: None,
+            n_stashes: self.n_stashes()?,
+            seen,
+        };
+        if let Some(admin) = &admin {
+            if tree == TreeState::Present {
+                self.look_at_files(admin, &path, &mut found)?;
+            }
+            self.look_at_submodule_folders(admin, &mut found.submodules)?;
+        }
+        Ok(found)
+    }
+
+    fn look_at_files(&self, admin: &AdminFolder, tree: &Path, found: &mut Findings) -> Result<(), RunError> {
+        let mut ignored = Vec::new();
+        found.not_looked_at = self.each_status_entry(admin, tree, None, &mut |entry| match entry {
+            StatusEntry::Changed(file) => found.changed.push(file),
+            StatusEntry::Untracked(path) => found.untracked.push(path),
+            StatusEntry::Ignored(path) if is_disposable(&path) => {}
+            StatusEntry::Ignored(path) if path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
+                ignored.push(path);
+            }
+            StatusEntry::Ignored(path) => found.ignored.push(path),
+        })?;
+        for folder in ignored {
+            walk_ignored(tree, &folder, &mut found.ignored);
+        }
+        let HiddenFacts { changed, submodules } = self.hidden_facts(admin, tree)?;
+        for file in changed {
+            found.changed.push(file);
+        }
+        for path in submodules {
+            found.submodules.push(path);
+        }
+        Ok(())
+    }
+
+    /// Where the tree's HEAD and the recorded branch stand.
+    pub(crate) fn seen(&self, admin: Option<&AdminFolder>, branch: &str) -> Result<Seen, RunError> {
+        let branch_tip = self.branch(branch)?.map(|facts| facts.tip);
+        Ok(Seen { head: admin.map(|admin| self.head_of(admin)).transpose()?, branch_tip })
+    }
+
+    pub(crate) fn head_of(&self, admin: &AdminFolder) -> Result<HeadSeen, RunError> {
+        let what = "git rev-parse HEAD";
+        let run = |args: &[&str]| {
+            let run = self.git().run(what, self.common_dir()).reads();
+            run.in_tree(&admin.folder, self.common_dir()).args(args).output()
+        };
+        let (finished, said) = run(&["rev-parse", "HEAD^{commit}", "--symbolic-full-name", "HEAD", "--"])?;
+        let mut lines = said.split(|byte| *byte == b'\n');
+        if finished.code() == Some(0) {
+            let commit = lines.next().and_then(CommitId::from_git);
+            let branch = lines.next().filter(|name| name.starts_with(b"refs/heads/")).map(branch_of);
+            return match commit {
+                Some(commit) => Ok(HeadSeen { branch, commit: Some(commit) }),
+                None => Err(RunError::not_understood(what, &said)),
+            };
+        }
+        // Unborn: it has a branch that there is not.
+        let (unborn, said) = run(&["symbolic-ref", "--quiet", "HEAD"])?;
+        unborn.or_failed()?;
+        let name = said.strip_suffix(b"\n").unwrap_or(&said);
+        Ok(HeadSeen { branch: Some(branch_of(name)), commit: None })
+    }
+
+    /// Commits that nothing would reach any more. The form matters: `--exclude` takes names without
+    /// `refs/heads/` before `--branches`; with the full name it excludes nothing and the answer is 0.
+    pub(crate) fn unreachable(
+        &self,
+        seen: &Seen,
+        asked: &TreeToJudge<'_>,
+    ) -> Result<Listing<UnreachableCommit>, RunError> {
+        let what = "git rev-list";
+        let mut found = Listing::default();
+        let own_tip = seen.branch_tip.as_ref().filter(|_| asked.branch_is_ours);
+        let head = seen.head.as_ref().and_then(|head| head.commit.as_ref());
+        let tips: Vec<&str> = own_tip.into_iter().chain(head).map(CommitId::as_str).collect();
+        if tips.is_empty() {
+            return Ok(found);
+        }
+        let own = asked.branch_is_ours.then_some(asked.recorded_branch);
+        let excluded = asked.not_vouching.iter().copied().chain(own);
+        let mut odd = None;
+        self.run(what)
+            .reads()
+            .args(["rev-list", "--no-commit-header", "--encoding=UTF-8", "--format=%H %s"])
+            .args(tips)
+            .arg("--not")
+            .args(excluded.map(|branch| format!("--exclude={branch}")))
+            .args(["--branches", "--tags", "--remotes", "--"])
+            .each_record(b'\n', &mut |line| {
+                let (id, subject) = line.split_at(line.iter().position(|b| *b == b' ').unwrap_or(line.len()));
+                match CommitId::from_git(id) {
+                    Some(id) => found.push(UnreachableCommit {
+                        id,
+                        subject: String::from_utf8_lossy(subject.get(1..).unwrap_or_default()).into_owned(),
+                    }),
+                    None => odd = Some(RunError::not_understood(what, line)),
+                }
+            })?
+            .or_failed()?;
+        odd.map_or(Ok(found), Err)
+    }
+
+    fn n_stashes(&self) -> Result<usize, RunError> {
+        let run = self.run("git rev-list -g refs/stash").reads();
+        let (finished, said) =
+            run.args(["rev-list", "--walk-reflogs", "--count", "refs/stash", "--"]).output()?;
+        // It fails if there has never been one.
+        let count = std::str::from_utf8(&said).ok().and_then(|count| count.trim().parse().ok());
+        Ok(count.filter(|_| finished.code() == Some(0)).unwrap_or(0))
+    }
+}
+
+pub(crate) fn tree_state(path: &Path, admin: Option<&AdminFolder>) -> std::io::Result<TreeState> {
+    let Some(facts) = present(path.symlink_metadata())? else { return Ok(TreeState::Missing) };
+    Ok(if !facts.is_dir() {
+        TreeState::NotAFolder
+    } else if admin.is_some_and(|admin| admin.is_led_to_by(path)) {
+        TreeState::Present
+    } else {
+        TreeState::NotRegistered
+    })
+}
+
+fn operation_in(admin: &Path) -> Option<Operation> {
+    const SIGNS: [(&str, Operation); 7] = [
+        ("rebase-merge", Operation::Rebase),
+        ("rebase-apply", Operation::Rebase),
+        ("MERGE_HEAD", Operation::Merge),
+        ("CHERRY_PICK_HEAD", Operation::CherryPick),
+        ("REVERT_HEAD", Operation::Revert),
+        // A sequence of picks stands between two of them.
+        ("sequencer", Operation::CherryPick),
+        ("BISECT_LOG", Operation::Bisect),
+    ];
+    SIGNS.iter().find(|(sign, _)| admin.join(sign).exists()).map(|(_, operation)| *operation)
+}
+
+fn is_disposable(path: &Path) -> bool {
+    path.iter().any(|part| part.to_str().is_some_and(|part| DISPOSABLE_FOLDERS.contains(&part)))
+}
+
+/// The files in a folder that is ignored as a whole. A folder that cannot be read, and a repository, count as
+/// one entry. Symbolic links are not followed.
+fn walk_ignored(tree: &Path, folder: &Path, found: &mut Listing<PathBuf>) {
+    let mut waiting = vec![folder.to_owned()];
+    while let Some(folder) = waiting.pop()
+        && found.count < MOST_COUNTED
+    {
+        let inside = tree.join(&folder);
+        let entries: Result<Vec<_>, _> = std::fs::read_dir(&inside).and_then(Iterator::collect);
+        let Ok(entries) = entries else {
+            found.push(folder);
+            continue;
+        };
+        if inside.join(".git").symlink_metadata().is_ok() {
+            found.push(folder);
+            continue;
+        }
+        for entry in entries {
+            let path = folder.join(entry.file_name());
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => {
+                    if !is_disposable(&path) {
+                        waiting.push(path);
+                    }
+                }
+                _ => found.push(path),
+            }
+        }
+    }
+}

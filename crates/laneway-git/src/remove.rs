@@ -1,0 +1,216 @@
+//! Taking a judged tree away: under one hold of the repository lock the question "would commits be lost?" is
+//! asked again, the tree is renamed aside, git's entry goes, and then the branch.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::admin::{self, AdminFolder, settled_path};
+use crate::judge::{Seen, TreeState, TreeToJudge, UnreachableCommit, tree_state};
+use crate::lock::{LockError, RepositoryLock};
+use crate::names::{CommitId, branch_ref};
+use crate::repository::Repository;
+use crate::run::RunError;
+use crate::status::Listing;
+use crate::trash::{Trashed, move_aside};
+
+/// What is to be taken away. Its files are not looked at again: a clean judgement after the last writer has
+/// ended is the caller's to have.
+#[derive(Clone, Copy, Debug)]
+pub struct TreeToRemove<'a> {
+    /// What was judged.
+    pub judged: TreeToJudge<'a>,
+    /// What the judgement saw: anything else by now is a refusal, but for what is gone.
+    pub seen: &'a Seen,
+    /// The tree is ours. If not, it and its branch stay.
+    pub tree_is_ours: bool,
+    /// The name of the tree in the trash: one path component, the lane's id.
+    pub id: &'a str,
+}
+
+/// What was done.
+#[derive(Debug)]
+pub struct Removed {
+    /// The tree, to be unlinked in the background; also one that a crashed removal had renamed aside.
+    pub trashed: Option<Trashed>,
+    /// What became of the branch.
+    pub branch: BranchFate,
+}
+
+/// What became of a branch.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BranchFate {
+    /// It was ours and is deleted.
+    Deleted {
+        /// Where it pointed.
+        tip: CommitId,
+    },
+    /// It was gone already.
+    Gone,
+    /// It is not ours.
+    NotOurs,
+    /// It is checked out in another worktree, and so stays.
+    CheckedOut {
+        /// Where.
+        at: PathBuf,
+    },
+    /// git would not delete it; it may have been moved at that moment.
+    Kept {
+        /// What git said.
+        source: RunError,
+    },
+}
+
+/// Why a tree was not taken away.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoveError {
+    /// It is not the worktree that is registered at the path: a symbolic link, a file, another folder.
+    #[error("{} is not a worktree of this repository", path.display())]
+    NotOurTree {
+        /// The path.
+        path: PathBuf,
+        /// What is there.
+        found: TreeState,
+    },
+    /// HEAD or the branch is not where the judgement saw it.
+    #[error("HEAD or the branch has moved since it was judged")]
+    Moved {
+        /// Where they are.
+        now: Box<Seen>,
+    },
+    /// Commits would be lost.
+    #[error("{} commits would be reachable from nowhere", commits.count)]
+    WouldLose {
+        /// Which.
+        commits: Listing<UnreachableCommit>,
+    },
+    /// The tree could not be renamed aside, or the path cannot be used.
+    #[error("{} could not be moved aside", path.display())]
+    NotMoved {
+        /// The tree.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The lock was not got.
+    #[error("the repository lock was not got")]
+    Lock(#[from] LockError),
+    /// git failed. What was done until then stays done, and the removal can be asked for again.
+    #[error("git failed")]
+    Git(#[from] RunError),
+}
+
+impl Repository {
+    /// Takes the tree and, if it is ours, the branch away. Doing it again is fine: what is gone is gone.
+    pub fn remove(&self, asked: &TreeToRemove<'_>) -> Result<Removed, RemoveError> {
+        let not_moved = |path: &Path, source| RemoveError::NotMoved { path: path.to_owned(), source };
+        if !asked.tree_is_ours {
+            return Ok(Removed { trashed: None, branch: BranchFate::NotOurs });
+        }
+        let path = settled_path(asked.judged.path).map_err(|source| not_moved(asked.judged.path, source))?;
+        let lock = self.lock()?;
+        let admin = self.registered_at(&path).map_err(|source| not_moved(&path, source))?;
+        let found = tree_state(&path, admin.as_ref()).map_err(|source| not_moved(&path, source))?;
+        if !matches!(found, TreeState::Present | TreeState::Missing) {
+            return Err(RemoveError::NotOurTree { path, found });
+        }
+        let now = self.seen(admin.as_ref(), asked.judged.recorded_branch)?;
+        if !is_as_seen(&now, asked.seen) {
+            return Err(RemoveError::Moved { now: Box::new(now) });
+        }
+        let commits = self.unreachable(&now, &asked.judged)?;
+        if !commits.is_empty() {
+            return Err(RemoveError::WouldLose { commits });
+        }
+        let trashed = if found == TreeState::Present {
+            Some(move_aside(&path, asked.id).map_err(|source| not_moved(&path, source))?)
+        } else {
+            Trashed::left_over(&path, asked.id)
+        };
+        if let Some(admin) = &admin {
+            self.remove_entry(admin, &path, &lock)?;
+        }
+        let branch = match (asked.judged.branch_is_ours, &now.branch_tip) {
+            (false, _) => BranchFate::NotOurs,
+            (true, None) => BranchFate::Gone,
+            (true, Some(tip)) => self.delete_branch(asked.judged.recorded_branch, tip, &lock)?,
+        };
+        Ok(Removed { trashed, branch })
+    }
+
+    /// Removes git's entry for a tree that is no longer at its path. `git worktree prune` would do it too, but
+    /// would also take a person's own worktree whose disk is away just now.
+    pub(crate) fn remove_entry(
+        &self,
+        admin: &AdminFolder,
+        tree: &Path,
+        lock: &RepositoryLock,
+    ) -> Result<(), RunError> {
+        let removed = self
+            .run("git worktree remove")
+            .holding(lock.descriptor()?)
+            .args(["worktree", "remove", "--force", "--force"])
+            .arg(tree)
+            .succeed();
+        match removed {
+            Err(error) if admin.folder.exists() => {
+                // A creation that was broken off leaves entries that git itself cannot read.
+                if tree.symlink_metadata().is_ok() || admin::is_readable(admin) {
+                    return Err(error);
+                }
+                self.remove_broken_entry(admin)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn remove_broken_entry(&self, admin: &AdminFolder) -> Result<(), RunError> {
+        let what = "removing a broken worktree entry";
+        std::fs::remove_dir_all(&admin.folder).map_err(|source| RunError::NotRun { what, source })?;
+        // As git does with the last one; fails while there are others.
+        let _ = std::fs::remove_dir(self.common_dir().join("worktrees"));
+        Ok(())
+    }
+
+    /// Deletes a branch of ours if it still points to `tip` and is checked out nowhere.
+    pub(crate) fn delete_branch(
+        &self,
+        name: &str,
+        tip: &CommitId,
+        lock: &RepositoryLock,
+    ) -> Result<BranchFate, RunError> {
+        match self.branch(name)? {
+            None => return Ok(BranchFate::Gone),
+            Some(branch) => {
+                if let Some(at) = branch.checked_out_at {
+                    return Ok(BranchFate::CheckedOut { at });
+                }
+            }
+        }
+        let deleted = self
+            .run("git update-ref -d")
+            .holding(lock.descriptor()?)
+            .args(["update-ref", "-d", &branch_ref(name), tip.as_str()])
+            .succeed();
+        if let Err(source) = deleted {
+            return Ok(BranchFate::Kept { source });
+        }
+        // Whom it followed (`git push -u`); fails where nothing was configured.
+        let section = format!("branch.{name}");
+        let _ = self
+            .run("git config --remove-section")
+            .holding(lock.descriptor()?)
+            .args(["config", "--local", "--remove-section", &section])
+            .succeed();
+        Ok(BranchFate::Deleted { tip: tip.clone() })
+    }
+}
+
+/// What is gone by now is fine; what is there must be where it was seen.
+fn is_as_seen(now: &Seen, seen: &Seen) -> bool {
+    let branch = now.branch_tip.is_none() || now.branch_tip == seen.branch_tip;
+    let head = now.head.is_none() || now.head == seen.head;
+    branch && head
+}

@@ -1,0 +1,1 @@
+//! The crate on real repositories.
