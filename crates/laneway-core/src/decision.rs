@@ -97,10 +97,6 @@ pub enum Effect {
         lane: LaneId,
         /// Its epoch.
         epoch: u64,
-        /// The branch tip that was judged.
-        branch_tip: Option<String>,
-        /// The commit of the worktree that was judged.
-        head: Option<String>,
     },
 }
 

@@ -56,10 +56,8 @@ pub struct Findings {
     pub operation: Option<String>,
     /// Stashes of the repository; told, never a reason to refuse.
     pub stashes: u32,
-    /// The commit the recorded branch points to, if it is there.
-    pub branch_tip: Option<String>,
-    /// The commit the worktree has checked out, if it has one.
-    pub head: Option<String>,
+    /// What could not be looked at, and why; never taken for nothing.
+    pub not_looked_at: Option<String>,
 }
 
 impl Findings {
@@ -72,6 +70,7 @@ impl Findings {
             submodules: self.submodules.clone(),
             commits: self.commits.clone(),
             operation: self.operation.clone(),
+            not_looked_at: self.not_looked_at.clone(),
         };
         (!losses.is_empty()).then_some(losses)
     }
@@ -92,6 +91,8 @@ pub struct Losses {
     pub commits: Listed<CommitLine>,
     /// What git is in the middle of.
     pub operation: Option<String>,
+    /// What could not be looked at, and why.
+    pub not_looked_at: Option<String>,
 }
 
 impl Losses {
@@ -102,6 +103,7 @@ impl Losses {
             && self.submodules.is_empty()
             && self.commits.is_empty()
             && self.operation.is_none()
+            && self.not_looked_at.is_none()
     }
 }
 
@@ -124,6 +126,9 @@ impl fmt::Display for Losses {
         }
         if let Some(operation) = &self.operation {
             parts.push(format!("an unfinished {operation}"));
+        }
+        if self.not_looked_at.is_some() {
+            parts.push("something that could not be looked at".to_owned());
         }
         f.write_str(&parts.join(", "))
     }

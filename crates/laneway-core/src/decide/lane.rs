@@ -173,12 +173,7 @@ pub(super) fn judge_again(lane: &Lane, epoch: u64, findings: &Findings) -> Resul
             decision.events.insert(0, (about(lane), Event::LaneCloseRefused { losses }));
             decision
         }
-        None => Decision::unchanged().then(Effect::Remove {
-            lane: lane.id,
-            epoch,
-            branch_tip: findings.branch_tip.clone(),
-            head: findings.head.clone(),
-        }),
+        None => Decision::unchanged().then(Effect::Remove { lane: lane.id, epoch }),
     })
 }
 
