@@ -1,0 +1,293 @@
+//! Exit, stop and leaving.
+
+use std::time::Duration;
+
+use laneway_wire::message::{Exited, FromHolder, ProcessIdentity, ProcessNote, StopPhase, refusal};
+use laneway_wire::record::RecordState;
+use laneway_wire::{RunRecord, SOCKET_NAME, Stream};
+use rustix::io::Errno;
+use rustix::process::{Signal, WaitOptions, WaitStatus, wait};
+
+use super::requests::HOLDER_VERSION;
+use super::{DEFAULT_GRACE, Holder, Ownership, READ_LENGTH, Response, Terminal};
+use crate::clock::Moment;
+use crate::input::Asker;
+use crate::log;
+use crate::peer::View;
+use crate::stop::{Step, Stop};
+use crate::tree;
+
+/// How long the holder, when nothing else keeps it, waits for viewers to take what was queued for them.
+const LAST_FLUSH: Duration = Duration::from_secs(2);
+
+impl Holder {
+    pub(super) fn take_signals(&mut self, now: Moment) {
+        for signal in self.signals.take() {
+            if signal == libc::SIGTERM {
+                // The machine goes down, or somebody wants this holder to end: the run is brought to an end
+                // and recorded, and nobody is waited for.
+                self.may_leave = true;
+                if self.exited.is_none() {
+                    self.begin_stop(self.stop_signal_or_term(), DEFAULT_GRACE, now);
+                }
+            }
+        }
+        self.reap(now);
+    }
+
+    /// Takes notice of every child that has ended: the program, and what was left to this subreaper.
+    fn reap(&mut self, now: Moment) {
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => {
+                    if pid.as_raw_nonzero().get() as u32 == self.started.program.pid && self.exited.is_none() {
+                        self.note_exit(status, now);
+                    }
+                }
+                Ok(None) => break,
+                Err(Errno::INTR) => {}
+                // The proof: there are no children, and with a subreaper no descendants.
+                Err(_) => {
+                    self.nothing_is_left = true;
+                    break;
+                }
+            }
+        }
+        if self.met_protected && !self.nothing_is_left {
+            self.look_below();
+        }
+        if self.nothing_is_left && self.stop.is_some() {
+            self.finish_stop(Vec::new());
+        }
+    }
+
+    /// Looks at the tree. If nothing but other holders and the daemon is in it, it counts as gone: they are not
+    /// this run's.
+    fn look_below(&mut self) -> Vec<tree::Process> {
+        let look = tree::below(self.started.holder.pid);
+        self.met_protected = look.met_protected;
+        if look.processes.is_empty() && look.met_protected && self.exited.is_some() {
+            self.nothing_is_left = true;
+        }
+        look.processes
+    }
+
+    pub(super) fn count_others(&self) -> u32 {
+        let look = tree::below(self.started.holder.pid);
+        let others = look.processes.iter().filter(|process| {
+            !process.is_zombie() && process.identity.pid != self.started.program.pid
+        });
+        others.count() as u32
+    }
+
+    fn note_exit(&mut self, status: WaitStatus, now: Moment) {
+        self.drain_at_exit();
+        let mut offsets = self.offsets();
+        if let Terminal::Pipes(pipes) = &self.terminal {
+            offsets.stdout += pipes.stdout.n_left_at_exit;
+            offsets.stderr += pipes.stderr.n_left_at_exit;
+        }
+        let status = status.as_raw();
+        let exited = Exited {
+            code: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
+            signal: libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status)),
+            core_dumped: libc::WIFSIGNALED(status) && libc::WCOREDUMP(status),
+            at_micros: now.unix_micros,
+            offsets,
+        };
+        self.exited = Some(exited);
+        self.record_exit(exited, status);
+        self.drop_input(refusal::ENDED, "the program has ended");
+        if let Terminal::Pipes(pipes) = &mut self.terminal {
+            pipes.stdin = None;
+        }
+        self.tell(&FromHolder::Exited(exited), |peer| peer.is_watching && peer.view == View::None);
+    }
+
+    /// Reads what the program had written when it ended. A terminal is drained until it is empty, but no more
+    /// than 64 KiB, since a child that floods would make it endless. A pipe says how much is in it; if an owner
+    /// has to get that first, it is read as the owner takes it.
+    fn drain_at_exit(&mut self) {
+        if let Terminal::Pty(_) = self.terminal {
+            self.read_output(Stream::Pty, READ_LENGTH);
+            return;
+        }
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let n_bytes = self.output_descriptor(stream).and_then(|fd| rustix::io::ioctl_fionread(fd).ok());
+            let Terminal::Pipes(pipes) = &mut self.terminal else { return };
+            let pipe = if stream == Stream::Stdout { &mut pipes.stdout } else { &mut pipes.stderr };
+            pipe.n_left_at_exit = n_bytes.unwrap_or(0);
+            while !self.is_held_back(stream) && self.n_left(stream) > 0 {
+                let n_before = self.n_left(stream);
+                self.read_output(stream, READ_LENGTH);
+                if self.n_left(stream) == n_before {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn n_left(&self, stream: Stream) -> u64 {
+        match &self.terminal {
+            Terminal::Pty(_) => 0,
+            Terminal::Pipes(pipes) => pipes.pipe(stream).map_or(0, |pipe| pipe.n_left_at_exit),
+        }
+    }
+
+    fn record_exit(&mut self, exited: Exited, wait_status: i32) {
+        let record = RunRecord {
+            holder_version: HOLDER_VERSION.to_owned(),
+            run: self.run.clone(),
+            boot_id: self.started.boot_id.clone(),
+            holder: self.started.holder,
+            state: RecordState::Exited {
+                program: self.started.program,
+                started_at_micros: self.started.at_micros,
+                exited_at_micros: exited.at_micros,
+                wait_status,
+            },
+            offsets: exited.offsets,
+        };
+        if let Err(error) = self.record.write_durably(&record) {
+            log(&format!("{error}: {:?}", std::error::Error::source(&error)));
+        }
+    }
+
+    /// Viewers and the owner are told of the exit when they have been given all output before it.
+    pub(super) fn tell_exit_when_drained(&mut self) {
+        let Some(exited) = self.exited else { return };
+        if self.exit_is_told || self.n_left(Stream::Stdout) > 0 || self.n_left(Stream::Stderr) > 0 {
+            return;
+        }
+        self.exit_is_told = true;
+        self.tell(&FromHolder::Exited(exited), |peer| match peer.view {
+            View::None | View::Viewer { lost_at: Some(_), .. } => false,
+            View::Viewer { lost_at: None, .. } | View::Owner { .. } => true,
+        });
+    }
+
+    pub(super) fn stop_signal_or_term(&self) -> Signal {
+        Signal::from_named_raw(self.stop_signal).unwrap_or(Signal::TERM)
+    }
+
+    /// Asks the whole tree to end, or asks again.
+    pub(super) fn begin_stop(&mut self, signal: Signal, grace: Duration, now: Moment) {
+        self.reap(now);
+        let processes = if self.nothing_is_left { Vec::new() } else { self.look_below() };
+        if self.nothing_is_left {
+            self.finish_stop(Vec::new());
+            return;
+        }
+        match &mut self.stop {
+            Some(stop) => stop.hasten(now.instant, grace),
+            None => self.stop = Some(Stop::asked(now.instant, grace)),
+        }
+        if self.stop.as_ref().is_some_and(Stop::is_forcing) {
+            // It is past asking.
+            return;
+        }
+        for process in processes.iter().filter(|process| !process.is_zombie()) {
+            signal_and_log(process.identity, signal);
+            // A stopped process takes a signal only when it goes on.
+            signal_and_log(process.identity, Signal::CONT);
+        }
+        self.say_stop_progress(StopPhase::Asked, processes.len());
+    }
+
+    pub(super) fn step_stop(&mut self, now: Moment) {
+        let Some(mut stop) = self.stop else { return };
+        let was_forcing = stop.is_forcing();
+        let mut n_alive = 0;
+        let step = stop.step(now.instant, || {
+            let processes = self.look_below();
+            n_alive = processes.iter().filter(|process| !process.is_zombie()).count();
+            processes
+        });
+        self.stop = Some(stop);
+        if stop.is_forcing() && !was_forcing {
+            self.say_stop_progress(StopPhase::Killing, n_alive);
+        }
+        match step {
+            Step::Wait => {}
+            Step::Freeze(identities) => {
+                identities.into_iter().for_each(|identity| signal_and_log(identity, Signal::STOP));
+            }
+            Step::Kill(identities) => {
+                identities.into_iter().for_each(|identity| signal_and_log(identity, Signal::KILL));
+                self.reap(now);
+            }
+            Step::GiveUp(left) => {
+                let mut left: Vec<_> = left.into_iter().map(tree::describe).collect();
+                if left.is_empty() {
+                    // There are children, by the reaper's word, and /proc does not show them.
+                    left.push(ProcessNote { pid: 0, command: "a process that cannot be seen".to_owned() });
+                }
+                self.finish_stop(left);
+            }
+        }
+    }
+
+    fn say_stop_progress(&mut self, phase: StopPhase, n_alive: usize) {
+        for asker in self.stop_askers.clone() {
+            self.say(asker, &FromHolder::StopProgress { phase, n_alive: n_alive as u32 });
+        }
+    }
+
+    fn finish_stop(&mut self, left: Vec<ProcessNote>) {
+        self.stop = None;
+        for asker in std::mem::take(&mut self.stop_askers) {
+            self.say(asker, &FromHolder::Stopped { left: left.clone() });
+        }
+    }
+
+    pub(super) fn acknowledge(&mut self, asker: Asker) {
+        if self.exited.is_none() {
+            self.refuse(asker, refusal::OUT_OF_PLACE, "the program has not ended");
+            return;
+        }
+        self.may_leave = true;
+        self.say(asker, &FromHolder::Done);
+        if !self.nothing_is_left {
+            self.look_below();
+        }
+    }
+
+    /// Whether the holder is of no more use: the exit is recorded, nothing of the tree lives, and whoever has
+    /// to get output has got it.
+    pub(super) fn leave_if_nothing_depends(&mut self, now: Moment) -> Response {
+        let is_over = self.may_leave && self.exit_is_told && self.nothing_is_left && self.stop.is_none();
+        let owner_waits = match self.ownership {
+            Ownership::NotOwned | Ownership::Gone => false,
+            Ownership::Awaited(_) => true,
+            Ownership::Present(id) => self.peers.get(&id).is_some_and(|peer| peer.n_waiting() > 0),
+        };
+        if !is_over || owner_waits {
+            self.leave_at_latest = None;
+            return Response::Stay;
+        }
+        let viewers_wait = self.peers.values().any(|peer| {
+            peer.n_waiting() > 0 || matches!(peer.view, View::Viewer { lost_at: Some(_), .. })
+        });
+        let latest = *self.leave_at_latest.get_or_insert(now.instant + LAST_FLUSH);
+        if viewers_wait && now.instant < latest {
+            return Response::Stay;
+        }
+        Response::Leave
+    }
+
+    /// The last thing: what the run's leftovers wrote after its exit, and the socket.
+    pub(crate) fn leave(mut self) {
+        if self.screen_tried_at != Some(self.offsets()) {
+            self.write_final_screen();
+        }
+        if let Err(errno) = rustix::fs::unlinkat(&self.folder, SOCKET_NAME, rustix::fs::AtFlags::empty()) {
+            log(&format!("the socket was not removed: {errno}"));
+        }
+    }
+}
+
+fn signal_and_log(identity: ProcessIdentity, signal: Signal) {
+    if let Err(errno) = tree::send_signal(identity, signal) {
+        log(&format!("process {} did not get a signal: {errno}", identity.pid));
+    }
+}

@@ -1,0 +1,451 @@
+//! What peers ask for.
+
+use std::ffi::CString;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use laneway_wire::frame::MAX_DATA;
+use laneway_wire::message::{
+    FromHolder, Incoming, Lines, Phase, Program, Role, Send, Size, Status, Text, refusal,
+};
+use laneway_wire::{PROTOCOL_VERSION, Stream, ToHolder};
+use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::termios::{LocalModes, SpecialCodeIndex, tcgetattr};
+
+use super::output::{give_tail, given_role, wire_cursor};
+use super::{Holder, Ownership, Pty, Terminal, wire_size};
+use crate::clock::Moment;
+use crate::input::Asker;
+use crate::peer::{PeerId, View};
+use crate::screen;
+use crate::sys::{self, Executable};
+use crate::typing::{self, SendRefusal};
+
+/// How the holder names its version.
+pub(crate) const HOLDER_VERSION: &str = concat!("lane-holder ", env!("CARGO_PKG_VERSION"));
+
+impl Holder {
+    /// Answers one message or takes the data of one frame.
+    pub(super) fn answer(&mut self, id: PeerId, incoming: Incoming<ToHolder>, now: Moment) {
+        match incoming {
+            Incoming::Data { stream: Stream::Input, bytes, .. } => self.take_input(id, &bytes),
+            // Streams of newer clients.
+            Incoming::Data { .. } => {}
+            Incoming::Unknown { tag } => {
+                let message = format!("{HOLDER_VERSION} does not know this request");
+                self.refuse(Asker { peer: id, tag }, refusal::UNKNOWN_REQUEST, &message);
+            }
+            Incoming::Message { tag, message } => self.answer_request(Asker { peer: id, tag }, message, now),
+        }
+    }
+
+    fn answer_request(&mut self, asker: Asker, request: ToHolder, now: Moment) {
+        match request {
+            ToHolder::Hello { .. } => {
+                let hello = FromHolder::Hello {
+                    protocol: PROTOCOL_VERSION,
+                    holder: HOLDER_VERSION.to_owned(),
+                    run: self.run.clone(),
+                    pid: self.started.holder.pid,
+                };
+                self.say(asker, &hello);
+            }
+            ToHolder::Launch(_) => self.refuse(asker, refusal::OUT_OF_PLACE, "the run was launched before"),
+            ToHolder::Watch => {
+                if let Some(peer) = self.peers.get_mut(&asker.peer) {
+                    peer.is_watching = true;
+                }
+                self.say_status(asker);
+            }
+            ToHolder::Status => self.say_status(asker),
+            ToHolder::Attach { role, size, since } => self.attach(asker, role, size, since),
+            ToHolder::Own => self.own(asker),
+            ToHolder::CloseInput => self.close_input(asker),
+            ToHolder::TakeDriver { size } => self.take_driver(asker, size),
+            ToHolder::Resize { size } => self.resize_for(asker, size),
+            ToHolder::Send(send) => self.send(asker, &send),
+            ToHolder::Read { lines, ansi } => self.read(asker, lines, ansi),
+            ToHolder::Signal { signal } => self.signal(asker, signal),
+            ToHolder::Stop { signal, grace_ms } => self.stop_for(asker, signal, grace_ms, now),
+            ToHolder::Acknowledge => self.acknowledge(asker),
+            ToHolder::StartDaemon(program) => self.start_daemon(asker, &program),
+            ToHolder::DropInput => {
+                let n_bytes = self.drop_input(refusal::DROPPED, "it was dropped on request") as u64;
+                self.say(asker, &FromHolder::Dropped { n_bytes });
+            }
+        }
+    }
+
+    fn say_status(&mut self, asker: Asker) {
+        let (title, alternate_screen) = match &self.terminal {
+            Terminal::Pty(pty) => (pty.screen.title().map(str::to_owned), pty.screen.alternate_screen()),
+            Terminal::Pipes(_) => (None, false),
+        };
+        let phase = match (self.exited, &self.stop) {
+            (Some(_), _) => Phase::Exited,
+            (None, Some(_)) => Phase::Stopping,
+            (None, None) => Phase::Running,
+        };
+        let n_viewers = self.peers.values().filter(|peer| peer.view != View::None).count();
+        let status = Status {
+            run: self.run.clone(),
+            phase,
+            started: self.started.clone(),
+            size: self.size(),
+            offsets: self.offsets(),
+            title,
+            alternate_screen,
+            n_viewers: n_viewers as u32,
+            has_driver: self.peers.values().any(crate::peer::Peer::is_driver),
+            n_others: self.count_others(),
+            n_input_queued: self.input.len() as u64,
+            exited: self.exited,
+            screen_written: self.screen_is_written,
+        };
+        self.say(asker, &FromHolder::Status(Box::new(status)));
+    }
+
+    fn attach(&mut self, asker: Asker, role: Role, size: Size, since: Option<u64>) {
+        if self.ownership == Ownership::Present(asker.peer) {
+            self.refuse(asker, refusal::OUT_OF_PLACE, "the owner has all output already");
+            return;
+        }
+        let role = given_role(role, &self.terminal);
+        if role == Role::Driver {
+            self.unseat_driver(asker.peer);
+            // Before the peer is a viewer, so that it gets one snapshot and not two.
+            self.resize(size);
+        }
+        let (offsets, size) = (self.offsets(), self.size());
+        let Some(peer) = self.peers.get_mut(&asker.peer) else { return };
+        peer.view = View::Viewer { role, lost_at: None };
+        let resumable = match (&self.terminal, since) {
+            (Terminal::Pty(pty), Some(since)) => pty.tail.since(since).is_some().then_some(since),
+            (Terminal::Pty(_), None) | (Terminal::Pipes(_), _) => None,
+        };
+        peer.say(asker.tag, &FromHolder::Attached { role, resumed: resumable.is_some(), offsets, size });
+        match (&self.terminal, resumable) {
+            (Terminal::Pty(pty), Some(since)) => {
+                give_tail(peer, Stream::Pty, &pty.tail, since);
+            }
+            _ => self.show_present(asker.peer, laneway_wire::message::Offsets::default()),
+        }
+        self.say_exit_if_told(asker.peer);
+    }
+
+    fn own(&mut self, asker: Asker) {
+        let Ownership::Awaited(_) = self.ownership else {
+            self.refuse(asker, refusal::NOT_OWNABLE, "the run has no owner, or has had it");
+            return;
+        };
+        self.unseat_driver(asker.peer);
+        self.ownership = Ownership::Present(asker.peer);
+        let attached = FromHolder::Attached {
+            role: Role::Driver,
+            resumed: true,
+            offsets: self.offsets(),
+            size: self.size(),
+        };
+        let Some(peer) = self.peers.get_mut(&asker.peer) else { return };
+        peer.view = View::Owner { is_driver: true };
+        peer.say(asker.tag, &attached);
+        let is_whole = match &self.terminal {
+            Terminal::Pty(pty) => give_tail(peer, Stream::Pty, &pty.tail, 0),
+            Terminal::Pipes(pipes) => {
+                give_tail(peer, Stream::Stdout, &pipes.stdout.tail, 0)
+                    && give_tail(peer, Stream::Stderr, &pipes.stderr.tail, 0)
+            }
+        };
+        debug_assert!(is_whole, "streams are held back until the owner has come");
+        self.say_exit_if_told(asker.peer);
+    }
+
+    fn say_exit_if_told(&mut self, id: PeerId) {
+        if let (true, Some(exited), Some(peer)) = (self.exit_is_told, self.exited, self.peers.get_mut(&id)) {
+            peer.say(0, &FromHolder::Exited(exited));
+        }
+    }
+
+    /// Takes the role from whoever has it, other than `successor`.
+    fn unseat_driver(&mut self, successor: PeerId) {
+        for (id, peer) in &mut self.peers {
+            if *id == successor || !peer.is_driver() {
+                continue;
+            }
+            peer.view = match peer.view {
+                View::Viewer { lost_at, .. } => View::Viewer { role: Role::Observer, lost_at },
+                View::Owner { .. } => View::Owner { is_driver: false },
+                View::None => View::None,
+            };
+            peer.was_told_not_driver = false;
+            peer.say(0, &FromHolder::DriverLost);
+        }
+    }
+
+    fn take_driver(&mut self, asker: Asker, size: Size) {
+        let view = self.peers.get(&asker.peer).map_or(View::None, |peer| peer.view);
+        let view = match (&self.terminal, view) {
+            (Terminal::Pipes(_), _) => {
+                self.refuse(asker, refusal::NO_TERMINAL, "the run has no terminal");
+                return;
+            }
+            (Terminal::Pty(_), View::None) => {
+                self.refuse(asker, refusal::OUT_OF_PLACE, "only a viewer becomes the driver");
+                return;
+            }
+            (Terminal::Pty(_), View::Viewer { lost_at, .. }) => View::Viewer { role: Role::Driver, lost_at },
+            (Terminal::Pty(_), View::Owner { .. }) => View::Owner { is_driver: true },
+        };
+        self.unseat_driver(asker.peer);
+        if let Some(peer) = self.peers.get_mut(&asker.peer) {
+            peer.view = view;
+        }
+        self.say(asker, &FromHolder::Done);
+        self.resize(size);
+    }
+
+    fn resize_for(&mut self, asker: Asker, size: Size) {
+        if !self.peers.get(&asker.peer).is_some_and(crate::peer::Peer::is_driver) {
+            self.refuse(asker, refusal::NOT_DRIVER, "the size is the driver's");
+            return;
+        }
+        self.say(asker, &FromHolder::Done);
+        self.resize(size);
+    }
+
+    fn take_input(&mut self, id: PeerId, bytes: &[u8]) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if !peer.is_driver() {
+            if !peer.was_told_not_driver {
+                peer.was_told_not_driver = true;
+                self.refuse(Asker { peer: id, tag: 0 }, refusal::NOT_DRIVER, "only the driver types");
+            }
+            return;
+        }
+        if self.exited.is_some() {
+            return;
+        }
+        match &self.terminal {
+            Terminal::Pty(_) => self.type_bytes(bytes),
+            Terminal::Pipes(pipes) => {
+                if pipes.stdin.is_some() && !pipes.stdin_ends {
+                    self.input.push(bytes);
+                }
+            }
+        }
+    }
+
+    /// Types what a driver typed. When the terminal is full, a key that makes it send a signal goes around
+    /// what waits, and what waits is dropped, as the terminal itself does with what it holds.
+    fn type_bytes(&mut self, bytes: &[u8]) {
+        self.flush_input();
+        let Terminal::Pty(pty) = &self.terminal else { return };
+        let mut rest = bytes;
+        if !self.input.is_empty()
+            && let Ok(attributes) = tcgetattr(&pty.master)
+        {
+            let found = bytes.iter().enumerate().rev();
+            let mut found = found.filter_map(|(at, byte)| Some((at, typing::signal_of(*byte, &attributes)?)));
+            if let Some((at, signal)) = found.next()
+                && sys::signal_through_terminal(&pty.master, signal).is_ok()
+            {
+                drop(found);
+                self.drop_input(refusal::DROPPED, "a key typed by the driver interrupted it");
+                rest = &bytes[at + 1..];
+            }
+        }
+        self.input.push(rest);
+    }
+
+    fn send(&mut self, asker: Asker, send: &Send) {
+        if self.exited.is_some() {
+            self.refuse(asker, refusal::ENDED, "the program has ended");
+            return;
+        }
+        let bytes = match &self.terminal {
+            Terminal::Pty(pty) => compose_for(pty, send),
+            Terminal::Pipes(pipes) if pipes.stdin.is_none() || pipes.stdin_ends => {
+                self.refuse(asker, refusal::NO_INPUT, "the program's input is closed");
+                return;
+            }
+            Terminal::Pipes(_) if !send.keys.is_empty() => {
+                self.refuse(asker, refusal::NO_TERMINAL, "keys can only be typed at a terminal");
+                return;
+            }
+            Terminal::Pipes(_) => {
+                let end: &[u8] = if send.enter { b"\n" } else { b"" };
+                Ok([send.text.as_slice(), end].concat())
+            }
+        };
+        let bytes = bytes.and_then(|bytes| match self.input.has_room(bytes.len()) {
+            true => Ok(bytes),
+            false => Err(SendRefusal::QueueFull(self.input.len() + bytes.len())),
+        });
+        match bytes {
+            Err(refused) => self.refuse(asker, refused.code(), &refused.to_string()),
+            // One key that is a signal must not wait behind a full terminal.
+            Ok(bytes) if send.text.is_empty() && bytes.len() == 1 => {
+                let offset = self.main_offset();
+                self.type_bytes(&bytes);
+                self.input.push_send(&[], asker, offset);
+            }
+            Ok(bytes) => self.input.push_send(&bytes, asker, self.main_offset()),
+        }
+    }
+
+    fn main_offset(&self) -> u64 {
+        let offsets = self.offsets();
+        match &self.terminal {
+            Terminal::Pty(_) => offsets.pty,
+            Terminal::Pipes(_) => offsets.stdout,
+        }
+    }
+
+    fn close_input(&mut self, asker: Asker) {
+        if !self.peers.get(&asker.peer).is_some_and(crate::peer::Peer::is_driver) {
+            self.refuse(asker, refusal::NOT_DRIVER, "only the one who writes ends the input");
+            return;
+        }
+        match &mut self.terminal {
+            Terminal::Pipes(pipes) => pipes.stdin_ends = true,
+            // A terminal's input never ends; its end-of-file key is the nearest there is.
+            Terminal::Pty(pty) => {
+                if let Ok(attributes) = tcgetattr(&pty.master)
+                    && attributes.local_modes.contains(LocalModes::ICANON)
+                {
+                    self.input.push(&[attributes.special_codes[SpecialCodeIndex::VEOF]]);
+                }
+            }
+        }
+        self.say(asker, &FromHolder::Done);
+    }
+
+    fn read(&mut self, asker: Asker, which: Lines, ansi: bool) {
+        let offset = self.main_offset();
+        let text = match &self.terminal {
+            Terminal::Pty(pty) => {
+                let which = match which {
+                    Lines::Last(n_lines) => screen::Lines::Last(n_lines as usize),
+                    Lines::Screen => screen::Lines::Screen,
+                    Lines::All => screen::Lines::All,
+                };
+                Text {
+                    lines: pty.screen.lines(which, ansi),
+                    cursor: Some(wire_cursor(pty.screen.cursor())),
+                    size: Some(wire_size(pty.screen.size())),
+                    alternate_screen: pty.screen.alternate_screen(),
+                    title: pty.screen.title().map(str::to_owned),
+                    offset,
+                    stderr_lines: Vec::new(),
+                }
+            }
+            Terminal::Pipes(pipes) => Text {
+                lines: plain_lines(&pipes.stdout.tail.to_vec(), which),
+                cursor: None,
+                size: None,
+                alternate_screen: false,
+                title: None,
+                offset,
+                stderr_lines: plain_lines(&pipes.stderr.tail.to_vec(), which),
+            },
+        };
+        self.say_text(asker, text);
+    }
+
+    /// Says a text in parts that fit frames.
+    fn say_text(&mut self, asker: Asker, mut text: Text) {
+        let mut part = Vec::new();
+        let mut length = 0;
+        for line in std::mem::take(&mut text.lines) {
+            if length > 0 && length + line.len() > MAX_DATA {
+                self.say(asker, &FromHolder::TextPart { lines: std::mem::take(&mut part) });
+                length = 0;
+            }
+            // With what the encoding takes for an empty line.
+            length += line.len() + 8;
+            part.push(line);
+        }
+        text.lines = part;
+        self.say(asker, &FromHolder::Text(text));
+    }
+
+    fn signal(&mut self, asker: Asker, signal: i32) {
+        if self.exited.is_some() {
+            self.refuse(asker, refusal::ENDED, "the program has ended");
+            return;
+        }
+        let Some(signal) = Signal::from_named_raw(signal) else {
+            self.refuse(asker, refusal::SYSTEM, &format!("there is no signal {signal}"));
+            return;
+        };
+        // The program leads its group, and as it has not been waited for, its number is nobody else's.
+        let group = Pid::from_raw(self.started.program.pid as i32).expect("a program's pid is not 0");
+        match kill_process_group(group, signal) {
+            Ok(()) => self.say(asker, &FromHolder::Done),
+            Err(errno) => self.refuse(asker, refusal::SYSTEM, &format!("the signal was not sent: {errno}")),
+        }
+    }
+
+    fn stop_for(&mut self, asker: Asker, signal: Option<i32>, grace_ms: u64, now: Moment) {
+        let signal = match signal {
+            None => self.stop_signal_or_term(),
+            Some(number) => match Signal::from_named_raw(number) {
+                Some(signal) => signal,
+                None => {
+                    self.refuse(asker, refusal::SYSTEM, &format!("there is no signal {number}"));
+                    return;
+                }
+            },
+        };
+        self.stop_askers.push(asker);
+        self.begin_stop(signal, Duration::from_millis(grace_ms), now);
+    }
+
+    fn start_daemon(&mut self, asker: Asker, program: &Program) {
+        let started = executable(program).ok_or_else(|| "a NUL byte in it".to_owned()).and_then(|executable| {
+            sys::start_outside_the_tree(&executable).map_err(|error| error.to_string())
+        });
+        match started {
+            Ok(pid) => self.say(asker, &FromHolder::DaemonStarted { pid }),
+            Err(reason) => {
+                let name = String::from_utf8_lossy(&program.program);
+                self.refuse(asker, refusal::SYSTEM, &format!("cannot start {name}: {reason}"));
+            }
+        }
+    }
+}
+
+fn compose_for(pty: &Pty, send: &Send) -> Result<Vec<u8>, SendRefusal> {
+    match tcgetattr(pty.master.as_fd()) {
+        Ok(attributes) => typing::compose(send, pty.screen.modes(), &attributes),
+        // A terminal that nobody has open: what is typed waits in it, unlooked at.
+        Err(_) => Ok(send.text.clone()),
+    }
+}
+
+fn executable(program: &Program) -> Option<Executable> {
+    let c_string = |bytes: &[u8]| CString::new(bytes).ok();
+    Some(Executable {
+        program: c_string(&program.program)?,
+        argv: program.argv.iter().map(|argument| c_string(argument)).collect::<Option<_>>()?,
+        env: program
+            .env
+            .iter()
+            .map(|(name, value)| c_string(&[name.as_slice(), b"=", value].concat()))
+            .collect::<Option<_>>()?,
+        cwd: c_string(&program.cwd)?,
+    })
+}
+
+/// Lines of plain output, without empty ones at the end.
+fn plain_lines(bytes: &[u8], which: Lines) -> Vec<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    while lines.last().is_some_and(|line| line.trim().is_empty()) {
+        lines.pop();
+    }
+    match which {
+        Lines::Last(n_lines) => lines.split_off(lines.len().saturating_sub(n_lines as usize)),
+        Lines::Screen | Lines::All => lines,
+    }
+}

@@ -1,0 +1,220 @@
+//! A holder's life: clean surroundings, the launch from standard input, the start, the loop.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use laneway_wire::message::{
+    FromHolder, Launch, MessageError, Offsets, ProcessIdentity, StartFailure, StartStage, Started, Tag, encode,
+};
+use laneway_wire::record::RecordState;
+use laneway_wire::{
+    Decoder, Incoming, RECORD_NAME, RecordFile, RunRecord, SOCKET_NAME, ToHolder, client,
+};
+use rustix::fs::{AtFlags, Mode};
+use rustix::io::Errno;
+
+use crate::clock::Moment;
+use crate::event_loop;
+use crate::holder::{HOLDER_VERSION, Holder, Parts};
+use crate::log;
+use crate::peer::Peer;
+use crate::start::{self, Prepared, Running, failure, open_folder};
+use crate::sys::{self, SignalDescriptor};
+use crate::tree;
+
+/// Why there was no run, or why the holder gave it up.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The holder could not make its own surroundings.
+    #[error("the holder cannot {doing}")]
+    Surroundings {
+        /// What was tried.
+        doing: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Standard input did not give a launch.
+    #[error("what came on standard input is no launch")]
+    NotALaunch(#[source] Option<MessageError>),
+    /// The start failed; the one who asked was told.
+    #[error("the program was not started: {0}")]
+    StartFailed(String),
+    /// The loop failed.
+    #[error("the holder cannot wait for events")]
+    Loop(#[source] io::Error),
+}
+
+fn surroundings(doing: &'static str) -> impl FnOnce(io::Error) -> RunError {
+    move |source| RunError::Surroundings { doing, source }
+}
+
+/// The connection on standard input with the launch that came on it.
+struct Control {
+    socket: UnixStream,
+    decoder: Decoder,
+    /// What came after the launch.
+    rest: Vec<u8>,
+    tag: Tag,
+}
+
+/// Holds the run whose launch comes on standard input, a connected socket; its files go to `folder`. Returns
+/// when the run is over and recorded, or at once when standard input ends before a launch. To be called first
+/// thing in main, from the main thread.
+pub fn run(folder: &Path) -> Result<(), RunError> {
+    sys::close_leftover_descriptors().map_err(surroundings("close what was left open"))?;
+    let folder_path = std::path::absolute(folder).map_err(surroundings("find its folder"))?;
+    let folder = open_folder(&folder_path).map_err(surroundings("open its folder"))?;
+    let signals = stand_apart()?;
+    let Some((launch, mut control)) = receive_launch()? else { return Ok(()) };
+    let begun = begin(&launch, &folder_path, &folder);
+    let (listener, record, running, started) = match begun {
+        Ok(begun) => begun,
+        Err(failure) => {
+            let message = failure.message.clone();
+            answer(&mut control, &FromHolder::StartFailed(failure));
+            return Err(RunError::StartFailed(message));
+        }
+    };
+    let parts = Parts { folder, folder_path, listener, signals, record, ends: running.ends, started };
+    let mut holder = Holder::new(&launch, parts, Moment::now());
+    drop(launch);
+    match control.socket.set_nonblocking(true) {
+        Ok(()) => holder.add_launcher(Peer::with_decoder(control.socket, control.decoder, control.rest), control.tag),
+        Err(error) => log(&format!("the launcher's connection is lost: {error}")),
+    }
+    event_loop::run(holder).map_err(|errno| RunError::Loop(errno.into()))
+}
+
+/// Makes this process one that nothing of its starter reaches: own session, files for its user only, signals
+/// by the loop, and the reaper of everything below it.
+fn stand_apart() -> Result<SignalDescriptor, RunError> {
+    let own = rustix::process::getpid();
+    if rustix::process::getsid(None).ok() != Some(own) {
+        rustix::process::setsid().map_err(|errno| surroundings("make a session of its own")(errno.into()))?;
+    }
+    rustix::process::umask(Mode::from_raw_mode(0o077));
+    rustix::process::chdir("/").map_err(|errno| surroundings("go to the root")(errno.into()))?;
+    rustix::process::set_child_subreaper(Some(own))
+        .map_err(|errno| surroundings("become a subreaper")(errno.into()))?;
+    // SIGINT and SIGHUP mean nothing to it: they are taken and forgotten.
+    SignalDescriptor::open(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP])
+        .map_err(surroundings("take its signals"))
+}
+
+fn receive_launch() -> Result<Option<(Box<Launch>, Control)>, RunError> {
+    let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(surroundings("use standard input"))?;
+    let mut socket = UnixStream::from(stdin);
+    // The program must not find the connection as its own input, should it get this descriptor.
+    replace_stdin().map_err(surroundings("put standard input away"))?;
+    let mut decoder = Decoder::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let n_read = match socket.read(&mut buffer) {
+            Ok(0) => return Ok(None),
+            Ok(n_read) => n_read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(surroundings("read standard input")(error)),
+        };
+        let mut input = &buffer[..n_read];
+        match decoder.feed_message(&mut input) {
+            Ok(None) => {}
+            Ok(Some(Incoming::Message { tag, message: ToHolder::Launch(launch) })) => {
+                let rest = input.to_vec();
+                return Ok(Some((launch, Control { socket, decoder, rest, tag })));
+            }
+            Ok(Some(_)) => return Err(RunError::NotALaunch(None)),
+            Err(error) => return Err(RunError::NotALaunch(Some(error))),
+        }
+    }
+}
+
+fn replace_stdin() -> io::Result<()> {
+    let null = OwnedFd::from(std::fs::File::open("/dev/null")?);
+    Ok(rustix::stdio::dup2_stdin(null)?)
+}
+
+fn answer(control: &mut Control, message: &FromHolder) {
+    let mut bytes = Vec::new();
+    encode(control.tag, message, &mut bytes).expect("an answer to a launch is short");
+    if let Err(error) = control.socket.write_all(&bytes) {
+        log(&format!("nobody hears that the start failed: {error}"));
+    }
+}
+
+type Begun = (std::os::unix::net::UnixListener, RecordFile, Running, Started);
+
+/// Socket, record, program, in this order; what was made is undone when a later step fails. A failed start
+/// stays in the record.
+fn begin(launch: &Launch, folder_path: &Path, folder: &std::fs::File) -> Result<Begun, StartFailure> {
+    let prepared = start::prepare(launch)?;
+    let listener = client::listen(folder).map_err(|error| {
+        failure(StartStage::Socket, from_io(&error), "cannot make the holder's socket")
+    })?;
+    let started = begin_recorded(launch, prepared, folder_path);
+    match started {
+        Ok((record, running, started)) => Ok((listener, record, running, started)),
+        Err(failure) => {
+            if let Err(errno) = rustix::fs::unlinkat(folder, SOCKET_NAME, AtFlags::empty()) {
+                log(&format!("the socket was not removed: {errno}"));
+            }
+            Err(failure)
+        }
+    }
+}
+
+fn begin_recorded(
+    launch: &Launch,
+    prepared: Prepared,
+    folder: &Path,
+) -> Result<(RecordFile, Running, Started), StartFailure> {
+    let boot_id = tree::boot_id().map_err(|error| proc_failure(&error))?;
+    let holder = identify(std::process::id())?;
+    let mut record = RunRecord {
+        holder_version: HOLDER_VERSION.to_owned(),
+        run: launch.run.clone(),
+        boot_id: boot_id.clone(),
+        holder,
+        state: RecordState::Starting,
+        offsets: Offsets::default(),
+    };
+    let mut file = RecordFile::create(&folder.join(RECORD_NAME), &record).map_err(|error| {
+        let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        StartFailure { stage: StartStage::Record, errno: 0, message: format!("{error}: {source}") }
+    })?;
+    let begun = start::start(launch, prepared).and_then(|running| {
+        let program = identify(running.pid)?;
+        Ok((running, program))
+    });
+    let (running, program) = match begun {
+        Ok(begun) => begun,
+        Err(failure) => {
+            record.state = RecordState::StartFailed(failure.clone());
+            if let Err(error) = file.write_durably(&record) {
+                log(&error.to_string());
+            }
+            return Err(failure);
+        }
+    };
+    let started = Started { program, boot_id, at_micros: Moment::now().unix_micros, holder };
+    record.state = RecordState::Running { program, started_at_micros: started.at_micros };
+    // Not waited for: if the machine stops before it is on disk, the run is lost either way.
+    if let Err(error) = file.write(&record) {
+        log(&error.to_string());
+    }
+    Ok((file, running, started))
+}
+
+fn identify(pid: u32) -> Result<ProcessIdentity, StartFailure> {
+    tree::identify(pid).ok_or_else(|| proc_failure(&io::ErrorKind::NotFound.into()))
+}
+
+fn proc_failure(error: &io::Error) -> StartFailure {
+    failure(StartStage::Exec, from_io(error), "cannot read /proc")
+}
+
+fn from_io(error: &io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}

@@ -1,0 +1,195 @@
+//! The run's process tree: who is in it, and signals that reach exactly those.
+//!
+//! The holder is a child subreaper, so that everything the program starts stays below the holder, also what
+//! has lost its parents or made a session of its own. Other holders and the daemon are never touched, nor what
+//! is below them, wherever they stand.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use laneway_wire::message::{ProcessIdentity, ProcessNote};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+/// How much of a command line is told, in characters.
+const COMMAND_LENGTH: usize = 200;
+
+/// A process of the tree at the moment of the look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Process {
+    /// Who it is.
+    pub(crate) identity: ProcessIdentity,
+    /// The kernel's state letter.
+    pub(crate) state: u8,
+}
+
+impl Process {
+    /// It has ended and waits for its parent to take notice.
+    pub(crate) fn is_zombie(&self) -> bool {
+        matches!(self.state, b'Z' | b'X')
+    }
+
+    /// It can run, that is, also fork.
+    pub(crate) fn is_running(&self) -> bool {
+        !matches!(self.state, b'Z' | b'X' | b'T' | b't')
+    }
+}
+
+/// What `/proc/PID/stat` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stat {
+    process: Process,
+    parent: u32,
+}
+
+fn read_stat(pid: u32) -> Option<Stat> {
+    parse_stat(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn parse_stat(pid: u32, line: &[u8]) -> Option<Stat> {
+    // The name is in parentheses and may hold anything, also parentheses: the last one ends it.
+    let name_end = line.iter().rposition(|byte| *byte == b')')?;
+    let rest = str::from_utf8(line.get(name_end + 2..)?).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = *fields.next()?.as_bytes().first()?;
+    let parent = fields.next()?.parse().ok()?;
+    // Of the fields as proc(5) numbers them, state is 3, ppid 4, starttime 22.
+    let start_ticks = fields.nth(17)?.parse().ok()?;
+    Some(Stat { process: Process { identity: ProcessIdentity { pid, start_ticks }, state }, parent })
+}
+
+/// The identity of a living or unreaped process.
+pub(crate) fn identify(pid: u32) -> Option<ProcessIdentity> {
+    read_stat(pid).map(|stat| stat.process.identity)
+}
+
+/// The id of this boot of the machine.
+pub(crate) fn boot_id() -> std::io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+/// What a look at the tree has found.
+#[derive(Debug, Default)]
+pub(crate) struct Look {
+    /// Everything below the holder, without other holders, the daemon and what is below them.
+    pub(crate) processes: Vec<Process>,
+    /// There was another holder, or the daemon.
+    pub(crate) met_protected: bool,
+}
+
+/// Looks at everything below the process `root`. Processes that lose their parents during the look may be
+/// missed; so a look that finds nobody is no proof, but `waitpid` saying that there are no children is.
+pub(crate) fn below(root: u32) -> Look {
+    let mut children: HashMap<u32, Vec<Process>> = HashMap::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        if let Some(stat) = pid.and_then(read_stat) {
+            children.entry(stat.parent).or_default().push(stat.process);
+        }
+    }
+    let mut look = Look::default();
+    let mut parents = vec![root];
+    while let Some(parent) = parents.pop() {
+        for process in children.remove(&parent).unwrap_or_default() {
+            if is_protected(process.identity.pid) {
+                look.met_protected = true;
+            } else {
+                parents.push(process.identity.pid);
+                look.processes.push(process);
+            }
+        }
+    }
+    look
+}
+
+/// Whether the process is a holder or the daemon: other runs depend on it.
+fn is_protected(pid: u32) -> bool {
+    let Ok(program) = fs::read_link(format!("/proc/{pid}/exe")) else { return false };
+    match program_name(&program) {
+        b"lane-holder" => true,
+        b"lane" => fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|command| is_daemon(&command)),
+        _ => false,
+    }
+}
+
+fn program_name(program: &Path) -> &[u8] {
+    let name = program.file_name().unwrap_or_default().as_bytes();
+    // What the kernel says when the file was replaced by an upgrade.
+    name.strip_suffix(b" (deleted)").unwrap_or(name)
+}
+
+fn is_daemon(command: &[u8]) -> bool {
+    let mut arguments = command.split(|byte| *byte == 0).skip(1);
+    (arguments.next(), arguments.next()) == (Some(b"daemon"), Some(b"run"))
+}
+
+/// Sends a signal to exactly this process. Answers whether it was there to get it; an error is one of
+/// permission.
+pub(crate) fn send_signal(identity: ProcessIdentity, signal: Signal) -> Result<bool, Errno> {
+    let Some(pid) = Pid::from_raw(identity.pid as i32) else { return Ok(false) };
+    let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => pidfd,
+        Err(Errno::SRCH) => return Ok(false),
+        Err(errno) => return Err(errno),
+    };
+    // The descriptor is of whoever has the number now; looked at again after it was opened, it is sure.
+    if identify(identity.pid) != Some(identity) {
+        return Ok(false);
+    }
+    match pidfd_send_signal(&pidfd, signal) {
+        Ok(()) => Ok(true),
+        Err(Errno::SRCH) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// What people need to recognise a process.
+pub(crate) fn describe(identity: ProcessIdentity) -> ProcessNote {
+    let command = fs::read(format!("/proc/{}/cmdline", identity.pid)).unwrap_or_default();
+    let command = String::from_utf8_lossy(&command).replace('\0', " ");
+    let mut command: String = command.trim_end().chars().take(COMMAND_LENGTH).collect();
+    if command.is_empty() {
+        let name = fs::read_to_string(format!("/proc/{}/comm", identity.pid)).unwrap_or_default();
+        command = format!("[{}]", name.trim_end());
+    }
+    ProcessNote { pid: identity.pid, command }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_confuse_the_reading_of_a_process() {
+        let line = b"7 (a) R 1 (b c) S 42 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2 3";
+        let stat = parse_stat(7, line).unwrap();
+        let identity = ProcessIdentity { pid: 7, start_ticks: 98765 };
+        assert_eq!(stat, Stat { process: Process { identity, state: b'S' }, parent: 42 });
+        assert_eq!(parse_stat(7, b"7 (a"), None);
+        assert_eq!(parse_stat(7, b"7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn this_process_is_found_and_is_below_its_parent() {
+        let me = identify(std::process::id()).unwrap();
+        let parent = read_stat(me.pid).unwrap().parent;
+        assert!(below(parent).processes.iter().any(|process| process.identity == me));
+    }
+
+    #[test]
+    fn the_daemon_is_known_by_its_program_and_its_first_arguments() {
+        assert!(is_daemon(b"/usr/bin/lane\0daemon\0run\0"));
+        assert!(!is_daemon(b"/usr/bin/lane\0daemon\0status\0"));
+        assert!(!is_daemon(b"/usr/bin/lane\0"));
+        assert_eq!(program_name(Path::new("/x/lane-holder (deleted)")), b"lane-holder");
+    }
+
+    #[test]
+    fn a_signal_for_an_earlier_process_of_the_same_number_goes_nowhere() {
+        let me = identify(std::process::id()).unwrap();
+        let earlier = ProcessIdentity { start_ticks: me.start_ticks - 1, ..me };
+        assert_eq!(send_signal(earlier, Signal::KILL), Ok(false));
+    }
+}
