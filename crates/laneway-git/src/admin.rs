@@ -99,6 +99,7 @@ pub(crate) fn settled_path(path: &Path) -> io::Result<PathBuf> {
     let mut missing = vec![name];
     for folder in parent.ancestors() {
         match folder.canonicalize() {
+            Ok(there) if !there.is_dir() => return Err(io::ErrorKind::NotADirectory.into()),
             Ok(there) => {
                 return Ok(missing.iter().rev().fold(there, |path, component| path.join(component)));
             }

@@ -5,16 +5,18 @@
 //! never in doubt, neither when two want the same name nor when a broken creation is undone later.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::admin::{AdminFolder, lock_reason, present, settled_path};
 use crate::base::NewBranch;
 use crate::complaint::Complaint;
+use crate::discover::path_line;
 use crate::lock::{FileLock, LockError, RepositoryLock};
 use crate::names::{CommitId, branch_ref, is_legal_branch_name};
 use crate::repository::Repository;
@@ -406,15 +408,29 @@ impl Repository {
         Ok(())
     }
 
-    /// As `git worktree add` runs it after a checkout: from no commit, to the base, as a change of branch.
+    /// As `git worktree add` runs it after a checkout: from no commit, to the base, as a change of branch, and
+    /// without `GIT_DIR`. (`git hook run` would set that, and a hook that clones or installs something would
+    /// then work on this repository.)
     fn post_checkout_hook(&self, record: &TreeRecord) -> Result<(), RunError> {
+        let what = "git rev-parse --git-path";
+        let said = self
+            .git()
+            .run(what, &record.path)
+            .reads()
+            .args(["rev-parse", "--path-format=absolute", "--git-path", "hooks/post-checkout"])
+            .succeed()?;
+        let hook = path_line(&said);
+        let is_hook = |facts: &Metadata| facts.is_file() && facts.permissions().mode() & 0o111 != 0;
+        if !hook.metadata().is_ok_and(|facts| is_hook(&facts)) {
+            return Ok(());
+        }
         let (from, to) = (record.base_commit.null_like(), record.base_commit.as_str());
         self.git()
             .run("the post-checkout hook", &record.path)
-            .args(["hook", "run", "--ignore-missing", "post-checkout", "--", &from, to, "1"])
+            .instead_of_git(hook)
+            .args([&from, to, "1"])
             .limit(self.git().limits().hook)
-            .succeed()
-            .map(drop)
+            .succeed_with_words()
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::environment::Environment;
 use crate::run::{Run, RunError};
 
-/// The oldest git whose commands this crate uses (`git hook run`, `worktree list -z`), as tested.
+/// The oldest git whose commands this crate uses (`worktree list -z`, `rev-list --no-commit-header`), as tested.
 pub const OLDEST_GIT: (u32, u32) = (2, 38);
 
 /// How long things may take before they are ended and reported.

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use crate::complaint::{Complaint, classify};
@@ -119,6 +120,8 @@ pub(crate) struct Run<'a> {
     global: Vec<OsString>,
     arguments: Vec<OsString>,
     variables: Vec<(&'static str, OsString)>,
+    /// A hook that is run in git's place.
+    hook: Option<PathBuf>,
     held: Option<OwnedFd>,
     limit: Duration,
 }
@@ -148,7 +151,7 @@ impl<'a> Run<'a> {
     pub(crate) fn new(git: &'a Git, what: &'static str, folder: &'a Path) -> Self {
         let limit = git.limits().command;
         let (global, arguments, variables) = (Vec::new(), Vec::new(), Vec::new());
-        Self { git, what, folder, global, arguments, variables, held: None, limit }
+        Self { git, what, folder, global, arguments, variables, hook: None, held: None, limit }
     }
 
     /// For commands that only look: they take no locks that could disturb a person or an agent at work
@@ -200,6 +203,22 @@ impl<'a> Run<'a> {
         self
     }
 
+    /// Runs this hook of the repository instead of git, under the same rules.
+    pub(crate) fn instead_of_git(mut self, program: PathBuf) -> Self {
+        self.hook = Some(program);
+        self
+    }
+
+    /// Runs it for its effect; a failure is told in its words, on whichever stream it said them.
+    pub(crate) fn succeed_with_words(self) -> Result<(), RunError> {
+        let mut words = Vec::new();
+        let mut finished = self.carry_out(&mut |bytes| {
+            words.extend_from_slice(&bytes[..bytes.len().min(STDERR_LIMIT - words.len())]);
+        })?;
+        finished.stderr.push_str(&String::from_utf8_lossy(&words));
+        finished.or_failed().map(drop)
+    }
+
     /// Runs it and gives its whole stdout; a failure is an error.
     pub(crate) fn succeed(self) -> Result<Vec<u8>, RunError> {
         let (finished, stdout) = self.output()?;
@@ -244,16 +263,30 @@ impl<'a> Run<'a> {
         Ok(finished)
     }
 
+    fn spawn(&mut self) -> io::Result<Child> {
+        if let Some(hook) = self.hook.clone() {
+            return match self.command(&hook, &[]).spawn() {
+                // A hook without a `#!` line is one for the shell, as git has it.
+                Err(error) if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
+                    self.command(Path::new("/bin/sh"), &[hook.as_os_str()]).spawn()
+                }
+                result => result,
+            };
+        }
+        let settings: Vec<&OsStr> =
+            SETTINGS.iter().flat_map(|setting| ["-c", setting]).map(OsStr::new).collect();
+        let git = self.git;
+        self.command(git.program(), &settings).spawn()
+    }
+
     #[expect(clippy::disallowed_methods, reason = "this is the place that starts git")]
-    fn command(&mut self) -> Command {
-        let mut command = Command::new(self.git.program());
+    fn command(&mut self, program: &Path, arguments: &[&OsStr]) -> Command {
+        let mut command = Command::new(program);
+        command.args(arguments);
         command.env_clear();
         command.envs(self.git.environment().iter());
         command.env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0");
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        for setting in SETTINGS {
-            command.arg("-c").arg(setting);
-        }
         command.args(&self.global).args(&self.arguments);
         command.current_dir(self.folder);
         command.stdin(self.held.take().map_or_else(Stdio::null, Stdio::from));
@@ -267,7 +300,7 @@ impl<'a> Run<'a> {
     pub(crate) fn carry_out(mut self, stdout: &mut dyn FnMut(&[u8])) -> Result<Finished, RunError> {
         let (what, limit) = (self.what, self.limit);
         let deadline = Instant::now() + limit;
-        let mut child = self.command().spawn().map_err(|source| {
+        let mut child = self.spawn().map_err(|source| {
             if self.folder.is_dir() {
                 RunError::NotRun { what, source }
             } else {
@@ -313,7 +346,7 @@ fn wait(
         let mut waited = vec![PollFd::new(&process, PollFlags::IN)];
         waited.extend(out.file.iter().chain(&err.file).map(|file| PollFd::new(file, PollFlags::IN)));
         match poll(&mut waited, Some(&left)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         let ended = !waited[0].revents().is_empty();
