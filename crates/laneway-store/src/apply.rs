@@ -1,0 +1,298 @@
+//! What a decision changes: its rows, then its events with their numbers.
+
+use std::sync::Arc;
+
+use laneway_core::decision::{Change, Decision};
+use laneway_core::event::Recorded;
+use laneway_core::id::{HostId, WorkerId};
+use laneway_core::lane::{Lane, Lifecycle};
+use laneway_core::launch::LaunchSpec;
+use laneway_core::run::Run;
+use laneway_core::time::Timestamp;
+use laneway_core::worker::Worker;
+use laneway_core::workspace::Workspace;
+use rusqlite::{Connection, params};
+
+use crate::rows::{EventRecord, LaneRecord, RunRecord, SpecRecord, WorkerRecord, WorkspaceRecord};
+use crate::store::Asked;
+
+/// Why a decision could not be written.
+pub(crate) enum ApplyError {
+    Database(rusqlite::Error),
+    /// The row was not what the decision was based on.
+    Conflict {
+        table: &'static str,
+        id: String,
+    },
+}
+
+impl From<rusqlite::Error> for ApplyError {
+    fn from(error: rusqlite::Error) -> Self {
+        ApplyError::Database(error)
+    }
+}
+
+/// What was written of a decision.
+pub(crate) struct Written {
+    pub(crate) events: Vec<Arc<Recorded>>,
+    pub(crate) last_seq: u64,
+}
+
+/// Writes a decision.
+pub(crate) fn decision(
+    connection: &Connection,
+    host: HostId,
+    decision: &Decision,
+    asked: &Asked,
+    now: Timestamp,
+) -> Result<Written, ApplyError> {
+    for change in &decision.changes {
+        apply(connection, change)?;
+    }
+    let n_events = decision.events.len();
+    let last_seq = connection
+        .prepare_cached("UPDATE hosts SET last_seq = last_seq + ?1 WHERE id = ?2 RETURNING last_seq")?
+        .query_row(params![n_events as i64, host.to_string()], |row| row.get::<_, i64>(0))?
+        .cast_unsigned();
+    let first_seq = last_seq - n_events as u64 + 1;
+    let mut events = Vec::with_capacity(n_events);
+    for (seq, (subject, event)) in (first_seq..).zip(&decision.events) {
+        let recorded = Recorded {
+            host,
+            seq,
+            at: now,
+            event: event.clone(),
+            subject: *subject,
+            correlation: asked.correlation,
+            actor: asked.actor,
+        };
+        insert_event(connection, &recorded)?;
+        events.push(Arc::new(recorded));
+    }
+    Ok(Written { events, last_seq })
+}
+
+fn apply(connection: &Connection, change: &Change) -> Result<(), ApplyError> {
+    match change {
+        Change::InsertWorkspace(workspace) => insert_workspace(connection, workspace),
+        Change::InsertLane(lane) => insert_lane(connection, lane),
+        Change::UpdateLane { was, was_epoch, lane } => update_lane(connection, *was, *was_epoch, lane),
+        Change::InsertWorker(worker) => insert_worker(connection, worker),
+        Change::UpdateWorker(worker) => update_worker(connection, worker),
+        Change::DeleteWorker(worker) => delete_worker(connection, *worker),
+        Change::InsertSpec(spec) => insert_spec(connection, spec),
+        Change::InsertRun(run) => insert_run(connection, run),
+        Change::UpdateRun { was, run } => update_run(connection, was, run),
+    }
+}
+
+/// Exactly one row: none means that it was not what the decision saw.
+fn exactly_one(changed: usize, table: &'static str, id: String) -> Result<(), ApplyError> {
+    if changed == 1 { Ok(()) } else { Err(ApplyError::Conflict { table, id }) }
+}
+
+fn insert_workspace(connection: &Connection, workspace: &Workspace) -> Result<(), ApplyError> {
+    let row = WorkspaceRecord::from(workspace);
+    let changed = connection
+        .prepare_cached(
+            "INSERT INTO workspaces (id, host, common_dir, root, remote_url, root_commit, created_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            row.id,
+            row.host,
+            row.common_dir,
+            row.root,
+            row.remote_url,
+            row.root_commit,
+            row.created_at
+        ])?;
+    exactly_one(changed, "workspaces", row.id)
+}
+
+fn insert_lane(connection: &Connection, lane: &Lane) -> Result<(), ApplyError> {
+    let row = LaneRecord::from(lane);
+    let changed = connection
+        .prepare_cached(
+            "INSERT INTO lanes (id, host, workspace, epoch, name, lifecycle, close_requested, failure, \
+             branch, branch_ours, base_ref, base_commit, path, shared, created_at, closed_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        )?
+        .execute(params![
+            row.id,
+            row.host,
+            row.workspace,
+            row.epoch,
+            row.name,
+            row.lifecycle,
+            row.close_requested,
+            row.failure,
+            row.branch,
+            row.branch_ours,
+            row.base_ref,
+            row.base_commit,
+            row.path,
+            row.shared,
+            row.created_at,
+            row.closed_at
+        ])?;
+    exactly_one(changed, "lanes", row.id)
+}
+
+fn update_lane(
+    connection: &Connection,
+    was: Lifecycle,
+    was_epoch: u64,
+    lane: &Lane,
+) -> Result<(), ApplyError> {
+    let row = LaneRecord::from(lane);
+    let changed = connection
+        .prepare_cached(
+            "UPDATE lanes SET epoch = ?4, name = ?5, lifecycle = ?6, close_requested = ?7, failure = ?8, \
+             branch = ?9, branch_ours = ?10, base_ref = ?11, base_commit = ?12, path = ?13, shared = ?14, \
+             closed_at = ?15 WHERE id = ?1 AND lifecycle = ?2 AND epoch = ?3",
+        )?
+        .execute(params![
+            row.id,
+            was.as_str(),
+            was_epoch.cast_signed(),
+            row.epoch,
+            row.name,
+            row.lifecycle,
+            row.close_requested,
+            row.failure,
+            row.branch,
+            row.branch_ours,
+            row.base_ref,
+            row.base_commit,
+            row.path,
+            row.shared,
+            row.closed_at
+        ])?;
+    exactly_one(changed, "lanes", row.id)
+}
+
+fn insert_worker(connection: &Connection, worker: &Worker) -> Result<(), ApplyError> {
+    let row = WorkerRecord::from(worker);
+    let changed = connection
+        .prepare_cached(
+            "INSERT INTO workers (id, workspace, lane, name, desired, created_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![row.id, row.workspace, row.lane, row.name, row.desired, row.created_at])?;
+    exactly_one(changed, "workers", row.id)
+}
+
+/// A worker stays in its lane: only what can change is written.
+fn update_worker(connection: &Connection, worker: &Worker) -> Result<(), ApplyError> {
+    let row = WorkerRecord::from(worker);
+    let changed = connection
+        .prepare_cached("UPDATE workers SET name = ?3, desired = ?4 WHERE id = ?1 AND lane = ?2")?
+        .execute(params![row.id, row.lane, row.name, row.desired])?;
+    exactly_one(changed, "workers", row.id)
+}
+
+fn delete_worker(connection: &Connection, worker: WorkerId) -> Result<(), ApplyError> {
+    let id = worker.to_string();
+    connection.prepare_cached("DELETE FROM runs WHERE worker = ?1")?.execute([&id])?;
+    connection.prepare_cached("DELETE FROM specs WHERE worker = ?1")?.execute([&id])?;
+    let changed = connection.prepare_cached("DELETE FROM workers WHERE id = ?1")?.execute([&id])?;
+    exactly_one(changed, "workers", id)
+}
+
+fn insert_spec(connection: &Connection, spec: &LaunchSpec) -> Result<(), ApplyError> {
+    let row = SpecRecord::from(spec);
+    let changed = connection
+        .prepare_cached(
+            "INSERT INTO specs (worker, number, argv, cwd, environment, terminal, terminal_columns, \
+             terminal_rows) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            row.worker,
+            row.number,
+            row.argv,
+            row.cwd,
+            row.environment,
+            row.terminal,
+            row.terminal_columns,
+            row.terminal_rows
+        ])?;
+    exactly_one(changed, "specs", row.worker)
+}
+
+fn insert_run(connection: &Connection, run: &Run) -> Result<(), ApplyError> {
+    let row = RunRecord::from(run);
+    let changed = connection
+        .prepare_cached(
+            "INSERT INTO runs (id, worker, lane, number, spec, state, pid, start_time, boot_id, exit_kind, \
+             exit_code, exit_signal, exit_reason, created_at, started_at, ended_at) \
+             SELECT ?1, ?2, workers.lane, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15 \
+             FROM workers WHERE workers.id = ?2",
+        )?
+        .execute(params![
+            row.id,
+            row.worker,
+            row.number,
+            row.spec,
+            row.state,
+            row.pid,
+            row.start_time,
+            row.boot_id,
+            row.exit_kind,
+            row.exit_code,
+            row.exit_signal,
+            row.exit_reason,
+            row.created_at,
+            row.started_at,
+            row.ended_at
+        ])?;
+    exactly_one(changed, "runs", row.id)
+}
+
+fn update_run(connection: &Connection, was: &str, run: &Run) -> Result<(), ApplyError> {
+    let row = RunRecord::from(run);
+    let changed = connection
+        .prepare_cached(
+            "UPDATE runs SET state = ?3, pid = ?4, start_time = ?5, boot_id = ?6, exit_kind = ?7, \
+             exit_code = ?8, exit_signal = ?9, exit_reason = ?10, started_at = ?11, ended_at = ?12 \
+             WHERE id = ?1 AND state = ?2",
+        )?
+        .execute(params![
+            row.id,
+            was,
+            row.state,
+            row.pid,
+            row.start_time,
+            row.boot_id,
+            row.exit_kind,
+            row.exit_code,
+            row.exit_signal,
+            row.exit_reason,
+            row.started_at,
+            row.ended_at
+        ])?;
+    exactly_one(changed, "runs", row.id)
+}
+
+fn insert_event(connection: &Connection, recorded: &Recorded) -> Result<(), ApplyError> {
+    let row = EventRecord::from(recorded);
+    connection
+        .prepare_cached(
+            "INSERT INTO events (seq, host, at, name, data, workspace, lane, worker, run, correlation, actor) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        )?
+        .execute(params![
+            row.seq,
+            row.host,
+            row.at,
+            row.name,
+            row.data,
+            row.workspace,
+            row.lane,
+            row.worker,
+            row.run,
+            row.correlation,
+            row.actor
+        ])?;
+    Ok(())
+}

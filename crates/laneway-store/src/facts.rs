@@ -1,0 +1,108 @@
+//! The facts a decision is based on: what its scope asks for, read in the writer's transaction.
+
+use laneway_core::command::{Facts, LaneFacts, Scope, WorkerFacts};
+use laneway_core::id::{HostId, LaneId, RunId, WorkerId};
+use laneway_core::name::Name;
+use laneway_core::run::Run;
+use rusqlite::{Connection, params};
+
+use crate::query::{QueryError, all, first};
+use crate::rows::{
+    LaneRecord, RunRecord, WorkerRecord, WorkspaceRecord, lane_columns, optional_record, record, run_columns,
+    worker_columns, workspace_columns,
+};
+
+/// Reads what `scope` asks for.
+pub(crate) fn load(connection: &Connection, host: HostId, scope: &Scope) -> Result<Facts, QueryError> {
+    match scope {
+        Scope::Nothing => Ok(Facts::Nothing),
+        Scope::CommonDir(common_dir) => {
+            let sql = concat!(
+                "SELECT ",
+                workspace_columns!(),
+                " FROM workspaces WHERE host = ?1 AND common_dir = ?2"
+            );
+            let params = params![host.to_string(), common_dir.as_bytes()];
+            first(connection, sql, params, record::<WorkspaceRecord>).map(Facts::CommonDir)
+        }
+        Scope::Workspace(workspace) => {
+            let workspace = workspace.to_string();
+            let known = "SELECT 1 FROM workspaces WHERE id = ?1";
+            if first(connection, known, [&workspace], |_| Ok(()))?.is_none() {
+                return Ok(Facts::Workspace(None));
+            }
+            let sql = concat!(
+                "SELECT ",
+                lane_columns!(),
+                " FROM lanes WHERE workspace = ?1 AND lifecycle <> 'closed' ORDER BY id"
+            );
+            let lanes = all(connection, sql, [&workspace], record::<LaneRecord>)?;
+            Ok(Facts::Workspace(Some(lanes)))
+        }
+        Scope::Lane(lane) => of_lane(connection, *lane, None),
+        Scope::Worker(worker) => {
+            let sql = "SELECT lane FROM workers WHERE id = ?1";
+            match first(connection, sql, [worker.to_string()], |cells| cells.text("workers"))? {
+                Some(lane) => of_lane(connection, lane, Some(*worker)),
+                None => Ok(Facts::Lane(None)),
+            }
+        }
+        Scope::Run(run) => of_run(connection, *run),
+    }
+}
+
+/// The lane of a run. Its worker counts with this run, be it the latest or not: a late exit of an old
+/// run is decided on that run.
+fn of_run(connection: &Connection, run: RunId) -> Result<Facts, QueryError> {
+    let sql = concat!("SELECT ", run_columns!(), ", runs.lane FROM runs WHERE id = ?1");
+    let found = first(connection, sql, [run.to_string()], |cells| {
+        Ok((record::<RunRecord>(cells)?, cells.text::<LaneId>("runs")?))
+    })?;
+    let Some((run, lane)) = found else {
+        return Ok(Facts::Lane(None));
+    };
+    let mut facts = of_lane(connection, lane, Some(run.worker))?;
+    if let Facts::Lane(Some(facts)) = &mut facts {
+        asked_about(facts, run);
+    }
+    Ok(facts)
+}
+
+fn asked_about(facts: &mut LaneFacts, run: Run) {
+    if let Some(worker) = facts.workers.iter_mut().find(|facts| facts.worker.id == run.worker) {
+        worker.latest = Some(run);
+    }
+}
+
+/// The lane with its named workers, those with a live run, and `worker`.
+fn of_lane(connection: &Connection, lane: LaneId, worker: Option<WorkerId>) -> Result<Facts, QueryError> {
+    let id = lane.to_string();
+    let sql = concat!("SELECT ", lane_columns!(), " FROM lanes WHERE id = ?1");
+    let Some(lane) = first(connection, sql, [&id], record::<LaneRecord>)? else {
+        return Ok(Facts::Lane(None));
+    };
+    // Ended tasks can be many; no part of this reads them.
+    let sql = concat!(
+        "SELECT ",
+        worker_columns!(),
+        ", ",
+        run_columns!(),
+        " FROM workers LEFT JOIN runs ON runs.worker = workers.id AND runs.number = \
+          (SELECT max(number) FROM runs AS every WHERE every.worker = workers.id) \
+          WHERE workers.id IN (SELECT id FROM workers WHERE lane = ?1 AND name IS NOT NULL \
+          UNION SELECT worker FROM runs WHERE lane = ?1 AND state <> 'exited' \
+          UNION SELECT ?2) ORDER BY workers.id"
+    );
+    let workers = all(connection, sql, params![id, worker.map(|id| id.to_string())], |cells| {
+        Ok(WorkerFacts {
+            worker: record::<WorkerRecord>(cells)?,
+            latest: optional_record::<RunRecord>(cells)?,
+        })
+    })?;
+    let sql = "SELECT workers.name FROM lanes JOIN workers ON workers.lane = lanes.id \
+               WHERE lanes.workspace = ?1 AND lanes.lifecycle <> 'closed' AND workers.name IS NOT NULL \
+               ORDER BY workers.id";
+    let workspace = lane.workspace.to_string();
+    let taken_names = all(connection, sql, [workspace], |cells| cells.text::<Name>("workers"))?;
+    Ok(Facts::Lane(Some(LaneFacts { lane, workers, taken_names })))
+}

@@ -1,0 +1,311 @@
+//! Questions about what is recorded.
+//!
+//! Each takes one connection, blocks until it has its answer (10 µs to some ms) and finishes its
+//! statements; an asynchronous caller asks from a thread that may block.
+
+use laneway_core::event::Recorded;
+use laneway_core::id::{LaneId, RunId, WorkerId, WorkspaceId};
+use laneway_core::lane::{Lane, Lifecycle};
+use laneway_core::launch::LaunchSpec;
+use laneway_core::name::Name;
+use laneway_core::os_text::OsText;
+use laneway_core::run::Run;
+use laneway_core::target::{LaneEntry, Snapshot, WorkerEntry};
+use laneway_core::worker::Worker;
+use laneway_core::workspace::Workspace;
+use rusqlite::{Connection, params};
+
+use crate::error::{ReadError, UnreadableRow};
+use crate::query::{QueryError, all, first};
+use crate::rows::{
+    Cells, EventRecord, LaneRecord, RunRecord, SpecRecord, WorkerRecord, WorkspaceRecord, event_columns,
+    lane_columns, lifecycle, optional_record, record, run_columns, spec_columns, worker_columns,
+    workspace_columns,
+};
+use crate::store::Store;
+
+/// A worker with its latest run and what that run was started with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerRow {
+    /// The worker.
+    pub worker: Worker,
+    /// Its latest run.
+    pub latest: Option<Run>,
+    /// The launch spec of that run.
+    pub spec: Option<LaunchSpec>,
+}
+
+/// A run with its worker and what it was started with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunRow {
+    /// The run.
+    pub run: Run,
+    /// Its worker.
+    pub worker: Worker,
+    /// Its launch spec.
+    pub spec: LaunchSpec,
+}
+
+/// Which workers are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkersOf {
+    /// Those of this lane, closed or not.
+    Lane(LaneId),
+    /// Those of the lanes of this repository that are not closed.
+    Workspace(WorkspaceId),
+    /// Those of every lane that is not closed.
+    Everywhere,
+}
+
+/// `$rest` goes on after `FROM workers` and the joins with the latest run and its spec.
+macro_rules! workers {
+    ($rest:literal) => {
+        concat!(
+            "SELECT ",
+            worker_columns!(),
+            ", ",
+            run_columns!(),
+            ", ",
+            spec_columns!(),
+            " FROM workers LEFT JOIN runs ON runs.worker = workers.id AND runs.number = \
+              (SELECT max(number) FROM runs AS every WHERE every.worker = workers.id) \
+              LEFT JOIN specs ON specs.worker = runs.worker AND specs.number = runs.spec ",
+            $rest
+        )
+    };
+}
+
+/// `$rest` goes on after `FROM runs` and the joins with its worker and its spec.
+macro_rules! runs {
+    ($rest:literal) => {
+        concat!(
+            "SELECT ",
+            run_columns!(),
+            ", ",
+            worker_columns!(),
+            ", ",
+            spec_columns!(),
+            " FROM runs JOIN workers ON workers.id = runs.worker \
+              JOIN specs ON specs.worker = runs.worker AND specs.number = runs.spec ",
+            $rest
+        )
+    };
+}
+
+impl Store {
+    /// The repository with this git common directory (absolute and resolved).
+    pub fn workspace_by_common_dir(&self, common_dir: &OsText) -> Result<Option<Workspace>, ReadError> {
+        let sql =
+            concat!("SELECT ", workspace_columns!(), " FROM workspaces WHERE host = ?1 AND common_dir = ?2");
+        let host = self.host().to_string();
+        self.ask(|db| first(db, sql, params![host, common_dir.as_bytes()], record::<WorkspaceRecord>))
+    }
+
+    /// One repository.
+    pub fn workspace(&self, id: WorkspaceId) -> Result<Option<Workspace>, ReadError> {
+        let sql = concat!("SELECT ", workspace_columns!(), " FROM workspaces WHERE id = ?1");
+        self.ask(|db| first(db, sql, [id.to_string()], record::<WorkspaceRecord>))
+    }
+
+    /// Every repository, the oldest first.
+    pub fn workspaces(&self) -> Result<Vec<Workspace>, ReadError> {
+        let sql = concat!("SELECT ", workspace_columns!(), " FROM workspaces ORDER BY id");
+        self.ask(|db| all(db, sql, [], record::<WorkspaceRecord>))
+    }
+
+    /// One lane.
+    pub fn lane(&self, id: LaneId) -> Result<Option<Lane>, ReadError> {
+        let sql = concat!("SELECT ", lane_columns!(), " FROM lanes WHERE id = ?1");
+        self.ask(|db| first(db, sql, [id.to_string()], record::<LaneRecord>))
+    }
+
+    /// The lane of that name that is not closed.
+    pub fn lane_named(&self, workspace: WorkspaceId, name: &Name) -> Result<Option<Lane>, ReadError> {
+        let sql = concat!(
+            "SELECT ",
+            lane_columns!(),
+            " FROM lanes WHERE workspace = ?1 AND name = ?2 AND lifecycle <> 'closed'"
+        );
+        let params = [workspace.to_string(), name.to_string()];
+        self.ask(|db| first(db, sql, params, record::<LaneRecord>))
+    }
+
+    /// The lanes of a repository, or of all; the oldest first.
+    pub fn lanes(
+        &self,
+        workspace: Option<WorkspaceId>,
+        include_closed: bool,
+    ) -> Result<Vec<Lane>, ReadError> {
+        macro_rules! lanes {
+            ($rest:literal) => {
+                concat!("SELECT ", lane_columns!(), " FROM lanes ", $rest, " ORDER BY id")
+            };
+        }
+        self.ask(|db| match (workspace.map(|id| id.to_string()), include_closed) {
+            (Some(id), true) => all(db, lanes!("WHERE workspace = ?1"), [id], record::<LaneRecord>),
+            (Some(id), false) => {
+                all(db, lanes!("WHERE workspace = ?1 AND lifecycle <> 'closed'"), [id], record::<LaneRecord>)
+            }
+            (None, true) => all(db, lanes!(""), [], record::<LaneRecord>),
+            (None, false) => all(db, lanes!("WHERE lifecycle <> 'closed'"), [], record::<LaneRecord>),
+        })
+    }
+
+    /// The lanes that something is to be done about when a daemon starts: those on their way to open
+    /// or to closed, and open ones with a remembered close.
+    pub fn unfinished_lanes(&self) -> Result<Vec<Lane>, ReadError> {
+        let sql = concat!(
+            "SELECT ",
+            lane_columns!(),
+            " FROM lanes WHERE lifecycle <> 'closed' AND (lifecycle <> 'open' OR close_requested) ORDER BY id"
+        );
+        self.ask(|db| all(db, sql, [], record::<LaneRecord>))
+    }
+
+    /// One worker.
+    pub fn worker(&self, id: WorkerId) -> Result<Option<WorkerRow>, ReadError> {
+        self.ask(|db| first(db, workers!("WHERE workers.id = ?1"), [id.to_string()], worker_row))
+    }
+
+    /// Workers and tasks, the oldest first.
+    pub fn workers(&self, of: WorkersOf) -> Result<Vec<WorkerRow>, ReadError> {
+        self.ask(|db| match of {
+            WorkersOf::Lane(lane) => {
+                let sql = workers!("WHERE workers.lane = ?1 ORDER BY workers.id");
+                all(db, sql, [lane.to_string()], worker_row)
+            }
+            WorkersOf::Workspace(workspace) => {
+                let sql = workers!(
+                    "JOIN lanes ON lanes.id = workers.lane \
+                     WHERE lanes.workspace = ?1 AND lanes.lifecycle <> 'closed' ORDER BY workers.id"
+                );
+                all(db, sql, [workspace.to_string()], worker_row)
+            }
+            WorkersOf::Everywhere => {
+                let sql = workers!(
+                    "JOIN lanes ON lanes.id = workers.lane WHERE lanes.lifecycle <> 'closed' ORDER BY workers.id"
+                );
+                all(db, sql, [], worker_row)
+            }
+        })
+    }
+
+    /// One run.
+    pub fn run(&self, id: RunId) -> Result<Option<RunRow>, ReadError> {
+        self.ask(|db| run(db, id))
+    }
+
+    /// Those of these runs that are recorded, live or ended; in the given order. Whoever finds runs
+    /// on the disk (folders, sockets of holders) asks with them what is recorded of them.
+    pub fn runs_among(&self, ids: &[RunId]) -> Result<Vec<RunRow>, ReadError> {
+        self.ask(|db| ids.iter().filter_map(|id| run(db, *id).transpose()).collect())
+    }
+
+    /// Every run that is not over, the oldest first.
+    pub fn live_runs(&self) -> Result<Vec<RunRow>, ReadError> {
+        self.ask(|db| all(db, runs!("WHERE runs.state <> 'exited' ORDER BY runs.id"), [], run_row))
+    }
+
+    /// Everything in a repository that a person can mean, as of one moment.
+    pub fn target_snapshot(&self, workspace: WorkspaceId) -> Result<Snapshot, ReadError> {
+        let id = workspace.to_string();
+        self.ask(|db| {
+            let moment = db.unchecked_transaction()?;
+            let sql = "SELECT id, name, lifecycle FROM lanes WHERE workspace = ?1 ORDER BY id";
+            let lanes = all(&moment, sql, [&id], |row| {
+                Ok(LaneEntry {
+                    id: row.text("lanes")?,
+                    name: row.text("lanes")?,
+                    open: row.word("lanes", lifecycle)? != Lifecycle::Closed,
+                })
+            })?;
+            let sql = "SELECT workers.id, workers.lane, workers.name, runs.id, runs.state <> 'exited' \
+                       FROM workers LEFT JOIN runs ON runs.worker = workers.id AND runs.number = \
+                       (SELECT max(number) FROM runs AS every WHERE every.worker = workers.id) \
+                       WHERE workers.workspace = ?1 ORDER BY workers.id";
+            let workers = all(&moment, sql, [&id], |row| {
+                Ok(WorkerEntry {
+                    id: row.text("workers")?,
+                    lane: row.text("workers")?,
+                    name: row.text_if_any("workers")?,
+                    run: row.text_if_any("workers")?,
+                    alive: row.value::<Option<bool>>("workers")?.unwrap_or(false),
+                })
+            })?;
+            Ok(Snapshot { lanes, workers })
+        })
+    }
+
+    /// The number of the last event; 0 if there is none.
+    pub fn last_seq(&self) -> Result<u64, ReadError> {
+        let host = self.host().to_string();
+        self.ask(|db| last_seq(db, &host))
+    }
+
+    /// The first `limit` events with a number greater than `seq`, in order.
+    pub fn events_since(&self, seq: u64, limit: u32) -> Result<Vec<Recorded>, ReadError> {
+        let host = self.host().to_string();
+        self.ask(|db| events_since(db, &host, seq, limit))
+    }
+
+    /// The last `limit` events with a number less than `seq`, in order; with `u64::MAX` the newest.
+    pub fn events_before(&self, seq: u64, limit: u32) -> Result<Vec<Recorded>, ReadError> {
+        let sql = concat!(
+            "SELECT ",
+            event_columns!(),
+            " FROM events WHERE host = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3"
+        );
+        let host = self.host().to_string();
+        let mut events =
+            self.ask(|db| all(db, sql, params![host, number(seq), limit], record::<EventRecord>))?;
+        events.reverse();
+        Ok(events)
+    }
+}
+
+/// The number of the last event of `host`.
+pub(crate) fn last_seq(connection: &Connection, host: &str) -> Result<u64, QueryError> {
+    let sql = "SELECT last_seq FROM hosts WHERE id = ?1";
+    let found = first(connection, sql, [host], |row| row.value::<i64>("hosts"))?;
+    Ok(found.unwrap_or(0).cast_unsigned())
+}
+
+/// The first `limit` events of `host` with a number greater than `seq`, in order.
+pub(crate) fn events_since(
+    connection: &Connection,
+    host: &str,
+    seq: u64,
+    limit: u32,
+) -> Result<Vec<Recorded>, QueryError> {
+    let sql = concat!(
+        "SELECT ",
+        event_columns!(),
+        " FROM events WHERE host = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3"
+    );
+    all(connection, sql, params![host, number(seq), limit], record::<EventRecord>)
+}
+
+/// An event's number as the database holds it; there is none beyond the greatest.
+fn number(seq: u64) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
+}
+
+fn run(connection: &Connection, id: RunId) -> Result<Option<RunRow>, QueryError> {
+    first(connection, runs!("WHERE runs.id = ?1"), [id.to_string()], run_row)
+}
+
+fn run_row(row: &mut Cells<'_>) -> Result<RunRow, UnreadableRow> {
+    Ok(RunRow {
+        run: record::<RunRecord>(row)?,
+        worker: record::<WorkerRecord>(row)?,
+        spec: record::<SpecRecord>(row)?,
+    })
+}
+
+fn worker_row(row: &mut Cells<'_>) -> Result<WorkerRow, UnreadableRow> {
+    Ok(WorkerRow {
+        worker: record::<WorkerRecord>(row)?,
+        latest: optional_record::<RunRecord>(row)?,
+        spec: optional_record::<SpecRecord>(row)?,
+    })
+}

@@ -1,0 +1,116 @@
+//! Rows of `lanes`.
+
+use laneway_core::lane::{Lane, LaneBranch, Lifecycle};
+use laneway_core::os_text::OsText;
+use laneway_core::time::Timestamp;
+
+use super::{BadCell, Cells, TableRow, parsed};
+
+macro_rules! lane_columns {
+    () => {
+        "lanes.id, lanes.host, lanes.workspace, lanes.epoch, lanes.name, lanes.lifecycle, \
+         lanes.close_requested, lanes.failure, lanes.branch, lanes.branch_ours, lanes.base_ref, \
+         lanes.base_commit, lanes.path, lanes.shared, lanes.created_at, lanes.closed_at"
+    };
+}
+pub(crate) use lane_columns;
+
+pub(crate) struct LaneRecord {
+    pub(crate) id: String,
+    pub(crate) host: String,
+    pub(crate) workspace: String,
+    pub(crate) epoch: i64,
+    pub(crate) name: String,
+    pub(crate) lifecycle: String,
+    pub(crate) close_requested: bool,
+    pub(crate) failure: Option<String>,
+    pub(crate) branch: String,
+    pub(crate) branch_ours: bool,
+    pub(crate) base_ref: String,
+    pub(crate) base_commit: String,
+    pub(crate) path: Vec<u8>,
+    pub(crate) shared: bool,
+    pub(crate) created_at: i64,
+    pub(crate) closed_at: Option<i64>,
+}
+
+impl TableRow for LaneRecord {
+    type Record = Lane;
+    const TABLE: &'static str = "lanes";
+    const WIDTH: usize = 16;
+
+    fn read(cells: &mut Cells<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: cells.take()?,
+            host: cells.take()?,
+            workspace: cells.take()?,
+            epoch: cells.take()?,
+            name: cells.take()?,
+            lifecycle: cells.take()?,
+            close_requested: cells.take()?,
+            failure: cells.take()?,
+            branch: cells.take()?,
+            branch_ours: cells.take()?,
+            base_ref: cells.take()?,
+            base_commit: cells.take()?,
+            path: cells.take()?,
+            shared: cells.take()?,
+            created_at: cells.take()?,
+            closed_at: cells.take()?,
+        })
+    }
+}
+
+impl From<&Lane> for LaneRecord {
+    fn from(lane: &Lane) -> Self {
+        Self {
+            id: lane.id.to_string(),
+            host: lane.host.to_string(),
+            workspace: lane.workspace.to_string(),
+            epoch: lane.epoch.cast_signed(),
+            name: lane.name.to_string(),
+            lifecycle: lane.lifecycle.as_str().to_owned(),
+            close_requested: lane.close_requested,
+            failure: lane.failure.clone(),
+            branch: lane.branch.name.clone(),
+            branch_ours: lane.branch.ours,
+            base_ref: lane.base_ref.clone(),
+            base_commit: lane.base_commit.clone(),
+            path: lane.path.as_bytes().to_vec(),
+            shared: lane.shared,
+            created_at: lane.created_at.0,
+            closed_at: lane.closed_at.map(|at| at.0),
+        }
+    }
+}
+
+impl TryFrom<LaneRecord> for Lane {
+    type Error = BadCell;
+    fn try_from(row: LaneRecord) -> Result<Self, BadCell> {
+        Ok(Self {
+            id: parsed("id", &row.id)?,
+            host: parsed("host", &row.host)?,
+            workspace: parsed("workspace", &row.workspace)?,
+            epoch: row.epoch.cast_unsigned(),
+            name: parsed("name", &row.name)?,
+            lifecycle: lifecycle(&row.lifecycle)?,
+            close_requested: row.close_requested,
+            failure: row.failure,
+            branch: LaneBranch { name: row.branch, ours: row.branch_ours },
+            base_ref: row.base_ref,
+            base_commit: row.base_commit,
+            path: OsText::from_bytes(row.path),
+            shared: row.shared,
+            created_at: Timestamp(row.created_at),
+            closed_at: row.closed_at.map(Timestamp),
+        })
+    }
+}
+
+/// The lifecycle of that word.
+pub(crate) fn lifecycle(word: &str) -> Result<Lifecycle, BadCell> {
+    Lifecycle::ALL
+        .into_iter()
+        .find(|lifecycle| lifecycle.as_str() == word)
+        .ok_or_else(|| BadCell::new("lifecycle", format_args!("{word:?} is none")))
+}

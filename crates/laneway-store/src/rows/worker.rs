@@ -1,0 +1,69 @@
+//! Rows of `workers`.
+
+use laneway_core::time::Timestamp;
+use laneway_core::worker::{Desired, Worker};
+
+use super::{BadCell, Cells, TableRow, parsed, parsed_if_any};
+
+macro_rules! worker_columns {
+    () => {
+        "workers.id, workers.workspace, workers.lane, workers.name, workers.desired, workers.created_at"
+    };
+}
+pub(crate) use worker_columns;
+
+pub(crate) struct WorkerRecord {
+    pub(crate) id: String,
+    pub(crate) workspace: String,
+    pub(crate) lane: String,
+    pub(crate) name: Option<String>,
+    pub(crate) desired: String,
+    pub(crate) created_at: i64,
+}
+
+impl TableRow for WorkerRecord {
+    type Record = Worker;
+    const TABLE: &'static str = "workers";
+    const WIDTH: usize = 6;
+
+    fn read(cells: &mut Cells<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: cells.take()?,
+            workspace: cells.take()?,
+            lane: cells.take()?,
+            name: cells.take()?,
+            desired: cells.take()?,
+            created_at: cells.take()?,
+        })
+    }
+}
+
+impl From<&Worker> for WorkerRecord {
+    fn from(worker: &Worker) -> Self {
+        Self {
+            id: worker.id.to_string(),
+            workspace: worker.workspace.to_string(),
+            lane: worker.lane.to_string(),
+            name: worker.name.as_ref().map(ToString::to_string),
+            desired: worker.desired.as_str().to_owned(),
+            created_at: worker.created_at.0,
+        }
+    }
+}
+
+impl TryFrom<WorkerRecord> for Worker {
+    type Error = BadCell;
+    fn try_from(row: WorkerRecord) -> Result<Self, BadCell> {
+        Ok(Self {
+            id: parsed("id", &row.id)?,
+            workspace: parsed("workspace", &row.workspace)?,
+            lane: parsed("lane", &row.lane)?,
+            name: parsed_if_any("name", row.name.as_deref())?,
+            desired: [Desired::Running, Desired::Stopped]
+                .into_iter()
+                .find(|desired| desired.as_str() == row.desired)
+                .ok_or_else(|| BadCell::new("desired", format_args!("{:?} is none", row.desired)))?,
+            created_at: Timestamp(row.created_at),
+        })
+    }
+}
