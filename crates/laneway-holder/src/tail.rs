@@ -83,7 +83,8 @@ mod tests {
             prop_assert_eq!(tail.to_vec(), &all[start..]);
             prop_assert_eq!(tail.n_free(), capacity - (all.len() - start));
             let expected = all.get(offset as usize..).filter(|_| offset as usize >= start);
-            prop_assert_eq!(tail.since(offset).map(|parts| parts.concat()).as_deref(), expected);
+            let since = tail.since(offset).map(|parts| parts.concat());
+            prop_assert_eq!(since.as_deref(), expected);
         }
     }
 }

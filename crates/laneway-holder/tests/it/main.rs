@@ -1,1 +1,9 @@
-//! The holder as its users see it: real programs under the real binary.
+//! The holder as its users see it: the real binary with real programs.
+
+mod ending;
+mod pipes;
+mod start;
+mod stop;
+mod support;
+mod terminal;
+mod viewers;

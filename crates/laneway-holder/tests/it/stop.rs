@@ -1,0 +1,159 @@
+//! A stop ends everything in the run's tree, and nothing else.
+
+use std::time::{Duration, Instant};
+
+use laneway_wire::message::{FromHolder, Program, Role};
+use laneway_wire::{ByteVec, ToHolder};
+
+use crate::support::{TestRun, ends_within_limit, is_alive, launch, number_after, script, start, status_field};
+
+const GRACE: Duration = Duration::from_millis(300);
+
+/// The numbers that a script prints after these words.
+fn numbers<const N: usize>(run: &TestRun, words: [&str; N]) -> [u32; N] {
+    let mut viewer = run.attach(Role::Observer);
+    words.map(|word| {
+        viewer.until(word, |viewer| number_after(&[&viewer.snapshot[..], &viewer.pty].concat(), word))
+    })
+}
+
+#[test]
+fn a_stop_that_is_obeyed_is_over_at_once() {
+    let mut run = start(launch(&["sleep", "1000"]));
+    let before = Instant::now();
+    assert!(run.stop(Duration::from_secs(60)).is_empty());
+    assert!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());
+    assert_eq!(run.wait_for_exit().signal, Some(15));
+}
+
+#[test]
+fn what_ignores_signals_forks_and_detaches_is_gone() {
+    // A child, a child in a session of its own, and one whose parents are all gone.
+    let run = start(script(
+        "trap '' TERM HUP; sh -c 'trap \"\" TERM HUP; echo child=$$\\;; while :; do sleep 1000; done' & \
+         setsid sh -c 'trap \"\" TERM HUP; echo session=$$\\;; while :; do sleep 1000; done' & \
+         (setsid sh -c 'trap \"\" TERM HUP; echo orphan=$$\\;; while :; do sleep 1000; done' &) & \
+         while :; do sleep 1000; done",
+    ));
+    let pids = numbers(&run, ["child", "session", "orphan"]);
+    assert!(pids.iter().all(|pid| is_alive(*pid)));
+    assert!(run.stop(GRACE).is_empty());
+    assert!(!pids.iter().any(|pid| is_alive(*pid)));
+    assert_eq!(run.status().n_others, 0);
+}
+
+#[test]
+fn a_program_that_forks_as_fast_as_it_can_is_gone() {
+    // Each ends at once and leaves another one behind.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let file = folder.path().join("hop");
+    std::fs::write(&file, "trap '' TERM HUP\nsh \"$0\" &\n").unwrap();
+    let run = start(script(&format!("trap '' TERM; sh {} & echo ready; while :; do sleep 1000; done", file.display())));
+    run.attach(Role::Observer).until_shown("ready");
+    assert!(run.stop(Duration::from_millis(100)).is_empty());
+    assert_eq!(run.status().n_others, 0);
+}
+
+#[test]
+fn a_stopped_program_is_ended_too() {
+    let mut run = start(script("echo ready; kill -STOP $$; echo on"));
+    let program = run.started.program.pid;
+    run.attach(Role::Observer).until_shown("ready");
+    assert!(run.stop(Duration::from_secs(60)).is_empty());
+    assert_eq!(run.wait_for_exit().signal, Some(15));
+    assert!(!is_alive(program));
+}
+
+#[test]
+fn the_whole_tree_has_the_grace() {
+    let mut run = start(script(
+        "sh -c 'trap \"sleep 0.3; echo child is done; exit\" TERM; echo ready; while :; do sleep 0.05; done' & \
+         trap 'exit 0' TERM; wait",
+    ));
+    let mut viewer = run.attach(Role::Observer);
+    viewer.until_shown("ready");
+    assert!(run.stop(Duration::from_secs(60)).is_empty());
+    assert_eq!(run.wait_for_exit().code, Some(0));
+    viewer.until_shown("child is done");
+}
+
+#[test]
+fn a_second_stop_shortens_the_grace() {
+    let run = start(script("trap '' TERM; echo ready; while :; do sleep 1000; done"));
+    run.attach(Role::Observer).until_shown("ready");
+    let mut patient = run.connect();
+    let tag = patient.send(&ToHolder::Stop { signal: None, grace_ms: 3_600_000 }).unwrap();
+    assert!(matches!(patient.answer_to(tag).unwrap(), FromHolder::StopProgress { .. }));
+    assert!(run.stop(GRACE).is_empty());
+    loop {
+        match patient.answer_to(tag).unwrap() {
+            FromHolder::StopProgress { .. } => {}
+            other => break assert_eq!(other, FromHolder::Stopped { left: vec![] }),
+        }
+    }
+}
+
+#[test]
+fn a_stop_of_an_ended_run_says_at_once_that_nothing_is_left() {
+    let mut run = start(launch(&["true"]));
+    run.wait_for_exit();
+    assert!(run.stop(Duration::from_secs(60)).is_empty());
+}
+
+#[test]
+fn the_daemon_is_started_outside_the_tree_and_survives_the_stop() {
+    let run = start(launch(&["sleep", "1000"]));
+    let bytes = |text: &str| ByteVec::from(text.as_bytes().to_vec());
+    let marker = format!("A_DAEMON_OF={}", run.holder_pid());
+    let (name, value) = marker.split_once('=').unwrap();
+    let program = Program {
+        program: bytes("/bin/sleep"),
+        argv: vec![bytes("sleep"), bytes("1000")],
+        env: vec![(bytes(name), bytes(value))],
+        cwd: bytes("/"),
+    };
+    let answer = run.connect().ask(&ToHolder::StartDaemon(program.clone())).unwrap();
+    let FromHolder::DaemonStarted { pid } = answer else { panic!("not started: {answer:?}") };
+    // Its parent is the holder's one: this process, which also has to end it.
+    assert_eq!(status_field(pid, "PPid"), std::process::id().to_string());
+    assert_eq!(std::fs::read_to_string(format!("/proc/{pid}/environ")).unwrap(), format!("{marker}\0"));
+    let mut open: Vec<_> = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .map(|entry| std::fs::read_link(entry.unwrap().path()).unwrap())
+        .collect();
+    open.dedup();
+    assert_eq!(open, [std::path::Path::new("/dev/null")]);
+    assert!(run.stop(GRACE).is_empty());
+    assert!(is_alive(pid));
+    let daemon = rustix::process::Pid::from_raw(pid as i32).unwrap();
+    rustix::process::kill_process(daemon, rustix::process::Signal::KILL).unwrap();
+    assert!(ends_within_limit(pid));
+    rustix::process::waitpid(Some(daemon), rustix::process::WaitOptions::empty()).unwrap();
+    let missing = Program { program: bytes("/no/such/daemon"), ..program };
+    let answer = run.connect().ask(&ToHolder::StartDaemon(missing)).unwrap();
+    assert!(matches!(answer, FromHolder::Refused { .. }));
+}
+
+#[test]
+fn other_holders_and_the_daemon_are_left_alone_wherever_they_stand() {
+    // Known by the names of their programs, and the daemon by its arguments.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    std::fs::copy("/bin/sleep", folder.path().join("lane-holder")).unwrap();
+    std::fs::copy("/bin/sh", folder.path().join("lane")).unwrap();
+    std::fs::write(folder.path().join("daemon"), "echo \"$1=$$;\"; read forever <fifo\n").unwrap();
+    let mut run = start(script(&format!(
+        "trap '' HUP; cd {}; mkfifo fifo; ./lane-holder 1000 & echo \"holder=$!;\"; ./lane daemon run & \
+         ./lane daemon status & while :; do sleep 1000; done",
+        folder.path().display(),
+    )));
+    let [holder, daemon, neither] = numbers(&run, ["holder", "run", "status"]);
+    assert!(run.stop(GRACE).is_empty());
+    assert!(is_alive(holder) && is_alive(daemon) && !is_alive(neither));
+    // They are not this run's, so its holder does not stay for them.
+    run.wait_for_exit();
+    run.acknowledge_and_leave();
+    for pid in [holder, daemon] {
+        let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+}
