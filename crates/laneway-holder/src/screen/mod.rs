@@ -1,5 +1,32 @@
 //! The terminal model of a holder: what a program's output looks like on a screen, its history, and the
 //! answers to what the program asks of its terminal.
+//!
+//! ```text
+//! output -> filter -> text and sequences -> emulator (handler, stacks) -> rows that leave -> history
+//!                 |                     \-> viewers
+//!                 \-> questions -> answers -> tty
+//! ```
+
+mod answers;
+mod emulator;
+mod filter;
+mod handler;
+mod history;
+mod query;
+mod snapshot;
+mod stacks;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use alacritty_terminal::grid::{Dimensions, Grid};
+use alacritty_terminal::index::Line;
+use alacritty_terminal::term::TermMode;
+use alacritty_terminal::term::cell::Cell;
+use emulator::Emulator;
+use filter::{Filter, Sink};
+use history::History;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The size of a terminal in cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,67 +119,214 @@ pub struct Modes {
 
 /// A terminal's screen, history and modes.
 pub struct Screen {
-    size: Size,
+    filter: Filter,
+    emulator: Emulator,
+}
+
+/// Where the parts of program output go.
+struct Route<'a> {
+    emulator: &'a mut Emulator,
+    answers: &'a mut Vec<u8>,
+    passed: &'a mut Vec<u8>,
+}
+
+impl Sink for Route<'_> {
+    fn output(&mut self, bytes: &[u8]) {
+        self.passed.extend_from_slice(bytes);
+        self.emulator.guarded(|emulator| emulator.advance(bytes));
+    }
+
+    fn string(&mut self, bytes: &[u8]) {
+        self.passed.extend_from_slice(bytes);
+    }
+
+    fn query(&mut self, query: query::Query) {
+        answers::answer(&query, &self.emulator.terminal, self.answers);
+    }
+}
+
+impl Emulator {
+    /// Runs `action`. Should the emulator panic on what a program prints, the screen starts empty; the history stays,
+    /// and so does the program.
+    fn guarded(&mut self, action: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| action(self))).is_err() {
+            let size = Size::new(self.terminal.columns() as u16, self.terminal.rows() as u16);
+            self.restart(size);
+        }
+    }
+
+    fn restart(&mut self, size: Size) {
+        let history = std::mem::replace(&mut self.terminal.history, History::new(0));
+        *self = Self::new(size, history);
+    }
 }
 
 impl Screen {
     /// An empty screen that keeps at most `history_lines` rows that have left it.
     pub fn new(size: Size, history_lines: usize) -> Self {
-        let _ = history_lines;
-        Self { size }
+        let size = Size::new(size.columns, size.rows);
+        Self { filter: Filter::new(), emulator: Emulator::new(size, History::new(history_lines)) }
     }
 
     /// Feeds program output. Answers to queries are appended to `answers` (to be written to the tty); `passed`
-    /// gets the bytes viewers may see: all of them but the queries.
+    /// gets the bytes viewers may see: all of them but the queries. An incomplete escape sequence or character at the
+    /// end of `output` is passed on with the call that completes it.
     pub fn advance(&mut self, output: &[u8], answers: &mut Vec<u8>, passed: &mut Vec<u8>) {
-        let _ = answers;
-        passed.extend_from_slice(output);
+        self.filter.advance(output, &mut Route { emulator: &mut self.emulator, answers, passed });
     }
 
     /// Changes the size; no line is lost.
     pub fn resize(&mut self, size: Size) {
-        self.size = size;
+        let size = Size::new(size.columns, size.rows);
+        let resized = catch_unwind(AssertUnwindSafe(|| self.emulator.terminal.resize(size)));
+        if resized.is_err() {
+            self.emulator.restart(size);
+        }
     }
 
     /// The present size.
     pub fn size(&self) -> Size {
-        self.size
+        Size::new(self.emulator.terminal.columns() as u16, self.emulator.terminal.rows() as u16)
     }
 
     /// Bytes that give this screen, cursor and modes when written to a freshly reset terminal of this size.
     pub fn snapshot(&self) -> Vec<u8> {
-        Vec::new()
+        let mut bytes = snapshot::snapshot(&self.emulator.terminal);
+        bytes.extend_from_slice(self.filter.unfinished_string());
+        bytes
     }
 
     /// Where the cursor is and how it looks.
     pub fn cursor(&self) -> Cursor {
-        Cursor { column: 0, row: 0, visible: true, shape: CursorShape::Block, blinking: false }
+        let terminal = &self.emulator.terminal;
+        let point = terminal.term.grid().cursor.point;
+        let style = terminal.term.cursor_style();
+        Cursor {
+            column: point.column.0 as u16,
+            row: point.line.0 as u16,
+            visible: terminal.mode(TermMode::SHOW_CURSOR),
+            shape: match style.shape {
+                vte::ansi::CursorShape::Underline => CursorShape::Underline,
+                vte::ansi::CursorShape::Beam => CursorShape::Bar,
+                vte::ansi::CursorShape::Block
+                | vte::ansi::CursorShape::HollowBlock
+                | vte::ansi::CursorShape::Hidden => CursorShape::Block,
+            },
+            blinking: style.blinking,
+        }
     }
 
     /// The title the program has set.
     pub fn title(&self) -> Option<&str> {
-        None
+        self.emulator.terminal.titles.present()
     }
 
     /// Whether the program uses the alternate screen.
     pub fn alternate_screen(&self) -> bool {
-        false
+        self.emulator.terminal.alternate()
     }
 
     /// The modes that decide how input is encoded.
     pub fn modes(&self) -> Modes {
-        Modes::default()
+        let terminal = &self.emulator.terminal;
+        Modes {
+            application_cursor: terminal.mode(TermMode::APP_CURSOR),
+            application_keypad: terminal.mode(TermMode::APP_KEYPAD),
+            bracketed_paste: terminal.mode(TermMode::BRACKETED_PASTE),
+            focus_reporting: terminal.mode(TermMode::FOCUS_IN_OUT),
+            newline: terminal.mode(TermMode::LINE_FEED_NEW_LINE),
+            keyboard: terminal.keyboard.flags,
+            mouse: if terminal.mode(TermMode::MOUSE_MOTION) {
+                MouseTracking::Motion
+            } else if terminal.mode(TermMode::MOUSE_DRAG) {
+                MouseTracking::Drags
+            } else if terminal.mode(TermMode::MOUSE_REPORT_CLICK) {
+                MouseTracking::Buttons
+            } else {
+                MouseTracking::Off
+            },
+            mouse_sgr: terminal.mode(TermMode::SGR_MOUSE),
+        }
     }
 
-    /// Logical lines (wrapped rows joined). With `ansi` colours, attributes and links are kept, each line
-    /// complete in itself.
+    /// Logical lines (wrapped rows joined); for [`Lines::Screen`] the rows as they are. With `ansi` colours,
+    /// attributes and links are kept, each line complete in itself. While the alternate screen is shown, the lines of
+    /// the primary one stand between the history's and its own.
     pub fn lines(&self, which: Lines, ansi: bool) -> Vec<String> {
-        let _ = (which, ansi);
-        Vec::new()
+        let terminal = &self.emulator.terminal;
+        let mut lines = Joined::new(ansi);
+        if which == Lines::Screen {
+            lines.screen(terminal.term.grid(), false);
+            return lines.finished;
+        }
+        terminal.history.for_each(|text, wrapped| lines.add(text, wrapped));
+        if let Some(primary) = &terminal.primary {
+            lines.screen(primary, true);
+            lines.trim();
+        }
+        lines.screen(terminal.term.grid(), true);
+        lines.trim();
+        if let Lines::Last(count) = which {
+            lines.finished.drain(..lines.finished.len().saturating_sub(count));
+        }
+        lines.finished
     }
 
     /// Rows kept in the history.
     pub fn history_lines(&self) -> usize {
-        0
+        self.emulator.terminal.history.rows()
+    }
+}
+
+/// Lines that are put together from rows.
+struct Joined {
+    ansi: bool,
+    finished: Vec<String>,
+    /// Whether the last one goes on with the next row.
+    open: bool,
+}
+
+impl Joined {
+    fn new(ansi: bool) -> Self {
+        Self { ansi, finished: Vec::new(), open: false }
+    }
+
+    fn add(&mut self, text: &str, wrapped: bool) {
+        let plain;
+        let text = if self.ansi {
+            text
+        } else {
+            plain = text::without_escapes(text);
+            &plain
+        };
+        match self.finished.last_mut() {
+            Some(line) if self.open => line.push_str(text),
+            _ => self.finished.push(text.to_owned()),
+        }
+        self.open = wrapped;
+        if !wrapped
+            && !self.ansi
+            && let Some(line) = self.finished.last_mut()
+        {
+            line.truncate(line.trim_end_matches(' ').len());
+        }
+    }
+
+    fn screen(&mut self, grid: &Grid<Cell>, join: bool) {
+        let mut text = Vec::new();
+        for line in 0..grid.screen_lines() {
+            let row = &grid[Line(line as i32)];
+            text.clear();
+            text::write_row(row, &mut text);
+            self.add(&String::from_utf8_lossy(&text), join && text::is_wrapped(row));
+        }
+        self.open = false;
+    }
+
+    /// Takes blank lines off the end.
+    fn trim(&mut self) {
+        while self.finished.last().is_some_and(|line| line.trim_end_matches(' ').is_empty()) {
+            self.finished.pop();
+        }
     }
 }

@@ -1,0 +1,256 @@
+//! The terminal: a grid of the `alacritty_terminal` crate without its history, and what that crate keeps to itself.
+//!
+//! The grid of the screen that is not shown is kept here and not in the crate's `Term`: there it could neither be read
+//! (for a snapshot) nor drained (on a resize), and an unused alternate screen would take as much memory as a used one.
+
+use super::history::History;
+use super::stacks::{KeyboardStack, Titles};
+use super::{Size, handler};
+use alacritty_terminal::event::VoidListener;
+use alacritty_terminal::grid::{Cursor, Dimensions, Grid};
+use alacritty_terminal::index::{Column, Line};
+use alacritty_terminal::term::cell::Cell;
+use alacritty_terminal::term::{Config, Osc52, Term, TermMode};
+use std::collections::BTreeMap;
+use std::mem;
+use std::ops::Range;
+use vte::ansi::{CharsetIndex, Processor, Timeout};
+
+/// Rows a grid may push up while it is resized: 1 000 rows of 1 000 columns in two columns, and room.
+const RESIZE_ROWS: usize = 1_000_000;
+
+/// Modes without a meaning here that are remembered for viewers.
+const FOREIGN_MODES: usize = 64;
+
+/// The crate waits for the end of a synchronised update before it shows anything of it. Here nothing is ever shown, so
+/// there is nothing to wait for, and an update without an end does no harm.
+#[derive(Debug, Default)]
+struct NeverWait;
+
+impl Timeout for NeverWait {
+    fn set_timeout(&mut self, _: std::time::Duration) {}
+
+    fn clear_timeout(&mut self) {}
+
+    fn pending_timeout(&self) -> bool {
+        false
+    }
+}
+
+/// Parser and terminal.
+pub(super) struct Emulator {
+    processor: Processor<NeverWait>,
+    pub(super) terminal: Terminal,
+}
+
+impl Emulator {
+    pub(super) fn new(size: Size, history: History) -> Self {
+        Self { processor: Processor::new(), terminal: Terminal::new(size, history) }
+    }
+
+    /// Acts on program output.
+    pub(super) fn advance(&mut self, bytes: &[u8]) {
+        self.processor.advance(&mut self.terminal, bytes);
+    }
+}
+
+/// The grid with all that belongs to it.
+pub(super) struct Terminal {
+    pub(super) term: Term<VoidListener>,
+    pub(super) history: History,
+    /// The primary screen while the alternate one is shown.
+    pub(super) primary: Option<Grid<Cell>>,
+    /// The saved cursor of the alternate screen, while it is not shown.
+    pub(super) alternate_saved: Cursor<Cell>,
+    /// Rows that scroll.
+    pub(super) region: Range<usize>,
+    /// Where tabs stop, for each column.
+    pub(super) tabs: Vec<bool>,
+    pub(super) active_charset: CharsetIndex,
+    pub(super) titles: Titles,
+    /// Keyboard flags of the screen that is shown, and of the other.
+    pub(super) keyboard: KeyboardStack,
+    pub(super) other_keyboard: KeyboardStack,
+    /// XTMODKEYS: how other keys are modified.
+    pub(super) modify_other_keys: u8,
+    /// Private modes that mean nothing here, as the program left them.
+    pub(super) foreign_modes: BTreeMap<u16, bool>,
+    /// Links that came without a name.
+    pub(super) links: u64,
+}
+
+/// Rows and columns as the crate wants them.
+#[derive(Debug, Clone, Copy)]
+struct Cells {
+    rows: usize,
+    columns: usize,
+}
+
+impl Dimensions for Cells {
+    fn total_lines(&self) -> usize {
+        self.rows
+    }
+
+    fn screen_lines(&self) -> usize {
+        self.rows
+    }
+
+    fn columns(&self) -> usize {
+        self.columns
+    }
+}
+
+impl Terminal {
+    fn new(size: Size, history: History) -> Self {
+        let cells = Cells { rows: usize::from(size.rows), columns: usize::from(size.columns) };
+        let config = Config {
+            scrolling_history: 0,
+            kitty_keyboard: false,
+            osc52: Osc52::Disabled,
+            ..Config::default()
+        };
+        let mut terminal = Self {
+            term: Term::new(config, &cells, VoidListener),
+            history,
+            primary: None,
+            alternate_saved: Cursor::default(),
+            region: 0..cells.rows,
+            tabs: handler::default_tabs(cells.columns),
+            active_charset: CharsetIndex::default(),
+            titles: Titles::default(),
+            keyboard: KeyboardStack::default(),
+            other_keyboard: KeyboardStack::default(),
+            modify_other_keys: 0,
+            foreign_modes: BTreeMap::new(),
+            links: 0,
+        };
+        terminal.free_inactive();
+        terminal
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.term.screen_lines()
+    }
+
+    pub(super) fn columns(&self) -> usize {
+        self.term.columns()
+    }
+
+    pub(super) fn mode(&self, mode: TermMode) -> bool {
+        self.term.mode().contains(mode)
+    }
+
+    pub(super) fn alternate(&self) -> bool {
+        self.primary.is_some()
+    }
+
+    /// Appends the first rows of the screen to the history: they are about to leave it.
+    pub(super) fn keep_rows(&mut self, count: usize) {
+        if self.primary.is_none() {
+            for line in 0..count.min(self.term.screen_lines()) {
+                self.history.push(&self.term.grid()[Line(line as i32)]);
+            }
+        }
+    }
+
+    /// Remembers a private mode that means nothing here.
+    pub(super) fn remember_mode(&mut self, mode: u16, on: bool) {
+        if self.foreign_modes.len() < FOREIGN_MODES || self.foreign_modes.contains_key(&mode) {
+            self.foreign_modes.insert(mode, on);
+        }
+    }
+
+    /// Shows the alternate screen, blank and with the cursor where it is.
+    pub(super) fn enter_alternate(&mut self) {
+        if self.primary.is_some() {
+            return;
+        }
+        let (rows, columns) = (self.rows(), self.columns());
+        let mut primary = mem::replace(self.term.grid_mut(), placeholder());
+        self.term.swap_alt();
+        let alternate = self.term.grid_mut();
+        *alternate = Grid::new(rows, columns, 0);
+        alternate.cursor = primary.cursor.clone();
+        // Blank means: in the background colour of the moment.
+        alternate.reset_region(..);
+        alternate.saved_cursor = mem::take(&mut self.alternate_saved);
+        clamp(&mut alternate.saved_cursor, rows, columns);
+        primary.saved_cursor = primary.cursor.clone();
+        self.primary = Some(primary);
+        mem::swap(&mut self.keyboard, &mut self.other_keyboard);
+    }
+
+    /// Shows the primary screen again.
+    pub(super) fn leave_alternate(&mut self) {
+        let Some(primary) = self.primary.take() else {
+            return;
+        };
+        self.term.swap_alt();
+        // The alternate grid is now the inactive one, where it only takes memory.
+        *self.term.grid_mut() = placeholder();
+        self.free_inactive_with(primary, Some(()));
+        mem::swap(&mut self.keyboard, &mut self.other_keyboard);
+    }
+
+    /// Makes the crate's inactive grid as small as can be.
+    fn free_inactive(&mut self) {
+        let active = mem::replace(self.term.grid_mut(), placeholder());
+        self.free_inactive_with(active, None);
+    }
+
+    /// The same while a placeholder is the active grid; then `active` becomes it. With `keep` the saved cursor of the
+    /// inactive grid is the alternate screen's, to be kept.
+    fn free_inactive_with(&mut self, active: Grid<Cell>, keep: Option<()>) {
+        self.term.swap_alt();
+        let inactive = mem::replace(self.term.grid_mut(), placeholder());
+        if keep.is_some() {
+            self.alternate_saved = inactive.saved_cursor;
+        }
+        self.term.swap_alt();
+        *self.term.grid_mut() = active;
+    }
+
+    /// Changes the size. Rows for which there is no room any more go to the history.
+    pub(super) fn resize(&mut self, size: Size) {
+        let cells = Cells { rows: usize::from(size.rows), columns: usize::from(size.columns) };
+        if cells.rows == self.rows() && cells.columns == self.columns() {
+            return;
+        }
+        let mut active = mem::replace(self.term.grid_mut(), placeholder());
+        if let Some(primary) = &mut self.primary {
+            resize_keeping(primary, cells, &mut self.history);
+            active.resize(false, cells.rows, cells.columns);
+            active.truncate();
+        } else {
+            resize_keeping(&mut active, cells, &mut self.history);
+        }
+        self.term.resize(cells);
+        *self.term.grid_mut() = active;
+        self.free_inactive();
+        self.region = 0..cells.rows;
+        let known = self.tabs.len();
+        self.tabs.truncate(cells.columns);
+        self.tabs.extend(handler::default_tabs(cells.columns).into_iter().skip(known));
+    }
+}
+
+/// A grid to stand where one has been taken out; smaller than any screen, so that it is never taken for one.
+fn placeholder() -> Grid<Cell> {
+    Grid::new(1, 1, 0)
+}
+
+fn clamp(cursor: &mut Cursor<Cell>, rows: usize, columns: usize) {
+    cursor.point.line = cursor.point.line.min(Line(rows as i32 - 1));
+    cursor.point.column = cursor.point.column.min(Column(columns - 1));
+}
+
+/// Resizes a primary screen so that every line stays, on it or in the history.
+fn resize_keeping(grid: &mut Grid<Cell>, cells: Cells, history: &mut History) {
+    grid.update_history(RESIZE_ROWS);
+    grid.resize(true, cells.rows, cells.columns);
+    for line in grid.topmost_line().0..0 {
+        history.push(&grid[Line(line)]);
+    }
+    grid.update_history(0);
+    grid.truncate();
+}

@@ -1,0 +1,237 @@
+//! Rows of cells as text with escape sequences, and such text as plain lines.
+//!
+//! A row stands by itself: it begins with default colours and no link, and ends so. This is the form in which the
+//! history is kept, in which lines are handed out, and from which a snapshot is drawn.
+
+use alacritty_terminal::grid::Row;
+use alacritty_terminal::index::Column;
+use alacritty_terminal::term::cell::{Cell, Flags};
+use std::io::Write;
+use vte::ansi::{Color, NamedColor};
+
+/// Flags that are seen, as opposed to those that keep the grid together.
+pub(super) const STYLE_FLAGS: Flags = Flags::INVERSE
+    .union(Flags::BOLD)
+    .union(Flags::ITALIC)
+    .union(Flags::DIM)
+    .union(Flags::HIDDEN)
+    .union(Flags::STRIKEOUT)
+    .union(Flags::ALL_UNDERLINES);
+
+/// Flags that make a blank visible.
+const BLANK_FLAGS: Flags = Flags::INVERSE.union(Flags::STRIKEOUT).union(Flags::ALL_UNDERLINES);
+
+const FOREGROUND: Color = Color::Named(NamedColor::Foreground);
+const BACKGROUND: Color = Color::Named(NamedColor::Background);
+
+/// Whether the row goes on in the next one.
+pub(super) fn is_wrapped(row: &Row<Cell>) -> bool {
+    row.last().is_some_and(|cell| cell.flags.contains(Flags::WRAPLINE))
+}
+
+/// Whether nothing is to be seen of a cell.
+pub(super) fn is_blank(cell: &Cell) -> bool {
+    matches!(cell.c, ' ' | '\t')
+        && cell.bg == BACKGROUND
+        && !cell.flags.intersects(BLANK_FLAGS)
+        && cell.zerowidth().is_none_or(<[char]>::is_empty)
+}
+
+/// Cells up to the last one that is seen; all of a row that goes on in the next.
+pub(super) fn occupied(row: &Row<Cell>) -> &[Cell] {
+    let cells = &row[..];
+    let last = match cells.last() {
+        Some(cell) if cell.flags.contains(Flags::WRAPLINE) => {
+            // The placeholder before a wide character that did not fit is not part of the text.
+            let placeholder = cell.flags.contains(Flags::LEADING_WIDE_CHAR_SPACER);
+            return &cells[..cells.len() - usize::from(placeholder)];
+        }
+        _ => cells.iter().rposition(|cell| !is_blank(cell)),
+    };
+    &cells[..last.map_or(0, |last| last + 1)]
+}
+
+/// The look of the cells that are being written.
+#[derive(Debug, Default)]
+pub(super) struct Pen {
+    look: Option<Cell>,
+}
+
+impl Pen {
+    /// Writes what changes the look from the present one to that of `cell`.
+    #[inline]
+    pub(super) fn take(&mut self, cell: &Cell, out: &mut Vec<u8>) {
+        let same = match &self.look {
+            None => {
+                cell.fg == FOREGROUND
+                    && cell.bg == BACKGROUND
+                    && !cell.flags.intersects(STYLE_FLAGS)
+                    && cell.extra.is_none()
+            }
+            Some(look) => {
+                cell.fg == look.fg
+                    && cell.bg == look.bg
+                    && (cell.flags ^ look.flags).intersection(STYLE_FLAGS).is_empty()
+                    && match (&cell.extra, &look.extra) {
+                        (None, None) => true,
+                        (Some(one), Some(other)) => std::sync::Arc::ptr_eq(one, other),
+                        _ => false,
+                    }
+            }
+        };
+        if !same {
+            self.change(cell, out);
+        }
+    }
+
+    #[cold]
+    fn change(&mut self, cell: &Cell, out: &mut Vec<u8>) {
+        let default = Cell::default();
+        let look = self.look.as_ref().unwrap_or(&default);
+        if look.fg != cell.fg
+            || look.bg != cell.bg
+            || !(look.flags ^ cell.flags).intersection(STYLE_FLAGS).is_empty()
+            || look.underline_color() != cell.underline_color()
+        {
+            write_style(cell, out);
+        }
+        let link = cell.hyperlink();
+        if look.hyperlink() != link {
+            match link {
+                Some(link) => write_link(link.id(), link.uri(), out),
+                None => write_link("", "", out),
+            }
+        }
+        let plain = cell.fg == FOREGROUND
+            && cell.bg == BACKGROUND
+            && !cell.flags.intersects(STYLE_FLAGS)
+            && cell.extra.is_none();
+        self.look = (!plain).then(|| cell.clone());
+    }
+
+    /// Writes what gives the default look.
+    pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
+        if self.look.is_some() {
+            self.change(&Cell::default(), out);
+        }
+    }
+}
+
+/// Writes the characters of a cell.
+#[inline]
+pub(super) fn write_characters(cell: &Cell, out: &mut Vec<u8>) {
+    let character = cell.c;
+    if character.is_ascii() {
+        out.push(if character == '\t' { b' ' } else { character as u8 });
+    } else {
+        out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+    if cell.extra.is_some() {
+        for character in cell.zerowidth().into_iter().flatten() {
+            out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    }
+}
+
+/// Appends a row with its looks.
+pub(super) fn write_row(row: &Row<Cell>, out: &mut Vec<u8>) {
+    let mut pen = Pen::default();
+    for cell in occupied(row) {
+        if cell.flags.contains(Flags::WIDE_CHAR_SPACER) {
+            continue;
+        }
+        pen.take(cell, out);
+        write_characters(cell, out);
+    }
+    pen.finish(out);
+}
+
+/// Writes SGR for the colours and attributes of `cell`.
+pub(super) fn write_style(cell: &Cell, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\x1b[");
+    write_style_parameters(cell, out);
+    out.push(b'm');
+}
+
+/// The parameters of SGR for the colours and attributes of `cell`, beginning with the reset of all.
+pub(super) fn write_style_parameters(cell: &Cell, out: &mut Vec<u8>) {
+    const ATTRIBUTES: [(Flags, &[u8]); 11] = [
+        (Flags::BOLD, b";1"),
+        (Flags::DIM, b";2"),
+        (Flags::ITALIC, b";3"),
+        (Flags::UNDERLINE, b";4"),
+        (Flags::DOUBLE_UNDERLINE, b";4:2"),
+        (Flags::UNDERCURL, b";4:3"),
+        (Flags::DOTTED_UNDERLINE, b";4:4"),
+        (Flags::DASHED_UNDERLINE, b";4:5"),
+        (Flags::INVERSE, b";7"),
+        (Flags::HIDDEN, b";8"),
+        (Flags::STRIKEOUT, b";9"),
+    ];
+    out.push(b'0');
+    for (flag, text) in ATTRIBUTES {
+        if cell.flags.contains(flag) {
+            out.extend_from_slice(text);
+        }
+    }
+    write_colour(cell.fg, 30, out);
+    write_colour(cell.bg, 40, out);
+    match cell.underline_color() {
+        Some(Color::Spec(colour)) => {
+            write_all(out, format_args!(";58:2::{}:{}:{}", colour.r, colour.g, colour.b));
+        }
+        Some(Color::Indexed(index)) => write_all(out, format_args!(";58:5:{index}")),
+        Some(Color::Named(_)) | None => {}
+    }
+}
+
+/// `base` is 30 for the foreground, 40 for the background.
+fn write_colour(colour: Color, base: u16, out: &mut Vec<u8>) {
+    match colour {
+        Color::Named(name) => match name as u16 {
+            number @ 0..=7 => write_all(out, format_args!(";{}", base + number)),
+            number @ 8..=15 => write_all(out, format_args!(";{}", base + 52 + number)),
+            _ => {}
+        },
+        Color::Indexed(index) => write_all(out, format_args!(";{};5;{index}", base + 8)),
+        Color::Spec(colour) => {
+            write_all(out, format_args!(";{};2;{};{};{}", base + 8, colour.r, colour.g, colour.b));
+        }
+    }
+}
+
+/// Opens a link; an empty `uri` ends it.
+pub(super) fn write_link(id: &str, uri: &str, out: &mut Vec<u8>) {
+    if uri.is_empty() {
+        out.extend_from_slice(b"\x1b]8;;\x1b\\");
+    } else {
+        write_all(out, format_args!("\x1b]8;id={id};{uri}\x1b\\"));
+    }
+}
+
+pub(super) fn write_all(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("a vector takes all that is written to it");
+}
+
+/// Takes the escape sequences that [`write_row`] has written out of a line.
+pub(super) fn without_escapes(line: &str) -> String {
+    let mut plain = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(start) = rest.find('\x1b') {
+        plain.push_str(&rest[..start]);
+        rest = &rest[start..];
+        let end = if rest.starts_with("\x1b]") {
+            rest.find("\x1b\\").map(|end| end + 2)
+        } else {
+            rest.find('m').map(|end| end + 1)
+        };
+        rest = &rest[end.unwrap_or(rest.len())..];
+    }
+    plain.push_str(rest);
+    plain
+}
+
+/// The cell at a column of a row.
+pub(super) fn cell(row: &Row<Cell>, column: usize) -> &Cell {
+    &row[Column(column)]
+}
