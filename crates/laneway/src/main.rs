@@ -1,1 +1,26 @@
-fn main(){}
+//! `lane`: the command line of Laneway. It parses, asks the daemon and prints.
+//!
+//! * [`cli`]: the verbs and how a run of the program ends; [`verbs`]: one file per verb
+//! * [`context`]: what a verb is given; [`failure`]: how it fails; [`printer`]: all output
+//! * [`client`]: requests to the daemon, which is started when it is needed
+//! * [`launch`]: what a program inherits from the caller; [`terminal`]: the caller's own terminal
+//! * [`duration`], [`losses`], [`table`], [`text`]: pure helpers for input and output
+//! * [`sys`]: the one place with `unsafe`
+
+mod cli;
+mod client;
+mod context;
+mod duration;
+mod failure;
+mod launch;
+mod losses;
+mod printer;
+mod sys;
+mod table;
+mod terminal;
+mod text;
+mod verbs;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

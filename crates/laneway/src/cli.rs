@@ -1,0 +1,121 @@
+//! The verbs, and how a run of the program ends.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use laneway_api::error::{ErrorKind, exit_code};
+
+use crate::context::{Context, Outcome};
+use crate::failure::Failure;
+use crate::verbs;
+
+const EXAMPLES: &str = "\
+EXAMPLES:
+  lane new fix -- bash        a lane with a shell in it, on a branch of its own
+  lane ls                     all lanes and what runs in them
+  lane attach fix             use its terminal; ctrl-\\ leaves it
+  lane exec fix -- make test  run a command there and wait for it
+  lane close fix              take it down; refused if work would be lost
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 ambiguous, 5 refused, 6 unreachable, 124 timed out.";
+
+/// Run programs side by side on one repository, each in a lane of its own: a git worktree on its own branch,
+/// with a terminal that goes on when you leave
+#[derive(Debug, Parser)]
+#[command(name = "lane", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Print exactly one JSON document (JSON lines where it follows)
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    New(verbs::new::NewArgs),
+    Run(verbs::run::RunArgs),
+    Exec(verbs::exec::ExecArgs),
+    Ls(verbs::ls::LsArgs),
+    Ps(verbs::ps::PsArgs),
+    Show(verbs::show::ShowArgs),
+    Path(verbs::path::PathArgs),
+    Attach(verbs::attach::AttachArgs),
+    Read(verbs::read::ReadArgs),
+    Send(verbs::send::SendArgs),
+    Stop(verbs::stop::StopArgs),
+    Close(verbs::close::CloseArgs),
+    Events(verbs::events::EventsArgs),
+    Daemon(verbs::daemon::DaemonArgs),
+    Completions(verbs::completions::CompletionsArgs),
+    Version(verbs::version::VersionArgs),
+}
+
+/// The whole program.
+pub(crate) fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return misunderstood(&error, &arguments),
+    };
+    let context = Context::new(cli.json);
+    let outcome = dispatch(cli.verb, &context);
+    ExitCode::from(end(outcome, &context))
+}
+
+fn dispatch(verb: Option<Verb>, context: &Context) -> Outcome {
+    match verb {
+        None => verbs::overview::run(context),
+        Some(Verb::New(args)) => verbs::new::run(args, context),
+        Some(Verb::Run(args)) => verbs::run::run(args, context),
+        Some(Verb::Exec(args)) => verbs::exec::run(args, context),
+        Some(Verb::Ls(args)) => verbs::ls::run(args, context),
+        Some(Verb::Ps(args)) => verbs::ps::run(args, context),
+        Some(Verb::Show(args)) => verbs::show::run(args, context),
+        Some(Verb::Path(args)) => verbs::path::run(args, context),
+        Some(Verb::Attach(args)) => verbs::attach::run(args, context),
+        Some(Verb::Read(args)) => verbs::read::run(args, context),
+        Some(Verb::Send(args)) => verbs::send::run(args, context),
+        Some(Verb::Stop(args)) => verbs::stop::run(args, context),
+        Some(Verb::Close(args)) => verbs::close::run(args, context),
+        Some(Verb::Events(args)) => verbs::events::run(args, context),
+        Some(Verb::Daemon(args)) => verbs::daemon::run(args, context),
+        Some(Verb::Completions(args)) => verbs::completions::run(args, context),
+        Some(Verb::Version(args)) => verbs::version::run(args, context),
+    }
+}
+
+/// Says why a verb failed, and gives the exit code. Output that nobody reads any more is no failure.
+fn end(outcome: Outcome, context: &Context) -> u8 {
+    let failure = match outcome {
+        Ok(code) => return code,
+        Err(failure) => failure,
+    };
+    let (failed_output, code) = match failure {
+        Failure::Problem { problem, code } => match context.printer.problem(&problem) {
+            Err(Failure::Output(error)) => (error, code),
+            Ok(()) | Err(Failure::Problem { .. }) => return code,
+        },
+        Failure::Output(error) => (error, exit_code::OK),
+    };
+    if failed_output.kind() == std::io::ErrorKind::BrokenPipe {
+        return code;
+    }
+    context.printer.note(&format!("error: cannot write to standard output: {failed_output}"));
+    exit_code::FAILED
+}
+
+/// A command line that makes no sense, or that asks for help.
+fn misunderstood(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    let json = arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json");
+    if json && error.use_stderr() {
+        let text = error.to_string();
+        let message = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+        let failure = Failure::new(ErrorKind::Usage, "usage", message);
+        return ExitCode::from(end(Err(failure), &Context::new(true)));
+    }
+    // Help that nobody reads any more is no failure.
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit_code::USAGE))
+}

@@ -1,0 +1,87 @@
+//! A connection to the daemon's socket, whatever the length of its path.
+
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use laneway_api::error::{ErrorKind, Problem};
+use laneway_core::os_text::OsText;
+use laneway_daemon::home::Home;
+use laneway_wire::client::peer_uid;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use crate::failure::Failure;
+
+/// How long a daemon with a full queue of connections may take to accept one.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Connects to the daemon of `home`; none if nobody serves there.
+pub(crate) fn connect(home: &Home) -> Result<Option<UnixStream>, Failure> {
+    match try_connect(home) {
+        Ok(stream) => {
+            let uid = peer_uid(&stream).map_err(|error| unreachable(home, &error.to_string()))?;
+            if uid == rustix::process::geteuid().as_raw() {
+                return Ok(Some(stream));
+            }
+            Err(unreachable(home, &format!("who answers there is uid {uid}, not you")))
+        }
+        Err(Errno::NOENT | Errno::CONNREFUSED | Errno::NOTDIR) => Ok(None),
+        Err(Errno::AGAIN) => {
+            let limit = CONNECT_LIMIT.as_secs();
+            Err(unreachable(home, &format!("it accepted no connection within {limit} s")))
+        }
+        Err(errno) => Err(unreachable(home, &errno.to_string())),
+    }
+}
+
+fn try_connect(home: &Home) -> Result<UnixStream, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(home.root(), flags, Mode::empty())?;
+    let path = format!("/proc/self/fd/{}/{}", folder.as_raw_fd(), Home::SOCKET_NAME);
+    let address = SocketAddrUnix::new(path)?;
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    set_socket_timeout(&socket, Timeout::Send, Some(CONNECT_LIMIT))?;
+    rustix::net::connect(&socket, &address)?;
+    Ok(UnixStream::from(socket))
+}
+
+fn unreachable(home: &Home, why: &str) -> Failure {
+    Problem::new(
+        ErrorKind::Unreachable,
+        "daemon_unreachable",
+        format!("the daemon's socket {} cannot be used: {why}", OsText::from(home.socket())),
+    )
+    .hint("lane daemon logs")
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn nobody_there_is_no_error() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(connect(&Home::at(folder.path().join("missing"))).unwrap().is_none());
+        let home = Home::at(folder.path().to_owned());
+        assert!(connect(&home).unwrap().is_none(), "no socket");
+        drop(UnixListener::bind(home.socket()).unwrap());
+        assert!(connect(&home).unwrap().is_none(), "a stale socket");
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_for_a_socket_is_reached_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("d".repeat(200)).join("e".repeat(200));
+        std::fs::create_dir_all(&deep).unwrap();
+        let opened = std::fs::File::open(&deep).unwrap();
+        let short = format!("/proc/self/fd/{}/{}", opened.as_raw_fd(), Home::SOCKET_NAME);
+        let _listener = UnixListener::bind(short).unwrap();
+        assert!(connect(&Home::at(deep)).unwrap().is_some());
+    }
+}

@@ -1,0 +1,105 @@
+//! What a program inherits from the caller: environment, umask, limits, and a terminal of the same size.
+
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+
+use laneway_api::error::ErrorKind;
+use laneway_api::request::{Launch, Limit};
+use laneway_core::launch::TerminalSpec;
+use rustix::process::{Resource, getrlimit};
+
+use crate::failure::Failure;
+
+/// The size of a terminal whose caller has none.
+const DEFAULT_SIZE: (u16, u16) = (80, 24);
+
+/// A program as the caller stands, on `terminal`. Empty `argv`: the caller's shell.
+pub(crate) fn launch(argv: &[OsString], terminal: TerminalSpec) -> Result<Launch, Failure> {
+    Ok(Launch {
+        argv: argv.iter().map(|argument| argument.as_os_str().into()).collect(),
+        environment: std::env::vars_os().map(|(name, value)| (name.into(), value.into())).collect(),
+        umask: umask()?,
+        limits: limits(),
+        terminal,
+    })
+}
+
+/// A terminal of the size of the caller's own.
+pub(crate) fn terminal_like_the_callers() -> TerminalSpec {
+    let (columns, rows) = callers_size().unwrap_or(DEFAULT_SIZE);
+    TerminalSpec::Pty { columns, rows }
+}
+
+/// Columns and rows of the terminal that the caller reads, or types at.
+fn callers_size() -> Option<(u16, u16)> {
+    fn size(terminal: impl AsFd) -> Option<(u16, u16)> {
+        let size = rustix::termios::tcgetwinsize(terminal).ok()?;
+        (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
+    }
+    size(std::io::stdout()).or_else(|| size(std::io::stderr())).or_else(|| size(std::io::stdin()))
+}
+
+/// Read from the kernel's report, since `umask()` itself can only be asked by changing it.
+fn umask() -> Result<u32, Failure> {
+    let status = std::fs::read_to_string("/proc/self/status").map_err(|error| {
+        Failure::new(ErrorKind::Failed, "no_umask", format!("cannot read /proc/self/status: {error}"))
+    })?;
+    umask_in(&status).ok_or_else(|| {
+        Failure::new(ErrorKind::Failed, "no_umask", "/proc/self/status does not tell the umask")
+    })
+}
+
+fn umask_in(status: &str) -> Option<u32> {
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+    u32::from_str_radix(line.trim(), 8).ok()
+}
+
+fn limits() -> Vec<Limit> {
+    const ALL: [Resource; 16] = [
+        Resource::Cpu,
+        Resource::Fsize,
+        Resource::Data,
+        Resource::Stack,
+        Resource::Core,
+        Resource::Rss,
+        Resource::Nproc,
+        Resource::Nofile,
+        Resource::Memlock,
+        Resource::As,
+        Resource::Locks,
+        Resource::Sigpending,
+        Resource::Msgqueue,
+        Resource::Nice,
+        Resource::Rtprio,
+        Resource::Rttime,
+    ];
+    ALL.into_iter()
+        .map(|resource| {
+            let limit = getrlimit(resource);
+            Limit { which: resource as u32, soft: limit.current, hard: limit.maximum }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStringExt;
+
+    #[test]
+    fn a_launch_holds_what_the_caller_has() {
+        let argv = [OsString::from("printf"), OsString::from_vec(b"\xff".to_vec())];
+        let launch = launch(&argv, TerminalSpec::Pipes).unwrap();
+        assert_eq!(launch.argv[1].as_bytes(), b"\xff");
+        assert_eq!(launch.environment.len(), std::env::vars_os().count());
+        let files = launch.limits.iter().find(|limit| limit.which == libc::RLIMIT_NOFILE as u32).unwrap();
+        assert_eq!(files.soft, getrlimit(Resource::Nofile).current);
+    }
+
+    #[test]
+    fn the_umask_is_octal() {
+        assert_eq!(umask_in("Name:\tlane\nUmask:\t0027\nState:\tR\n"), Some(0o027));
+        assert_eq!(umask_in("Name:\tlane\n"), None);
+        assert!(umask().unwrap() <= 0o777);
+    }
+}

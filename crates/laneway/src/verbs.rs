@@ -1,0 +1,21 @@
+//! The verbs: each file has its arguments beside its function.
+
+pub(crate) mod attach;
+pub(crate) mod close;
+pub(crate) mod completions;
+pub(crate) mod daemon;
+mod daemon_logs;
+pub(crate) mod events;
+pub(crate) mod exec;
+pub(crate) mod ls;
+pub(crate) mod new;
+pub(crate) mod overview;
+pub(crate) mod path;
+pub(crate) mod ps;
+pub(crate) mod read;
+pub(crate) mod run;
+pub(crate) mod send;
+mod several;
+pub(crate) mod show;
+pub(crate) mod stop;
+pub(crate) mod version;

@@ -1,0 +1,72 @@
+//! `lane close`: take lanes down, unless work would be lost.
+
+use std::time::Duration;
+
+use laneway_api::error::Problem;
+use laneway_api::request::{CloseLane, LaneClosed};
+use laneway_api::routes;
+use laneway_core::findings::Losses;
+use laneway_core::os_text::OsText;
+
+use super::several::each;
+use crate::client::Request;
+use crate::context::{Context, Outcome};
+use crate::duration::{millis, parse};
+use crate::losses;
+use crate::text::counted;
+
+const EXAMPLES: &str = "\
+EXAMPLES:
+  lane close fix
+  lane close a b c --grace 1s
+
+A lane is closed only if nothing is lost: no uncommitted or untracked files, no commits that nothing else
+holds. Else it is refused (exit 5), and what would be lost is listed.";
+
+/// Close lanes: stop what runs in them and remove their worktrees; refused if work would be lost
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct CloseArgs {
+    /// The lanes
+    #[arg(required = true, value_name = "LANE")]
+    lanes: Vec<String>,
+    /// How long their programs may take to end by themselves [default: 5s]
+    #[arg(long, value_name = "DURATION", value_parser = parse)]
+    grace: Option<Duration>,
+}
+
+pub(crate) fn run(args: CloseArgs, context: &Context) -> Outcome {
+    let body = CloseLane { grace_ms: args.grace.map(millis) };
+    let request = |lane: &str| {
+        let route = routes::with_target(routes::LANE_CLOSE, lane);
+        Request::post(format!("closing {lane}"), route).json(&body)
+    };
+    each(context, &args.lanes, request, in_words, with_commands)
+}
+
+fn in_words(closed: &LaneClosed) -> String {
+    let lane = &closed.lane;
+    if closed.was_closed {
+        return format!("{} had been closed before", lane.name);
+    }
+    let branch = OsText::from(lane.branch.as_str());
+    let kept = if closed.branch_deleted { "deleted" } else { "kept" };
+    let mut text = format!("{} is closed; branch {branch} is {kept}", lane.name);
+    if closed.stashes > 0 {
+        let stashes = counted(u64::from(closed.stashes), "stash").replace("stashs", "stashes");
+        text.push_str(&format!("; the repository has {stashes}: git stash list"));
+    }
+    text
+}
+
+/// A refusal with the commands that bring the work to safety.
+fn with_commands(mut problem: Problem, lane: &str) -> Problem {
+    if problem.code == losses::CODE
+        && problem.hint.is_none()
+        && let Some(details) = problem.details.clone()
+        && let Ok(losses) = serde_json::from_value::<Losses>(details)
+    {
+        problem.hint = Some(losses::commands(&losses, lane).join("\n"));
+    }
+    problem
+}

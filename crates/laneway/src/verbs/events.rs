@@ -1,0 +1,138 @@
+//! `lane events`: what has happened, and what happens.
+
+use laneway_api::error::{ErrorKind, exit_code};
+use laneway_api::request::ReadEvents;
+use laneway_api::routes;
+use laneway_api::view::EventView;
+use laneway_core::event::{Event, Subject};
+use laneway_core::os_text::OsText;
+
+use crate::client::Request;
+use crate::context::{Context, Outcome};
+use crate::failure::Failure;
+use crate::text::{FAINT, NAME};
+
+const EXAMPLES: &str = "\
+EXAMPLES:
+  lane events                the last 50
+  lane events --follow       those to come
+  lane events --since 120 --follow --json";
+
+/// Print what has happened: the last 50 events, or those after a number
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct EventsArgs {
+    /// Go on with those to come
+    #[arg(long)]
+    follow: bool,
+    /// Begin after this number
+    #[arg(long, value_name = "N")]
+    since: Option<u64>,
+}
+
+pub(crate) fn run(args: EventsArgs, context: &Context) -> Outcome {
+    let query = ReadEvents { since: args.since, follow: args.follow };
+    let request = Request::get("reading the events", routes::EVENTS).query(&query)?;
+    context.client()?.follow(&request, |line| {
+        if context.json() {
+            let mut line = line.to_vec();
+            line.push(b'\n');
+            return context.printer.bytes(&line);
+        }
+        context.printer.line(&in_words(line)?)
+    })?;
+    Ok(exit_code::OK)
+}
+
+/// One event on one line. One that this build does not know is shown by its name.
+fn in_words(line: &[u8]) -> Result<String, Failure> {
+    if let Ok(event) = serde_json::from_slice::<EventView>(line) {
+        let name = serde_json::to_value(&event.event).ok();
+        let name = name.as_ref().and_then(|value| value["event"].as_str()).unwrap_or_default();
+        return Ok(words(
+            event.seq,
+            &event.at.to_string(),
+            name,
+            &about(&event.subject),
+            &what(&event.event),
+        ));
+    }
+    let value: serde_json::Value = serde_json::from_slice(line).map_err(|error| {
+        Failure::new(ErrorKind::Failed, "event_not_understood", format!("an event cannot be read: {error}"))
+    })?;
+    let text = |key: &str| OsText::from(value[key].as_str().unwrap_or("?")).shown();
+    Ok(words(value["seq"].as_u64().unwrap_or_default(), &text("at"), &text("event"), "", ""))
+}
+
+fn words(seq: u64, at: &str, name: &str, about: &str, what: &str) -> String {
+    // Down to seconds: the microseconds are in --json.
+    let at = at.get(..19).map_or_else(|| at.to_owned(), |seconds| format!("{seconds}Z"));
+    let line = format!("{seq:>6}  {FAINT}{at}{FAINT:#}  {NAME}{name:<20}{NAME:#}  {what}");
+    let line = line.trim_end();
+    if about.is_empty() { line.to_owned() } else { format!("{line}  {FAINT}{about}{FAINT:#}") }
+}
+
+/// The id of the narrowest thing that an event is about.
+fn about(subject: &Subject) -> String {
+    let worker = subject.worker.map(|id| id.to_string());
+    let lane = subject.lane.map(|id| id.to_string());
+    let workspace = subject.workspace.map(|id| id.to_string());
+    worker.or(lane).or(workspace).unwrap_or_default()
+}
+
+fn what(event: &Event) -> String {
+    let shown = |text: &str| OsText::from(text).shown();
+    match event {
+        Event::DaemonStarted { version, pid } => format!("version {} as process {pid}", shown(version)),
+        Event::DaemonStopped { pid } => format!("process {pid}"),
+        Event::ReconcileCompleted { looked_at, done, reported } => {
+            format!("looked at {looked_at}, done {done}, reported {reported}")
+        }
+        Event::WorkspaceRegistered { common_dir } => common_dir.shown(),
+        Event::LaneCreated { name, branch, base_ref, .. } => {
+            format!("{name} on {} from {}", shown(branch), shown(base_ref))
+        }
+        Event::LaneStateChanged { from, to, failure: None } => format!("{from} → {to}"),
+        Event::LaneStateChanged { from, to, failure: Some(failure) } => {
+            format!("{from} → {to}: {}", shown(failure))
+        }
+        Event::LaneCloseRemembered {} => String::new(),
+        Event::LaneCloseRefused { losses } => shown(&losses.to_string()),
+        Event::WorkerCreated { name: Some(name), program } => format!("{name}: {program}"),
+        Event::WorkerCreated { name: None, program } => format!("task: {program}"),
+        Event::WorkerWithdrawn { name: Some(name), reason } => format!("{name}: {}", shown(reason)),
+        Event::WorkerWithdrawn { name: None, reason } => format!("task: {}", shown(reason)),
+        Event::RunStarted { number, pid } => format!("run {number} as process {pid}"),
+        Event::RunStopping { number } => format!("run {number}"),
+        Event::RunStopFailed { left } => {
+            let left: Vec<String> = left.iter().map(ToString::to_string).collect();
+            format!("left: {}", left.join(", "))
+        }
+        Event::WorkerExited { number, exit, duration_ms, asked } => {
+            let asked = if *asked { ", as asked" } else { "" };
+            format!("run {number} {} after {duration_ms} ms{asked}", shown(&exit.to_string()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_also_if_it_is_not_known() {
+        let plain =
+            |line: &str| anstream::adapter::strip_str(&in_words(line.as_bytes()).unwrap()).to_string();
+        let known = r#"{"host":"ho_00000000000000000000000000","seq":7,"at":"2026-11-20T06:14:00.000000Z",
+            "event":"run.started","data":{"number":1,"pid":42},"worker":"wk_00000000000000000000000000",
+            "correlation":"cor_00000000000000000000000000","actor":{"kind":"daemon"}}"#;
+        assert_eq!(
+            plain(known),
+            "     7  2026-11-20T06:14:00Z  run.started           run 1 as process 42  \
+             wk_00000000000000000000000000"
+        );
+        let unknown = r#"{"seq":8,"at":"2026-11-20T06:14:00.000000Z","event":"moon.rose"}"#;
+        assert_eq!(plain(unknown), "     8  2026-11-20T06:14:00Z  moon.rose");
+        assert!(in_words(b"nonsense").is_err());
+    }
+}

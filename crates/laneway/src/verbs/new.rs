@@ -1,0 +1,84 @@
+//! `lane new`: make a lane, and start a first worker in it.
+
+use std::ffi::OsString;
+
+use laneway_api::error::exit_code;
+use laneway_api::request::{LaneMade, NewLane};
+use laneway_api::routes;
+
+use crate::client::Request;
+use crate::context::{Context, Outcome};
+use crate::launch::{launch, terminal_like_the_callers};
+use crate::text::{FAINT, NAME, program, short_commit, worker_name, worker_status, worker_style};
+
+const EXAMPLES: &str = "\
+EXAMPLES:
+  lane new fix                      a lane on a new branch lane/fix
+  lane new fix -- claude            with a program in it
+  lane new --branch feature/login   a lane for a branch that is there already
+  lane new try --base v1.2 -- bash  from another commit";
+
+/// Make a lane: a worktree on a branch of its own, and with a command a worker in it
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct NewArgs {
+    /// Its name [default: from the branch, or two words]
+    name: Option<String>,
+    /// The commit to start from [default: what is checked out where you are]
+    #[arg(long, value_name = "REF")]
+    base: Option<String>,
+    /// The branch to work on, existing or new [default: a new one, lane/NAME]
+    #[arg(long, value_name = "NAME")]
+    branch: Option<String>,
+    /// A program to start in it, with its arguments
+    #[arg(last = true)]
+    command: Vec<OsString>,
+}
+
+pub(crate) fn run(args: NewArgs, context: &Context) -> Outcome {
+    let launch = match args.command.as_slice() {
+        [] => None,
+        command => Some(launch(command, terminal_like_the_callers())?),
+    };
+    let doing = match &args.name {
+        Some(name) => format!("making lane {name}"),
+        None => "making a lane".to_owned(),
+    };
+    let body = NewLane { name: args.name, base: args.base, branch: args.branch, launch };
+    let made: LaneMade = context.client()?.ask(&Request::post(doing, routes::LANES).json(&body)?)?;
+    if context.json() {
+        context.printer.json(&made)?;
+    } else {
+        context.printer.text(&in_words(&made))?;
+    }
+    Ok(exit_code::OK)
+}
+
+fn in_words(made: &LaneMade) -> String {
+    let lane = &made.lane;
+    let mut text = format!("lane {NAME}{}{NAME:#}\n", lane.name);
+    text.push_str(&format!("  path    {}\n", lane.path));
+    text.push_str(&format!(
+        "  branch  {} {FAINT}from {} ({}){FAINT:#}\n",
+        laneway_core::os_text::OsText::from(lane.branch.as_str()),
+        laneway_core::os_text::OsText::from(lane.base_ref.as_str()),
+        short_commit(&lane.base_commit),
+    ));
+    if let Some(failure) = &lane.failure {
+        text.push_str(&format!("  failure {}\n", laneway_core::os_text::OsText::from(failure.as_str())));
+    }
+    match &made.worker {
+        Some(worker) => {
+            let style = worker_style(worker.status);
+            text.push_str(&format!(
+                "  worker  {}: {}, {style}{}{style:#}\n",
+                worker_name(worker),
+                program(&worker.argv),
+                worker_status(worker),
+            ));
+            text.push_str(&format!("  next    lane attach {}\n", worker_name(worker)));
+        }
+        None => text.push_str(&format!("  next    lane run {} -- COMMAND\n", lane.name)),
+    }
+    text
+}

@@ -1,0 +1,53 @@
+//! `lane run`: start a worker in a lane.
+
+use std::ffi::OsString;
+
+use laneway_api::error::exit_code;
+use laneway_api::request::{RunWorker, WorkerStarted};
+use laneway_api::routes;
+
+use crate::client::Request;
+use crate::context::{Context, Outcome};
+use crate::launch::{launch, terminal_like_the_callers};
+use crate::text::{NAME, program, worker_name, worker_status, worker_style};
+
+const EXAMPLES: &str = "\
+EXAMPLES:
+  lane run fix                         your shell, as another worker of lane fix
+  lane run fix --name tests -- make watch
+  lane attach tests";
+
+/// Start a worker in a lane: a program on a terminal that goes on when you leave
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct RunArgs {
+    /// The lane
+    lane: String,
+    /// The worker's name [default: the lane's, or the next free one after it]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// The program with its arguments [default: your shell]
+    #[arg(last = true)]
+    command: Vec<OsString>,
+}
+
+pub(crate) fn run(args: RunArgs, context: &Context) -> Outcome {
+    let body = RunWorker { name: args.name, launch: launch(&args.command, terminal_like_the_callers())? };
+    let doing = format!("starting a worker in {}", args.lane);
+    let request = Request::post(doing, routes::with_target(routes::LANE_WORKERS, &args.lane)).json(&body)?;
+    let started: WorkerStarted = context.client()?.ask(&request)?;
+    if context.json() {
+        context.printer.json(&started)?;
+        return Ok(exit_code::OK);
+    }
+    let worker = &started.worker;
+    let style = worker_style(worker.status);
+    context.printer.text(&format!(
+        "worker {NAME}{name}{NAME:#} in lane {}: {}, {style}{}{style:#}\n  next    lane attach {name}\n",
+        worker.lane,
+        program(&worker.argv),
+        worker_status(worker),
+        name = worker_name(worker),
+    ))?;
+    Ok(exit_code::OK)
+}

@@ -1,0 +1,99 @@
+//! `lane show`: a lane or a worker in detail.
+
+use laneway_api::error::exit_code;
+use laneway_api::routes;
+use laneway_api::view::{LaneView, Resolved, TerminalKind, WorkerView};
+use laneway_core::os_text::OsText;
+
+use crate::client::Request;
+use crate::context::{Context, Outcome};
+use crate::text::{NAME, program, worker_name, worker_status, worker_style};
+
+const EXAMPLES: &str = "\
+EXAMPLES:
+  lane show fix            what the name means: a worker before a lane
+  lane show fix/tests      worker tests of lane fix
+  lane show wk_01J… --json";
+
+/// Show a lane or a worker in detail
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ShowArgs {
+    /// A lane or a worker: a name, lane/worker, or an id
+    target: String,
+}
+
+pub(crate) fn run(args: ShowArgs, context: &Context) -> Outcome {
+    let doing = format!("looking up {}", args.target);
+    let request = Request::get(doing, routes::with_target(routes::RESOLVE, &args.target));
+    let resolved: Resolved = context.client()?.ask(&request)?;
+    if context.json() {
+        context.printer.json(&resolved)?;
+        return Ok(exit_code::OK);
+    }
+    context.printer.text(&match resolved {
+        Resolved::Lane(lane) => lane_in_words(&lane, context),
+        Resolved::Worker(worker) => worker_in_words(&worker),
+    })?;
+    Ok(exit_code::OK)
+}
+
+/// Labelled lines, one per fact.
+struct Facts(String);
+
+impl Facts {
+    fn add(&mut self, label: &str, value: impl std::fmt::Display) {
+        self.0.push_str(&format!("  {label:<9} {value}\n"));
+    }
+
+    fn add_if(&mut self, label: &str, value: Option<impl std::fmt::Display>) {
+        if let Some(value) = value {
+            self.add(label, value);
+        }
+    }
+}
+
+fn lane_in_words(lane: &LaneView, context: &Context) -> String {
+    let mut facts = Facts(format!("lane {NAME}{}{NAME:#}\n", lane.name));
+    facts.add("id", lane.id);
+    let shared = if lane.shared { ", shared" } else { "" };
+    facts.add("status", format!("{}{shared}", lane.status.as_str()));
+    facts.add_if("failure", lane.failure.as_deref().map(OsText::from));
+    facts.add("path", &lane.path);
+    let ours = if lane.branch_is_ours { "made for this lane" } else { "was there before" };
+    facts.add("branch", format!("{} ({ours})", OsText::from(lane.branch.as_str())));
+    facts.add("base", format!("{} ({})", OsText::from(lane.base_ref.as_str()), lane.base_commit));
+    facts.add("created", lane.created_at);
+    facts.add_if("closed", lane.closed_at);
+    let mut text = facts.0;
+    if !lane.workers.is_empty() {
+        text.push('\n');
+        text.push_str(&super::ps::table(&lane.workers, context.now()));
+    }
+    text
+}
+
+fn worker_in_words(worker: &WorkerView) -> String {
+    let what = if worker.name.is_some() { "worker" } else { "task" };
+    let mut facts = Facts(format!("{what} {NAME}{}{NAME:#}\n", worker_name(worker)));
+    facts.add("id", worker.id);
+    let style = worker_style(worker.status);
+    facts.add("status", format!("{style}{}{style:#}", worker_status(worker)));
+    facts.add("lane", format!("{} ({})", worker.lane, worker.lane_id));
+    facts.add("command", program(&worker.argv));
+    facts.add("folder", &worker.cwd);
+    facts.add_if("pid", worker.pid);
+    if let Some(run) = &worker.run {
+        let number = worker.run_number.map(|number| format!(" (number {number})")).unwrap_or_default();
+        facts.add("run", format!("{run}{number}"));
+    }
+    let TerminalKind::Holder = worker.terminal.kind;
+    match (worker.terminal.columns, worker.terminal.rows) {
+        (Some(columns), Some(rows)) => facts.add("terminal", format!("{columns}×{rows} at the start")),
+        _ => facts.add("terminal", "none: on pipes"),
+    }
+    facts.add("created", worker.created_at);
+    facts.add_if("started", worker.started_at);
+    facts.add_if("ended", worker.ended_at);
+    facts.0
+}

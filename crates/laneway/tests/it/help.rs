@@ -1,0 +1,95 @@
+//! What `--help` says, and what a command line that makes no sense gets.
+
+use std::process::{Command, Output};
+
+/// `lane` with nothing of the caller's environment, so that it can start no daemon and find no home.
+#[expect(clippy::disallowed_methods, reason = "the program under test is started here")]
+fn lane(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_lane")).args(arguments).env_clear().output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn the_help_lists_every_verb_with_examples_and_exit_codes() {
+    let output = lane(&["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    insta::assert_snapshot!(text(&output.stdout));
+}
+
+#[test]
+fn every_verb_has_help_with_an_example() {
+    let verbs = [
+        "new",
+        "run",
+        "exec",
+        "ls",
+        "ps",
+        "show",
+        "path",
+        "attach",
+        "read",
+        "send",
+        "stop",
+        "close",
+        "events",
+        "daemon",
+        "completions",
+        "version",
+    ];
+    for verb in verbs {
+        let output = lane(&[verb, "--help"]);
+        assert_eq!(output.status.code(), Some(0), "{verb}");
+        assert!(text(&output.stdout).contains("EXAMPLES:\n  "), "{verb} has no example");
+    }
+}
+
+#[test]
+fn an_unknown_verb_is_refused_with_the_closest_one() {
+    let output = lane(&["atach"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("'attach'"), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "");
+}
+
+#[test]
+fn a_usage_error_is_one_json_document_where_json_was_asked_for() {
+    let output = lane(&["new", "--json", "--nonsense"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(text(&output.stderr), "");
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["error"]["kind"], "usage");
+    let behind_the_dashes = lane(&["new", "--nonsense", "--", "echo", "--json"]);
+    assert_eq!(text(&behind_the_dashes.stdout), "");
+}
+
+#[test]
+fn a_home_that_nobody_names_is_a_usage_error() {
+    let output = lane(&["ls"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(text(&output.stderr).contains("LANEWAY_HOME"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn commands_that_need_no_daemon_start_none() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let home = folder.path().join("home");
+    #[expect(clippy::disallowed_methods, reason = "the program under test is started here")]
+    let lane = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lane"));
+        command.args(arguments).env_clear().env("LANEWAY_HOME", &home).output().unwrap()
+    };
+    for (arguments, code) in [
+        (&["version"][..], 0),
+        (&["completions", "bash"], 0),
+        (&["daemon", "stop"], 0),
+        (&["daemon", "status"], 3),
+        (&["daemon", "logs"], 3),
+    ] {
+        let output = lane(arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
+        assert!(!home.exists(), "{arguments:?} made the home");
+    }
+}
