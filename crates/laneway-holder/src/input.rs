@@ -135,16 +135,24 @@ mod tests {
         queue.push_send(b"", asker(2), 8);
         queue.write_to(&writing).unwrap();
         let notices = queue.take_notices();
-        let n_taken = 300_005 - queue.len() as u64;
-        assert_eq!(notices, [Notice::Progress { asker: asker(1), n_written: n_taken - 5, n_total: 300_000 }]);
-        assert_eq!(queue.take_notices(), []);
+        // A pipe holds 64 KiB: not yet a step, since some of it was typed.
+        assert_eq!(notices, []);
         let mut buffer = vec![0; 400_000];
+        rustix::io::read(&reading, &mut buffer).unwrap();
+        queue.write_to(&writing).unwrap();
+        let n_written = 300_000 - queue.len() as u64;
+        let progress = Notice::Progress { asker: asker(1), n_written, n_total: 300_000 };
+        assert_eq!(queue.take_notices(), [progress]);
+        assert_eq!(queue.take_notices(), []);
         while !queue.is_empty() {
             rustix::io::read(&reading, &mut buffer).unwrap();
             queue.write_to(&writing).unwrap();
         }
         let told = queue.take_notices();
-        assert_eq!(told, [Notice::Sent { asker: asker(1), offset: 7 }, Notice::Sent { asker: asker(2), offset: 8 }]);
+        assert_eq!(
+            told,
+            [Notice::Sent { asker: asker(1), offset: 7 }, Notice::Sent { asker: asker(2), offset: 8 }]
+        );
     }
 
     #[test]

@@ -77,9 +77,13 @@ fn parse(name: &str) -> Option<(Modifiers, Key)> {
         let lower = rest.to_ascii_lowercase();
         // `ctrl--` is control and the minus key: a prefix counts only when something follows it.
         let (modifier, length) = match lower.split_once('-') {
-            Some(("ctrl" | "c", after)) if !after.is_empty() => (&mut modifiers.ctrl, rest.len() - after.len()),
+            Some(("ctrl" | "c", after)) if !after.is_empty() => {
+                (&mut modifiers.ctrl, rest.len() - after.len())
+            }
             Some(("alt" | "m", after)) if !after.is_empty() => (&mut modifiers.alt, rest.len() - after.len()),
-            Some(("shift" | "s", after)) if !after.is_empty() => (&mut modifiers.shift, rest.len() - after.len()),
+            Some(("shift" | "s", after)) if !after.is_empty() => {
+                (&mut modifiers.shift, rest.len() - after.len())
+            }
             _ => break,
         };
         *modifier = true;
@@ -122,9 +126,10 @@ fn named(name: &str) -> Option<Key> {
 
 /// `CSI code ; modifiers u`.
 fn kitty(code: u32, modifiers: Modifiers) -> Vec<u8> {
-    match modifiers.any() {
-        true => format!("\x1b[{code};{}u", modifiers.parameter()).into_bytes(),
-        false => format!("\x1b[{code}u").into_bytes(),
+    if modifiers.any() {
+        format!("\x1b[{code};{}u", modifiers.parameter()).into_bytes()
+    } else {
+        format!("\x1b[{code}u").into_bytes()
     }
 }
 

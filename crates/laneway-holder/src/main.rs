@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// How people who start it by hand are told what it is.
-const USAGE: &str = "usage: lane-holder run --dir FOLDER   (started by the Laneway daemon)\n       lane-holder --version\n";
+const USAGE: &str =
+    "usage: lane-holder run --dir FOLDER   (started by the Laneway daemon)\n       lane-holder --version\n";
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();

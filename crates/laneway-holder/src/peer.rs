@@ -116,7 +116,8 @@ impl Peer {
 
     /// Queues a message.
     pub(crate) fn say(&mut self, tag: Tag, message: &FromHolder) {
-        encode(tag, message, &mut self.outbox).expect("long answers are cut into parts by those who make them");
+        encode(tag, message, &mut self.outbox)
+            .expect("long answers are cut into parts by those who make them");
     }
 
     /// Queues data.

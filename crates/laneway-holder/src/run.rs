@@ -6,12 +6,11 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use laneway_wire::message::{
-    FromHolder, Launch, MessageError, Offsets, ProcessIdentity, StartFailure, StartStage, Started, Tag, encode,
+    FromHolder, Launch, MessageError, Offsets, ProcessIdentity, StartFailure, StartStage, Started, Tag,
+    encode,
 };
 use laneway_wire::record::RecordState;
-use laneway_wire::{
-    Decoder, Incoming, RECORD_NAME, RecordFile, RunRecord, SOCKET_NAME, ToHolder, client,
-};
+use laneway_wire::{Decoder, Incoming, RECORD_NAME, RecordFile, RunRecord, SOCKET_NAME, ToHolder, client};
 use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 
@@ -82,7 +81,8 @@ pub fn run(folder: &Path) -> Result<(), RunError> {
     let mut holder = Holder::new(&launch, parts, Moment::now());
     drop(launch);
     match control.socket.set_nonblocking(true) {
-        Ok(()) => holder.add_launcher(Peer::with_decoder(control.socket, control.decoder, control.rest), control.tag),
+        Ok(()) => holder
+            .add_launcher(Peer::with_decoder(control.socket, control.decoder, control.rest), control.tag),
         Err(error) => log(&format!("the launcher's connection is lost: {error}")),
     }
     event_loop::run(holder).map_err(|errno| RunError::Loop(errno.into()))
@@ -150,9 +150,8 @@ type Begun = (std::os::unix::net::UnixListener, RecordFile, Running, Started);
 /// stays in the record.
 fn begin(launch: &Launch, folder_path: &Path, folder: &std::fs::File) -> Result<Begun, StartFailure> {
     let prepared = start::prepare(launch)?;
-    let listener = client::listen(folder).map_err(|error| {
-        failure(StartStage::Socket, from_io(&error), "cannot make the holder's socket")
-    })?;
+    let listener = client::listen(folder)
+        .map_err(|error| failure(StartStage::Socket, from_io(&error), "cannot make the holder's socket"))?;
     let started = begin_recorded(launch, prepared, folder_path);
     match started {
         Ok((record, running, started)) => Ok((listener, record, running, started)),

@@ -69,7 +69,11 @@ fn senseless(message: &str) -> StartFailure {
 
 /// Looks at everything that can be known to fail before anything is made.
 pub(crate) fn prepare(launch: &Launch) -> Result<Prepared, StartFailure> {
-    let name = launch.argv.first().filter(|name| !name.is_empty()).ok_or_else(|| senseless("no program is given"))?;
+    let name = launch
+        .argv
+        .first()
+        .filter(|name| !name.is_empty())
+        .ok_or_else(|| senseless("no program is given"))?;
     let texts = launch.argv.iter().chain([&launch.cwd]);
     let texts = texts.chain(launch.env.iter().flat_map(|(name, value)| [name, value]));
     if texts.into_iter().any(|text| text.contains(&0)) {
@@ -123,14 +127,11 @@ fn find_program(cwd: &OwnedFd, name: &[u8], env: &[(ByteVec, ByteVec)]) -> Resul
             Err(_) => {}
         }
     }
-    match not_allowed {
-        Some(candidate) => Err(not_runnable(Errno::ACCESS, &candidate)),
-        None => {
-            let message = format!("there is no program {shown} in PATH");
-            let errno = Errno::NOENT.raw_os_error();
-            Err(StartFailure { stage: StartStage::ProgramMissing, errno, message })
-        }
+    if let Some(candidate) = not_allowed {
+        return Err(not_runnable(Errno::ACCESS, &candidate));
     }
+    let message = format!("there is no program {shown} in PATH");
+    Err(StartFailure { stage: StartStage::ProgramMissing, errno: Errno::NOENT.raw_os_error(), message })
 }
 
 fn look_at_program(cwd: &OwnedFd, path: &[u8]) -> Result<(), Errno> {
@@ -148,9 +149,8 @@ pub(crate) fn start(launch: &Launch, prepared: Prepared) -> Result<Running, Star
         Terminal::Pty(size) => {
             open_pty(size).map_err(|errno| failure(StartStage::Terminal, errno, "cannot make a terminal"))?
         }
-        Terminal::Pipes => {
-            open_pipes(launch.owned).map_err(|errno| failure(StartStage::Terminal, errno, "cannot make pipes"))?
-        }
+        Terminal::Pipes => open_pipes(launch.owned)
+            .map_err(|errno| failure(StartStage::Terminal, errno, "cannot make pipes"))?,
     };
     #[expect(clippy::disallowed_methods, reason = "the one place where a holder starts the run's program")]
     let mut command = Command::new(OsStr::from_bytes(&prepared.program));
@@ -239,6 +239,7 @@ fn open_pipes(is_owned: bool) -> Result<Opened, Errno> {
 
 /// An absolute form of `path` that stays right when the holder goes to the root.
 pub(crate) fn open_folder(path: &std::path::Path) -> io::Result<std::fs::File> {
-    let folder = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let folder =
+        rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     Ok(folder.into())
 }

@@ -55,7 +55,7 @@ impl Stop {
     /// A stop whose first signal was sent at `now`.
     pub(crate) fn asked(now: Instant, grace: Duration) -> Self {
         // A grace beyond the clock's range is one for ever; a year is long enough.
-        let year = Duration::from_secs(366 * 24 * 3600);
+        let year = Duration::from_hours(366 * 24);
         Self::Asked { until: now + grace.min(year) }
     }
 
@@ -125,7 +125,7 @@ mod tests {
         let mut stop = Stop::asked(now, Duration::from_secs(5));
         assert_eq!(stop.step(now + Duration::from_secs(4), || panic!("no look is due")), Step::Wait);
         stop.hasten(now, Duration::from_secs(1));
-        stop.hasten(now, Duration::from_secs(60));
+        stop.hasten(now, Duration::from_mins(1));
         assert_eq!(stop.deadline(), now + Duration::from_secs(1));
     }
 
@@ -133,14 +133,14 @@ mod tests {
     fn nobody_is_killed_while_somebody_runs_and_can_fork() {
         let now = Instant::now();
         let mut stop = Stop::asked(now, Duration::ZERO);
-        let step = stop.step(now, || vec![process(1, b'S'), process(2, b'R'), process(3, b'Z')]);
-        assert_eq!(step, Step::Freeze(identities(&[1, 2])));
+        let what = stop.step(now, || vec![process(1, b'S'), process(2, b'R'), process(3, b'Z')]);
+        assert_eq!(what, Step::Freeze(identities(&[1, 2])));
         let next = stop.deadline();
-        let step = stop.step(next, || vec![process(1, b'T'), process(2, b'T'), process(4, b'R')]);
-        assert_eq!(step, Step::Freeze(identities(&[4])));
+        let what = stop.step(next, || vec![process(1, b'T'), process(2, b'T'), process(4, b'R')]);
+        assert_eq!(what, Step::Freeze(identities(&[4])));
         let next = stop.deadline();
-        let step = stop.step(next, || vec![process(1, b'T'), process(2, b'T'), process(4, b'T')]);
-        assert_eq!(step, Step::Kill(identities(&[1, 2, 4])));
+        let what = stop.step(next, || vec![process(1, b'T'), process(2, b'T'), process(4, b'T')]);
+        assert_eq!(what, Step::Kill(identities(&[1, 2, 4])));
     }
 
     #[test]

@@ -50,9 +50,11 @@ impl SignalDescriptor {
         let mut buffer = [0; INFO_LENGTH * 8];
         while let Ok(n_read) = rustix::io::read(&self.0, &mut buffer) {
             // The signal's number is the first field of each record.
-            taken.extend(buffer[..n_read].chunks_exact(INFO_LENGTH).filter_map(|info| {
-                Some(libc::c_int::from_ne_bytes(*info.first_chunk()?))
-            }));
+            taken.extend(
+                buffer[..n_read]
+                    .chunks_exact(INFO_LENGTH)
+                    .filter_map(|info| Some(libc::c_int::from_ne_bytes(*info.first_chunk()?))),
+            );
         }
         taken
     }

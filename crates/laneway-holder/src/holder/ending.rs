@@ -40,7 +40,8 @@ impl Holder {
         loop {
             match wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) => {
-                    if pid.as_raw_nonzero().get() as u32 == self.started.program.pid && self.exited.is_none() {
+                    if pid.as_raw_nonzero().get() as u32 == self.started.program.pid && self.exited.is_none()
+                    {
                         self.note_exit(status, now);
                     }
                 }
@@ -57,7 +58,7 @@ impl Holder {
             self.look_below();
         }
         if self.nothing_is_left && self.stop.is_some() {
-            self.finish_stop(Vec::new());
+            self.finish_stop(&[]);
         }
     }
 
@@ -74,9 +75,10 @@ impl Holder {
 
     pub(super) fn count_others(&self) -> u32 {
         let look = tree::below(self.started.holder.pid);
-        let others = look.processes.iter().filter(|process| {
-            !process.is_zombie() && process.identity.pid != self.started.program.pid
-        });
+        let others = look
+            .processes
+            .iter()
+            .filter(|process| !process.is_zombie() && process.identity.pid != self.started.program.pid);
         others.count() as u32
     }
 
@@ -175,7 +177,7 @@ impl Holder {
         self.reap(now);
         let processes = if self.nothing_is_left { Vec::new() } else { self.look_below() };
         if self.nothing_is_left {
-            self.finish_stop(Vec::new());
+            self.finish_stop(&[]);
             return;
         }
         match &mut self.stop {
@@ -195,25 +197,29 @@ impl Holder {
     }
 
     pub(super) fn step_stop(&mut self, now: Moment) {
-        let Some(mut stop) = self.stop else { return };
-        let was_forcing = stop.is_forcing();
+        let Some(mut machine) = self.stop else { return };
+        let was_forcing = machine.is_forcing();
         let mut n_alive = 0;
-        let step = stop.step(now.instant, || {
+        let step = machine.step(now.instant, || {
             let processes = self.look_below();
             n_alive = processes.iter().filter(|process| !process.is_zombie()).count();
             processes
         });
-        self.stop = Some(stop);
-        if stop.is_forcing() && !was_forcing {
+        self.stop = Some(machine);
+        if machine.is_forcing() && !was_forcing {
             self.say_stop_progress(StopPhase::Killing, n_alive);
         }
         match step {
             Step::Wait => {}
             Step::Freeze(identities) => {
-                identities.into_iter().for_each(|identity| signal_and_log(identity, Signal::STOP));
+                for identity in identities {
+                    signal_and_log(identity, Signal::STOP);
+                }
             }
             Step::Kill(identities) => {
-                identities.into_iter().for_each(|identity| signal_and_log(identity, Signal::KILL));
+                for identity in identities {
+                    signal_and_log(identity, Signal::KILL);
+                }
                 self.reap(now);
             }
             Step::GiveUp(left) => {
@@ -222,7 +228,7 @@ impl Holder {
                     // There are children, by the reaper's word, and /proc does not show them.
                     left.push(ProcessNote { pid: 0, command: "a process that cannot be seen".to_owned() });
                 }
-                self.finish_stop(left);
+                self.finish_stop(&left);
             }
         }
     }
@@ -233,10 +239,10 @@ impl Holder {
         }
     }
 
-    fn finish_stop(&mut self, left: Vec<ProcessNote>) {
+    fn finish_stop(&mut self, left: &[ProcessNote]) {
         self.stop = None;
         for asker in std::mem::take(&mut self.stop_askers) {
-            self.say(asker, &FromHolder::Stopped { left: left.clone() });
+            self.say(asker, &FromHolder::Stopped { left: left.to_vec() });
         }
     }
 
@@ -265,9 +271,10 @@ impl Holder {
             self.leave_at_latest = None;
             return Response::Stay;
         }
-        let viewers_wait = self.peers.values().any(|peer| {
-            peer.n_waiting() > 0 || matches!(peer.view, View::Viewer { lost_at: Some(_), .. })
-        });
+        let viewers_wait = self
+            .peers
+            .values()
+            .any(|peer| peer.n_waiting() > 0 || matches!(peer.view, View::Viewer { lost_at: Some(_), .. }));
         let latest = *self.leave_at_latest.get_or_insert(now.instant + LAST_FLUSH);
         if viewers_wait && now.instant < latest {
             return Response::Stay;

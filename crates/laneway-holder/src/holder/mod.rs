@@ -18,7 +18,9 @@ use std::time::{Duration, Instant};
 
 pub(crate) use requests::HOLDER_VERSION;
 
-use laneway_wire::message::{Exited, FromHolder, Launch, OWNER_LIMIT_MS, Offsets, Size, Started, Tag, refusal};
+use laneway_wire::message::{
+    Exited, FromHolder, Launch, OWNER_LIMIT_MS, Offsets, Size, Started, Tag, refusal,
+};
 use laneway_wire::{RecordFile, Stream, client};
 use rustix::event::PollFlags;
 
@@ -52,7 +54,7 @@ const STDIN_LIMIT: usize = 1 << 20;
 const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 
 /// What the system reports.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Event {
     /// Somebody connects.
     Knock,
@@ -188,7 +190,12 @@ impl Holder {
             }
             (Ends::Pipes { stdin, stdout, stderr }, _) => {
                 let pipe = |fd| Pipe { fd: Some(fd), tail: Tail::new(PIPE_TAIL), n_left_at_exit: 0 };
-                Terminal::Pipes(Pipes { stdin, stdin_ends: false, stdout: pipe(stdout), stderr: pipe(stderr) })
+                Terminal::Pipes(Pipes {
+                    stdin,
+                    stdin_ends: false,
+                    stdout: pipe(stdout),
+                    stderr: pipe(stderr),
+                })
             }
             (Ends::Pty { .. }, laneway_wire::message::Terminal::Pipes) => {
                 unreachable!("the ends are made as the launch says")

@@ -45,7 +45,9 @@ impl Holder {
     pub(super) fn is_held_back(&self, stream: Stream) -> bool {
         match self.ownership {
             Ownership::NotOwned | Ownership::Gone => false,
-            Ownership::Present(id) => self.peers.get(&id).is_some_and(|owner| owner.n_waiting() > OWNER_LIMIT),
+            Ownership::Present(id) => {
+                self.peers.get(&id).is_some_and(|owner| owner.n_waiting() > OWNER_LIMIT)
+            }
             // Twice, since the emulator may pass on at once what it had held back.
             Ownership::Awaited(_) => self.tail_free(stream) < 2 * READ_LENGTH,
         }

@@ -277,9 +277,10 @@ impl Holder {
                 Ok([send.text.as_slice(), end].concat())
             }
         };
-        let bytes = bytes.and_then(|bytes| match self.input.has_room(bytes.len()) {
-            true => Ok(bytes),
-            false => Err(SendRefusal::QueueFull(self.input.len() + bytes.len())),
+        let bytes = bytes.and_then(|bytes| {
+            let n_bytes = bytes.len();
+            let fits = self.input.has_room(n_bytes);
+            if fits { Ok(bytes) } else { Err(SendRefusal::QueueFull(self.input.len() + n_bytes)) }
         });
         match bytes {
             Err(refused) => self.refuse(asker, refused.code(), &refused.to_string()),
@@ -387,24 +388,20 @@ impl Holder {
     }
 
     fn stop_for(&mut self, asker: Asker, signal: Option<i32>, grace_ms: u64, now: Moment) {
-        let signal = match signal {
-            None => self.stop_signal_or_term(),
-            Some(number) => match Signal::from_named_raw(number) {
-                Some(signal) => signal,
-                None => {
-                    self.refuse(asker, refusal::SYSTEM, &format!("there is no signal {number}"));
-                    return;
-                }
-            },
+        let known = signal.map_or_else(|| Some(self.stop_signal_or_term()), Signal::from_named_raw);
+        let Some(signal) = known else {
+            self.refuse(asker, refusal::SYSTEM, "there is no such signal");
+            return;
         };
         self.stop_askers.push(asker);
         self.begin_stop(signal, Duration::from_millis(grace_ms), now);
     }
 
     fn start_daemon(&mut self, asker: Asker, program: &Program) {
-        let started = executable(program).ok_or_else(|| "a NUL byte in it".to_owned()).and_then(|executable| {
-            sys::start_outside_the_tree(&executable).map_err(|error| error.to_string())
-        });
+        let started =
+            executable(program).ok_or_else(|| "a NUL byte in it".to_owned()).and_then(|executable| {
+                sys::start_outside_the_tree(&executable).map_err(|error| error.to_string())
+            });
         match started {
             Ok(pid) => self.say(asker, &FromHolder::DaemonStarted { pid }),
             Err(reason) => {

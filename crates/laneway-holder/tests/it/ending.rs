@@ -53,7 +53,8 @@ fn record_and_screen_are_there_after_the_exit_and_the_holder_leaves_when_it_may(
     assert!(terminal.lines[0].contains("red") && terminal.lines[0].contains("\x1b["));
     assert_eq!(terminal.screen.len(), 24);
     assert!(String::from_utf8_lossy(&terminal.snapshot).contains("30"));
-    let mut names: Vec<_> = fs::read_dir(run.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut names: Vec<_> =
+        fs::read_dir(run.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["holder.log", "record", "screen"]);
 }
@@ -76,7 +77,9 @@ fn the_holder_stays_until_the_exit_is_acknowledged() {
 
 #[test]
 fn what_the_program_left_behind_keeps_the_holder_and_is_still_heard() {
-    let mut run = start(script("(read go; echo from behind; read end) <&0 & trap '' HUP; (trap '' HUP; sleep 1000) & exit 0"));
+    let mut run = start(script(
+        "(read go; echo from behind; read end) <&0 & trap '' HUP; (trap '' HUP; sleep 1000) & exit 0",
+    ));
     run.wait_for_exit();
     assert_eq!(run.connect().ask(&ToHolder::Acknowledge).unwrap(), FromHolder::Done);
     assert!(run.status().n_others >= 1);

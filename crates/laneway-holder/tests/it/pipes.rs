@@ -72,7 +72,10 @@ fn an_owner_that_comes_after_the_exit_gets_everything() {
     let mut owner = run.own();
     let exited = owner.until_exit();
     assert_eq!((exited.code, exited.signal), (None, Some(9)));
-    assert_eq!((owner.stdout.as_slice(), owner.stderr.as_slice()), (b"out\n".as_slice(), b"err\n".as_slice()));
+    assert_eq!(
+        (owner.stdout.as_slice(), owner.stderr.as_slice()),
+        (b"out\n".as_slice(), b"err\n".as_slice())
+    );
     let refused = run.connect().ask(&ToHolder::Own).unwrap();
     assert!(matches!(refused, FromHolder::Refused { code, .. } if code == refusal::NOT_OWNABLE));
 }
@@ -88,6 +91,7 @@ fn a_run_whose_owner_goes_away_is_ended() {
 fn an_owner_on_a_terminal_has_all_output_and_types() {
     let run = start(Launch { owned: true, ..script("seq 20000; read line; echo \"got $line\"; exit 5") });
     let mut owner = run.own();
+    owner.until_shown("\n20000\r\n");
     owner.type_text("typed\r");
     let exited = owner.until_exit();
     assert_eq!(exited.code, Some(5));
@@ -112,7 +116,10 @@ fn a_detached_run_has_no_input_and_keeps_the_end_of_its_output() {
     assert!(observer.stdout.ends_with(b"\n300000\nlast\n"));
     assert_eq!(observer.ends[1], length);
     let text = run.read(Lines::Last(2));
-    assert_eq!((text.lines, text.stderr_lines), (vec!["300000".into(), "last".into()], vec!["err".to_owned()]));
+    assert_eq!(
+        (text.lines, text.stderr_lines),
+        (vec!["300000".into(), "last".into()], vec!["err".to_owned()])
+    );
 }
 
 #[test]

@@ -85,7 +85,8 @@ fn without_a_launch_nothing_is_made() {
     let (folder, mut holder, socket) = bare_holder();
     drop(socket);
     assert!(wait_for_end(&mut holder).success());
-    let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["holder.log"]);
 }
 

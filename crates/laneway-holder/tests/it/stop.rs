@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use laneway_wire::message::{FromHolder, Program, Role};
 use laneway_wire::{ByteVec, ToHolder};
 
-use crate::support::{TestRun, ends_within_limit, is_alive, launch, number_after, script, start, status_field};
+use crate::support::{
+    TestRun, ends_within_limit, is_alive, launch, number_after, script, start, status_field,
+};
 
 const GRACE: Duration = Duration::from_millis(300);
 
@@ -21,7 +23,7 @@ fn numbers<const N: usize>(run: &TestRun, words: [&str; N]) -> [u32; N] {
 fn a_stop_that_is_obeyed_is_over_at_once() {
     let mut run = start(launch(&["sleep", "1000"]));
     let before = Instant::now();
-    assert!(run.stop(Duration::from_secs(60)).is_empty());
+    assert!(run.stop(Duration::from_mins(1)).is_empty());
     assert!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());
     assert_eq!(run.wait_for_exit().signal, Some(15));
 }
@@ -48,7 +50,10 @@ fn a_program_that_forks_as_fast_as_it_can_is_gone() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let file = folder.path().join("hop");
     std::fs::write(&file, "trap '' TERM HUP\nsh \"$0\" &\n").unwrap();
-    let run = start(script(&format!("trap '' TERM; sh {} & echo ready; while :; do sleep 1000; done", file.display())));
+    let run = start(script(&format!(
+        "trap '' TERM; sh {} & echo ready; while :; do sleep 1000; done",
+        file.display()
+    )));
     run.attach(Role::Observer).until_shown("ready");
     assert!(run.stop(Duration::from_millis(100)).is_empty());
     assert_eq!(run.status().n_others, 0);
@@ -59,7 +64,7 @@ fn a_stopped_program_is_ended_too() {
     let mut run = start(script("echo ready; kill -STOP $$; echo on"));
     let program = run.started.program.pid;
     run.attach(Role::Observer).until_shown("ready");
-    assert!(run.stop(Duration::from_secs(60)).is_empty());
+    assert!(run.stop(Duration::from_mins(1)).is_empty());
     assert_eq!(run.wait_for_exit().signal, Some(15));
     assert!(!is_alive(program));
 }
@@ -72,7 +77,7 @@ fn the_whole_tree_has_the_grace() {
     ));
     let mut viewer = run.attach(Role::Observer);
     viewer.until_shown("ready");
-    assert!(run.stop(Duration::from_secs(60)).is_empty());
+    assert!(run.stop(Duration::from_mins(1)).is_empty());
     assert_eq!(run.wait_for_exit().code, Some(0));
     viewer.until_shown("child is done");
 }
@@ -97,7 +102,7 @@ fn a_second_stop_shortens_the_grace() {
 fn a_stop_of_an_ended_run_says_at_once_that_nothing_is_left() {
     let mut run = start(launch(&["true"]));
     run.wait_for_exit();
-    assert!(run.stop(Duration::from_secs(60)).is_empty());
+    assert!(run.stop(Duration::from_mins(1)).is_empty());
 }
 
 #[test]

@@ -195,9 +195,9 @@ impl TestRun {
     pub(crate) fn wait_for_exit(&mut self) -> Exited {
         let control = self.control.as_mut().expect("the test has kept the connection");
         loop {
-            match control.receive().unwrap().expect("the holder stays until it may leave") {
-                Incoming::Message { tag: 0, message: FromHolder::Exited(exited) } => return exited,
-                _ => {}
+            let incoming = control.receive().unwrap().expect("the holder stays until it may leave");
+            if let Incoming::Message { tag: 0, message: FromHolder::Exited(exited) } = incoming {
+                return exited;
             }
         }
     }

@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use laneway_wire::ToHolder;
-use laneway_wire::message::{FromHolder, Role};
 use laneway_wire::client;
+use laneway_wire::message::{FromHolder, Role};
 
 use crate::support::{LIMIT, Viewer, launch, script, start, status_field};
 
@@ -58,7 +58,9 @@ fn an_offset_that_is_gone_gives_a_snapshot() {
 #[test]
 fn a_viewer_that_does_not_read_is_cut_off_and_costs_a_bounded_queue() {
     // Enough to fill every queue twenty times over.
-    let mut run = start(script("read go; yes 0123456789012345678901234567890123456789 | head -c 40000000; echo the end; read end"));
+    let mut run = start(script(
+        "read go; yes 0123456789012345678901234567890123456789 | head -c 40000000; echo the end; read end",
+    ));
     let mut driver = run.attach(Role::Driver);
     let mut slow = run.attach(Role::Observer);
     slow.until("the first screen", |viewer| (!viewer.snapshot.is_empty()).then_some(()));
@@ -90,7 +92,9 @@ fn a_flood_with_nobody_attached_is_always_drained() {
 fn garbage_costs_only_the_one_who_sends_it() {
     let run = start(launch(&["cat"]));
     let mut good = run.attach(Role::Driver);
-    for garbage in [b"GET / HTTP/1.1\r\n\r\n".to_vec(), vec![1, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0]] {
+    for garbage in
+        [b"GET / HTTP/1.1\r\n\r\n".to_vec(), vec![1, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0]]
+    {
         let mut socket = client::connect(run.folder.path(), LIMIT).unwrap();
         socket.write_all(&garbage).unwrap();
         let mut rest = Vec::new();
