@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use laneway_core::id::HostId;
@@ -123,6 +124,9 @@ fn mark_ended(connection: &mut Connection, cleanly: bool) -> rusqlite::Result<()
     transaction.commit()
 }
 
+/// Tells apart the databases that this process is making.
+static ATTEMPT: AtomicU32 = AtomicU32::new(0);
+
 /// Makes a whole database. Of several that try at once, one wins and all use that one.
 fn create(path: &Path, host: HostId) -> Result<(), OpenError> {
     for log in ["-wal", "-journal"] {
@@ -132,7 +136,8 @@ fn create(path: &Path, host: HostId) -> Result<(), OpenError> {
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|source| file(folder, source))?;
-    let unfinished = beside(path, &format!(".{}.new", std::process::id()));
+    let attempt = ATTEMPT.fetch_add(1, Ordering::Relaxed);
+    let unfinished = beside(path, &format!(".{}-{attempt}.new", std::process::id()));
     let made = fill(&unfinished, host).and_then(|()| match fs::hard_link(&unfinished, path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),

@@ -1,0 +1,291 @@
+//! Random commands: what the store answers and holds is what the core decides on a record in memory.
+
+use std::collections::BTreeMap;
+
+use laneway_core::command::{
+    Command, Facts, LaneFacts, NewLane, Provisioned, Quieted, Removed, Scope, WorkerFacts, WorkerNaming,
+};
+use laneway_core::decide::decide;
+use laneway_core::decision::{Change, Decision};
+use laneway_core::event::{Event, Subject};
+use laneway_core::findings::{Findings, Listed};
+use laneway_core::id::{LaneId, RunId, WorkerId, WorkspaceId};
+use laneway_core::lane::{Lane, LaneBranch, Lifecycle};
+use laneway_core::launch::{LaunchSpec, TerminalSpec};
+use laneway_core::os_text::OsText;
+use laneway_core::run::{Exit, ProcessIdentity, Run};
+use laneway_core::time::Timestamp;
+use laneway_core::worker::Worker;
+use laneway_core::workspace::Workspace;
+use laneway_store::{NewHost, RunRow, Store, SubmitError, WorkerRow, WorkersOf};
+use proptest::prelude::*;
+
+use crate::support::*;
+
+/// The clock of this test stands still, so that both sides decide at the same moment.
+const NOW: Timestamp = Timestamp(1_234_567);
+
+#[derive(Default)]
+struct Memory {
+    workspaces: BTreeMap<WorkspaceId, Workspace>,
+    lanes: BTreeMap<LaneId, Lane>,
+    workers: BTreeMap<WorkerId, Worker>,
+    specs: BTreeMap<(WorkerId, u32), LaunchSpec>,
+    runs: BTreeMap<RunId, Run>,
+    events: Vec<(Subject, Event)>,
+}
+
+impl Memory {
+    fn latest(&self, worker: WorkerId) -> Option<&Run> {
+        self.runs.values().filter(|run| run.worker == worker).max_by_key(|run| run.number)
+    }
+
+    fn facts(&self, scope: &Scope) -> Facts {
+        let lane = match scope {
+            Scope::Nothing => return Facts::Nothing,
+            Scope::CommonDir(dir) => {
+                return Facts::CommonDir(self.workspaces.values().find(|w| w.common_dir == *dir).cloned());
+            }
+            Scope::Workspace(id) => {
+                let known = self.workspaces.contains_key(id);
+                let open = self.lanes.values().filter(|lane| lane.lifecycle != Lifecycle::Closed);
+                return Facts::Workspace(known.then(|| open.cloned().collect()));
+            }
+            Scope::Lane(lane) => Some(*lane),
+            Scope::Worker(worker) => self.workers.get(worker).map(|worker| worker.lane),
+            Scope::Run(run) => self.runs.get(run).map(|run| self.workers[&run.worker].lane),
+        };
+        Facts::Lane(lane.and_then(|lane| self.lanes.get(&lane)).map(|lane| {
+            let workers = self.workers.values().filter(|worker| worker.lane == lane.id);
+            let unclosed = |worker: &&Worker| self.lanes[&worker.lane].lifecycle != Lifecycle::Closed;
+            LaneFacts {
+                lane: lane.clone(),
+                workers: workers
+                    .map(|worker| WorkerFacts {
+                        worker: worker.clone(),
+                        latest: self.latest(worker.id).cloned(),
+                    })
+                    .collect(),
+                taken_names: self.workers.values().filter(unclosed).filter_map(|w| w.name.clone()).collect(),
+            }
+        }))
+    }
+
+    fn apply(&mut self, decision: &Decision) {
+        for change in &decision.changes {
+            match change.clone() {
+                Change::InsertWorkspace(new) => drop(self.workspaces.insert(new.id, new)),
+                Change::InsertLane(lane) | Change::UpdateLane { lane, .. } => {
+                    drop(self.lanes.insert(lane.id, lane));
+                }
+                Change::InsertWorker(new) | Change::UpdateWorker(new) => {
+                    drop(self.workers.insert(new.id, new));
+                }
+                Change::DeleteWorker(worker) => {
+                    self.workers.remove(&worker);
+                    self.runs.retain(|_, run| run.worker != worker);
+                    self.specs.retain(|_, spec| spec.worker != worker);
+                }
+                Change::InsertSpec(spec) => drop(self.specs.insert((spec.worker, spec.number), spec)),
+                Change::InsertRun(run) | Change::UpdateRun { run, .. } => drop(self.runs.insert(run.id, run)),
+            }
+        }
+        self.events.extend(decision.events.iter().cloned());
+    }
+
+    /// Every question that the store answers has the answer that this record gives.
+    fn assert_is_held_by(&self, store: &Store) {
+        let worker_row = |worker: &Worker| {
+            let latest = self.latest(worker.id).cloned();
+            let spec = latest.as_ref().map(|run| self.specs[&(worker.id, run.spec)].clone());
+            WorkerRow { worker: worker.clone(), latest, spec }
+        };
+        let run_row = |run: &Run| RunRow {
+            run: run.clone(),
+            worker: self.workers[&run.worker].clone(),
+            spec: self.specs[&(run.worker, run.spec)].clone(),
+        };
+        assert_eq!(store.workspaces().unwrap(), self.workspaces.values().cloned().collect::<Vec<_>>());
+        let all: Vec<Lane> = self.lanes.values().cloned().collect();
+        let open: Vec<Lane> =
+            all.iter().filter(|lane| lane.lifecycle != Lifecycle::Closed).cloned().collect();
+        let unfinished =
+            open.iter().filter(|lane| lane.lifecycle != Lifecycle::Open || lane.close_requested).cloned();
+        assert_eq!(store.unfinished_lanes().unwrap(), unfinished.collect::<Vec<_>>());
+        for workspace in [None, Some(WORKSPACE)] {
+            assert_eq!(store.lanes(workspace, true).unwrap(), all);
+            assert_eq!(store.lanes(workspace, false).unwrap(), open);
+        }
+        for lane in &all {
+            let workers = self.workers.values().filter(|worker| worker.lane == lane.id).map(worker_row);
+            assert_eq!(store.workers(WorkersOf::Lane(lane.id)).unwrap(), workers.collect::<Vec<_>>());
+        }
+        let of_open = self.workers.values().filter(|worker| open.iter().any(|lane| lane.id == worker.lane));
+        let of_open: Vec<WorkerRow> = of_open.map(worker_row).collect();
+        assert_eq!(store.workers(WorkersOf::Workspace(WORKSPACE)).unwrap(), of_open);
+        assert_eq!(store.workers(WorkersOf::Everywhere).unwrap(), of_open);
+        let live = self.runs.values().filter(|run| run.state.is_live()).map(run_row);
+        assert_eq!(store.live_runs().unwrap(), live.collect::<Vec<_>>());
+        let runs: Vec<RunId> = self.runs.keys().copied().collect();
+        let among = store.runs_among(&runs).unwrap();
+        assert_eq!(among, self.runs.values().map(run_row).collect::<Vec<_>>());
+        assert_eq!(store.last_seq().unwrap(), self.events.len() as u64);
+        let events = store.events_since(0, u32::MAX).unwrap();
+        assert!(events.iter().zip(1..).all(|(event, seq)| event.seq == seq && event.at == NOW));
+        let events: Vec<_> = events.into_iter().map(|event| (event.subject, event.event)).collect();
+        assert_eq!(events, self.events);
+    }
+}
+
+/// Texts of the operating system with everything that could be lost on the way.
+fn os_text() -> impl Strategy<Value = OsText> {
+    prop_oneof!["[a-z/ ']{0,12}".prop_map(|text| text.as_str().into()), bytes().prop_map(OsText::from_bytes)]
+}
+
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    proptest::collection::vec(any::<u8>(), 0..12)
+}
+
+fn findings() -> impl Strategy<Value = Findings> {
+    (0..3_u64, os_text()).prop_map(|(lost, file)| Findings {
+        untracked: Listed { first: vec![file], count: lost / 2 },
+        ..Findings::default()
+    })
+}
+
+fn new_workers() -> impl Strategy<Value = laneway_core::command::NewWorker> {
+    let naming = prop_oneof![
+        Just(WorkerNaming::Task),
+        (0..3_u8).prop_map(|n| WorkerNaming::FirstFree(name(&format!("n{n}")))),
+        (0..3_u8).prop_map(|n| WorkerNaming::Exactly(name(&format!("n{n}")))),
+    ];
+    let terminal = prop_oneof![
+        Just(TerminalSpec::Pipes),
+        any::<(u16, u16)>().prop_map(|(columns, rows)| TerminalSpec::Pty { columns, rows }),
+    ];
+    let argv = proptest::collection::vec(os_text(), 1..4);
+    (0..20_u32, naming, argv, proptest::option::of(os_text()), terminal).prop_map(
+        |(n, naming, argv, cwd, terminal)| laneway_core::command::NewWorker {
+            argv,
+            cwd,
+            terminal,
+            ..new_worker(n, naming)
+        },
+    )
+}
+
+fn lanes() -> impl Strategy<Value = Command> {
+    (0..4_u32, 0..4_u32, any::<bool>(), "\\PC{0,20}").prop_map(|(id, named, ours, base_ref)| {
+        let lane = NewLane { id: lane_id(id), base_ref, ..new_lane(named) };
+        let branch = LaneBranch { ours, ..lane.branch.clone() };
+        Command::CreateLane { lane: NewLane { branch, ..lane }, max_lanes: 3 }
+    })
+}
+
+fn provisioned() -> impl Strategy<Value = Provisioned> {
+    let ready =
+        (0..4_u32, any::<bool>(), proptest::option::of("\\PC{0,20}"), proptest::option::of(new_workers()));
+    prop_oneof![
+        3 => ready.prop_map(|(n, ours, warning, first)| Provisioned::Ready {
+            branch: LaneBranch { name: format!("Lane/{n}"), ours },
+            warning,
+            first: first.map(Box::new),
+        }),
+        1 => "\\PC{0,20}".prop_map(|failure| Provisioned::Failed { failure }),
+    ]
+}
+
+fn exits() -> impl Strategy<Value = Exit> {
+    prop_oneof![
+        any::<u8>().prop_map(|code| Exit::Code { code }),
+        any::<i32>().prop_map(|signal| Exit::Signal { signal }),
+        Just(Exit::Lost),
+        "\\PC{0,20}".prop_map(|reason| Exit::NotStarted { reason }),
+    ]
+}
+
+fn commands() -> impl Strategy<Value = Command> {
+    let lane = (0..4_u32).prop_map(lane_id);
+    let run = (0..20_u32).prop_map(run_id);
+    let at = any::<i64>().prop_map(Timestamp);
+    let process = (any::<(u32, u64)>(), "[a-f0-9]{0,8}")
+        .prop_map(|((pid, start_time), boot_id)| ProcessIdentity { pid, start_time, boot_id });
+    let epoch = 1..4_u64;
+    let begun = (lane.clone(), epoch.clone());
+    let quieted = prop_oneof![
+        2 => Just(Quieted::Quiet),
+        1 => "\\PC{0,20}".prop_map(|what| Quieted::StillAlive { what })
+    ];
+    let removed = prop_oneof![
+        2 => Just(Removed::Gone),
+        1 => "\\PC{0,20}".prop_map(|failure| Removed::Failed { failure })
+    ];
+    prop_oneof![
+        1 => (0..2_u8).prop_map(|n| Command::RegisterWorkspace(Workspace {
+            remote_url: (n == 1).then(|| "x".to_owned()),
+            ..workspace()
+        })),
+        4 => lanes(),
+        4 => begun.clone().prop_map(|(lane, epoch)| Command::BeginProvisioning { lane, epoch }),
+        4 => (begun.clone(), provisioned())
+            .prop_map(|((lane, epoch), outcome)| Command::FinishProvisioning { lane, epoch, outcome }),
+        4 => (lane.clone(), new_workers()).prop_map(|(lane, worker)| Command::RunWorker { lane, worker }),
+        3 => (run.clone(), process, at.clone())
+            .prop_map(|(run, process, at)| Command::RecordStarted { run, process, at }),
+        3 => (run.clone(), exits(), at).prop_map(|(run, exit, at)| Command::RecordExit { run, exit, at }),
+        1 => (run, proptest::collection::vec(any::<u32>(), 0..3))
+            .prop_map(|(run, left)| Command::RecordStopFailed { run, left }),
+        2 => (0..20_u32).prop_map(|n| Command::StopWorker { worker: worker_id(n), grace_ms: 1 }),
+        2 => (lane, proptest::option::of(findings()))
+            .prop_map(|(lane, findings)| Command::CloseLane { lane, findings, grace_ms: 1 }),
+        2 => (begun.clone(), quieted)
+            .prop_map(|((lane, epoch), outcome)| Command::FinishQuieting { lane, epoch, outcome }),
+        2 => (begun.clone(), findings())
+            .prop_map(|((lane, epoch), findings)| Command::JudgeAgain { lane, epoch, findings }),
+        2 => (begun, removed)
+            .prop_map(|((lane, epoch), outcome)| Command::FinishClosing { lane, epoch, outcome }),
+        1 => any::<u32>().prop_map(|pid| Command::RecordDaemonStopped { pid }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #[test]
+    fn the_store_decides_and_holds_what_a_record_in_memory_would(
+        commands in proptest::collection::vec(commands(), 0..120),
+    ) {
+        let folder = folder();
+        let path = database(&folder);
+        let store = Store::open(&path, NewHost(HOST), || NOW).unwrap();
+        let mut memory = Memory::default();
+        memory.apply(&decide(&Facts::CommonDir(None), &Command::RegisterWorkspace(workspace()), NOW).unwrap());
+        done(&store, Command::RegisterWorkspace(workspace()));
+        for command in commands {
+            let fresh = match &command {
+                Command::CreateLane { lane, .. } => !memory.lanes.contains_key(&lane.id),
+                Command::RunWorker { worker, .. } => !memory.workers.contains_key(&worker.id),
+                Command::FinishProvisioning { outcome: Provisioned::Ready { first: Some(first), .. }, .. } => {
+                    !memory.workers.contains_key(&first.id)
+                }
+                _ => true,
+            };
+            // Ids are made once; a command with a used one cannot come.
+            if !fresh {
+                continue;
+            }
+            let expected = decide(&memory.facts(&command.scope()), &command, NOW);
+            match (submit(&store, command), expected) {
+                (Ok(committed), Ok(decision)) => {
+                    prop_assert_eq!(&committed.effects, &decision.effects);
+                    memory.apply(&decision);
+                    prop_assert_eq!(committed.seq, memory.events.len() as u64);
+                }
+                (Err(SubmitError::Refused(refused)), Err(expected)) => prop_assert_eq!(refused, expected),
+                (answer, expected) => prop_assert!(false, "{answer:?} instead of {expected:?}"),
+            }
+        }
+        memory.assert_is_held_by(&store);
+        close(&store);
+        memory.assert_is_held_by(&Store::open(&path, NewHost(HOST), || NOW).unwrap());
+    }
+}

@@ -1,0 +1,196 @@
+//! Opening: a new database is private and whole, and one that cannot be used is refused untouched.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::thread;
+
+use laneway_core::id::HostId;
+use laneway_store::{NewHost, OpenError, Store, SubmitError};
+use ulid::Ulid;
+
+use crate::support::*;
+
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// Every file of a folder with what is in it; not the index of the log, which is only a cache of it.
+fn files(folder: &Path) -> Files {
+    let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let read =
+        entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()));
+    read.filter(|(name, _)| !name.ends_with("-shm")).collect()
+}
+
+fn refused(path: &Path) -> OpenError {
+    match Store::open(path, NewHost(HOST), clock) {
+        Ok(_) => panic!("it was opened"),
+        Err(error) => error,
+    }
+}
+
+/// Opens what `spoil` made of a database as a crash leaves it, and sees that it was left alone.
+fn refused_untouched(spoil: impl FnOnce(&Path)) -> OpenError {
+    let (_original, folder) = as_after_a_crash();
+    let path = database(&folder);
+    spoil(&path);
+    let before = files(folder.path());
+    let error = refused(&path);
+    assert!(files(folder.path()) == before, "the files were changed: {error}");
+    error
+}
+
+/// A copy of a database in use is a database whose process was killed: log and all.
+fn as_after_a_crash() -> (tempfile::TempDir, tempfile::TempDir) {
+    let (original, store) = store();
+    create_lanes(&store, 1..=100);
+    // Half of it in the file, half of it in the log.
+    another(&database(&original)).query_row("PRAGMA wal_checkpoint", [], |_| Ok(())).unwrap();
+    create_lanes(&store, 101..=200);
+    let copied = folder();
+    for (name, bytes) in files(original.path()) {
+        fs::write(copied.path().join(name), bytes).unwrap();
+    }
+    close(&store);
+    (original, copied)
+}
+
+#[test]
+fn a_new_database_is_private_whole_and_alone_in_its_folder() {
+    let outside = folder();
+    let folder = outside.path().join("state").join("laneway");
+    let store = open(&folder.join("laneway.db"));
+    done(&store, laneway_core::command::Command::RegisterWorkspace(workspace()));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&folder), mode(folder.parent().unwrap())), (0o700, 0o700));
+    let names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    for name in names {
+        assert_eq!(mode(&name), 0o600, "{}", name.display());
+    }
+    close(&store);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "a clean end leaves the database alone");
+}
+
+#[test]
+fn of_many_that_open_a_new_database_at_once_all_get_the_same() {
+    let folder = folder();
+    let path = database(&folder);
+    let hosts: Vec<HostId> = thread::scope(|scope| {
+        let open = |n| Store::open(&path, NewHost(HostId::from_ulid(Ulid(n))), clock).unwrap();
+        let threads: Vec<_> = (0..8).map(|n| scope.spawn(move || open(n))).collect();
+        let stores: Vec<Store> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        stores.iter().map(Store::host).collect()
+    });
+    assert!(hosts.iter().all(|host| *host == hosts[0]), "{hosts:?}");
+}
+
+#[test]
+fn a_sound_database_opens_after_a_crash_with_all_that_was_answered() {
+    let (_original, folder) = as_after_a_crash();
+    let store = open(&database(&folder));
+    assert_eq!((store.last_seq().unwrap(), store.lanes(None, true).unwrap().len()), (201, 200));
+}
+
+#[test]
+fn what_is_not_a_database_is_refused_untouched() {
+    let junk: Vec<u8> = (0..20_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    for bytes in [&junk[..], b"", b"hello", &junk[..50]] {
+        let error = refused_untouched(|path| fs::write(path, bytes).unwrap());
+        assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn the_database_of_another_program_is_refused_untouched() {
+    for mark in [0, 77] {
+        let folder = folder();
+        let path = database(&folder);
+        let other = another(&path);
+        other.pragma_update(None, "application_id", mark).unwrap();
+        other.execute_batch("CREATE TABLE theirs (a); INSERT INTO theirs VALUES (1)").unwrap();
+        drop(other);
+        let before = files(folder.path());
+        let error = refused(&path);
+        assert!(
+            matches!(error, OpenError::NotOurs { application_id, .. } if application_id == mark),
+            "{error}"
+        );
+        assert!(files(folder.path()) == before);
+    }
+}
+
+#[test]
+fn a_damaged_database_is_refused_untouched() {
+    let mut errors = Vec::new();
+    // Cut off in the middle, and at the end of the first page.
+    for pages in [10, 1] {
+        errors.push(refused_untouched(|path| {
+            let bytes = fs::read(path).unwrap();
+            assert!(bytes.len() > 12 * 4096, "{} bytes", bytes.len());
+            fs::write(path, &bytes[..pages * 4096]).unwrap();
+            // The log holds later versions of many pages, which would make up for it.
+            fs::remove_file(path.with_extension("db-wal")).unwrap();
+        }));
+    }
+    // Some bytes of every page but the first turned over.
+    errors.push(refused_untouched(|path| {
+        let mut bytes = fs::read(path).unwrap();
+        for page in bytes.chunks_mut(4096).skip(1) {
+            page[..16].iter_mut().for_each(|byte| *byte ^= 0x5a);
+        }
+        fs::write(path, bytes).unwrap();
+        fs::remove_file(path.with_extension("db-wal")).unwrap();
+    }));
+    for error in errors {
+        assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
+        assert!(error.to_string().contains("is damaged"), "{error}");
+    }
+}
+
+#[test]
+fn a_log_without_its_database_is_not_taken_for_a_new_one() {
+    let error = refused_untouched(|path| fs::remove_file(path).unwrap());
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
+}
+
+#[test]
+fn a_newer_database_is_refused_untouched() {
+    let error = refused_untouched(|path| {
+        let other = another(path);
+        other.pragma_update(None, "user_version", 999).unwrap();
+        // As it stands while the newer one has it open: the version is in the log only.
+        let log = fs::read(path.with_extension("db-wal")).unwrap();
+        drop(other);
+        fs::write(path.with_extension("db-wal"), log).unwrap();
+    });
+    assert!(matches!(error, OpenError::Newer { found: 999, known: 1, .. }), "{error:?}");
+}
+
+#[test]
+fn a_locked_database_is_said_to_be_locked() {
+    let (folder, store) = store();
+    let path = database(&folder);
+    let other = another(&path);
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let refused_here = submit(&store, create_lane(1));
+    assert!(matches!(refused_here, Err(SubmitError::Locked { .. })), "{refused_here:?}");
+    assert_eq!(store.lanes(None, true).unwrap(), [], "readers are not locked out");
+    other.execute_batch("COMMIT").unwrap();
+    done(&store, create_lane(1));
+    close(&store);
+
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert!(matches!(refused(&path), OpenError::Locked { .. }));
+    other.execute_batch("COMMIT").unwrap();
+    assert_eq!(open(&path).last_seq().unwrap(), 2);
+}
+
+#[test]
+fn a_place_that_cannot_hold_a_database_is_named() {
+    let folder = folder();
+    let in_a_file = folder.path().join("file").join("laneway.db");
+    fs::write(folder.path().join("file"), "").unwrap();
+    assert!(matches!(refused(&in_a_file), OpenError::File { .. }));
+    assert!(matches!(refused(folder.path()), OpenError::File { path, .. } if path == folder.path()));
+}
