@@ -76,7 +76,8 @@ pub(crate) fn registered_at(common_dir: &Path, tree: &Path) -> io::Result<Option
 
 /// Whether git can read it: a creation that was broken off has not written all of it.
 pub(crate) fn is_readable(admin: &AdminFolder) -> bool {
-    admin.folder.join("HEAD").is_file() && admin.folder.join("commondir").is_file()
+    let is_written = |file| admin.folder.join(file).metadata().is_ok_and(|facts| facts.len() > 0);
+    is_written("HEAD") && is_written("commondir")
 }
 
 /// What was read, or `None` if it is not there.

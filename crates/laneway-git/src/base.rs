@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::discover::{Location, discover};
 use crate::names::{CommitId, branch_ref, is_legal_branch_name};
-use crate::repository::{Repository, branch_of, not_read};
+use crate::repository::{Repository, branch_of, not_read, settled};
 use crate::run::RunError;
 
 /// What a lane starts from.
@@ -192,11 +192,13 @@ impl Repository {
     /// Not under the repository lock: it waits for a network, and git itself locks the one ref it writes.
     fn fetch_branch(&self, remote: &str, name: &str) -> Result<CommitId, RunError> {
         let (what, tracking) = ("git fetch", format!("refs/remotes/{remote}/{name}"));
-        self.run(what)
-            .args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"])
-            .args(["--end-of-options", remote, &format!("+{}:{tracking}", branch_ref(name))])
-            .limit(self.git().limits().fetch)
-            .succeed()?;
+        settled(|| {
+            self.run(what)
+                .args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"])
+                .args(["--end-of-options", remote, &format!("+{}:{tracking}", branch_ref(name))])
+                .limit(self.git().limits().fetch)
+                .succeed()
+        })?;
         let said = self
             .run("git rev-parse --verify")
             .reads()

@@ -19,7 +19,7 @@ use crate::complaint::Complaint;
 use crate::discover::path_line;
 use crate::lock::{FileLock, LockError, RepositoryLock};
 use crate::names::{CommitId, branch_ref, is_legal_branch_name};
-use crate::repository::Repository;
+use crate::repository::{Repository, settled};
 use crate::run::RunError;
 use crate::undo::Undone;
 
@@ -331,25 +331,15 @@ impl Repository {
     /// git's entry and the empty tree. Others may change worktrees at the same moment without our lock (a
     /// person's `git worktree prune`), which git itself does not stand; then it is asked again.
     fn enter_tree(&self, record: &TreeRecord, lock: &RepositoryLock) -> Result<AdminFolder, StepError> {
-        const ATTEMPTS: u32 = 3;
         self.make_parent(&record.path)?;
-        let mut attempt = 1;
-        loop {
-            let added = self
-                .run("git worktree add")
+        settled(|| {
+            self.run("git worktree add")
                 .holding(lock.descriptor()?)
                 .args(["worktree", "add", "--quiet", "--lock", "--reason", &lock_reason(&record.lane)])
                 .arg("--no-checkout")
                 .args([record.path.as_os_str(), OsStr::new(&record.branch)])
-                .succeed();
-            match added {
-                Ok(_) => break,
-                Err(error) if error.complaint() == Some(Complaint::HalfWritten) && attempt < ATTEMPTS => {
-                    attempt += 1;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
+                .succeed()
+        })?;
         let admin = self
             .registered_at(&record.path)
             .map_err(|source| StepError::File { path: self.common_dir().join("worktrees"), source })?;

@@ -8,7 +8,7 @@ use crate::admin::{self, AdminFolder, settled_path};
 use crate::judge::{Seen, TreeState, TreeToJudge, UnreachableCommit, tree_state};
 use crate::lock::{LockError, RepositoryLock};
 use crate::names::{CommitId, branch_ref};
-use crate::repository::Repository;
+use crate::repository::{Repository, settled};
 use crate::run::RunError;
 use crate::status::Listing;
 use crate::trash::{Trashed, move_aside};
@@ -148,12 +148,13 @@ impl Repository {
         tree: &Path,
         lock: &RepositoryLock,
     ) -> Result<(), RunError> {
-        let removed = self
-            .run("git worktree remove")
-            .holding(lock.descriptor()?)
-            .args(["worktree", "remove", "--force", "--force"])
-            .arg(tree)
-            .succeed();
+        let removed = settled(|| {
+            self.run("git worktree remove")
+                .holding(lock.descriptor()?)
+                .args(["worktree", "remove", "--force", "--force"])
+                .arg(tree)
+                .succeed()
+        });
         match removed {
             Err(error) if admin.folder.exists() => {
                 // A creation that was broken off leaves entries that git itself cannot read.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::admin::{self, AdminFolder};
+use crate::complaint::Complaint;
 use crate::discover::Location;
 use crate::lock::{FileLock, LockError, RepositoryLock};
 use crate::names::{CommitId, branch_ref};
@@ -192,11 +193,8 @@ impl Repository {
 
     /// All worktrees, the main one (or the bare repository) first.
     pub fn worktrees(&self) -> Result<Vec<Worktree>, RunError> {
-        let said = self
-            .run("git worktree list")
-            .reads()
-            .args(["worktree", "list", "--porcelain", "-z"])
-            .succeed()?;
+        let arguments = ["worktree", "list", "--porcelain", "-z"];
+        let said = settled(|| self.run("git worktree list").reads().args(arguments).succeed())?;
         let mut worktrees: Vec<Worktree> = Vec::new();
         for line in said.split(|byte| *byte == 0).filter(|line| !line.is_empty()) {
             let (key, value) = match line.iter().position(|byte| *byte == b' ') {
@@ -237,12 +235,13 @@ impl Repository {
     }
 
     pub(crate) fn branches_at(&self, patterns: &[String]) -> Result<BTreeMap<String, BranchFacts>, RunError> {
-        let said = self
-            .run("git for-each-ref")
-            .reads()
-            .args(["for-each-ref", "--format=%(refname)%00%(objectname)%00%(worktreepath)%00"])
-            .args(patterns)
-            .succeed()?;
+        let said = settled(|| {
+            self.run("git for-each-ref")
+                .reads()
+                .args(["for-each-ref", "--format=%(refname)%00%(objectname)%00%(worktreepath)%00"])
+                .args(patterns)
+                .succeed()
+        })?;
         let mut found = BTreeMap::new();
         let mut fields = said.split(|byte| *byte == 0);
         while let (Some(name), Some(id), Some(path)) = (fields.next(), fields.next(), fields.next()) {
@@ -285,6 +284,20 @@ impl Repository {
     pub(crate) fn run_in<'a>(&'a self, what: &'static str, admin: &Path, tree: &'a Path) -> Run<'a> {
         self.git().run(what, tree).in_tree(admin, tree)
     }
+}
+
+/// Asks again while git fails because the entry of some worktree is just being written: every git that looks
+/// at all worktrees does that, also one that only reads. The window is well under the time of one attempt, and
+/// the repository lock would not help against a person's own `git worktree add`.
+pub(crate) fn settled<T>(mut attempt: impl FnMut() -> Result<T, RunError>) -> Result<T, RunError> {
+    const ATTEMPTS: usize = 20;
+    for _ in 1..ATTEMPTS {
+        match attempt() {
+            Err(error) if error.complaint() == Some(Complaint::HalfWritten) => {}
+            result => return result,
+        }
+    }
+    attempt()
 }
 
 pub(crate) fn not_read(source: io::Error) -> RunError {

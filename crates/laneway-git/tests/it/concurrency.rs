@@ -44,11 +44,21 @@ fn fifty_at_once_from_a_remotes_branch_all_succeed_and_all_go_again() {
     world.assert_nothing_left();
 }
 
+/// Ends the person's commands, also when the test fails.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_person_who_prunes_and_fetches_meanwhile_breaks_nothing() {
     let world = World::cloned();
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _at_the_end = Ending(&ended);
         for args in [
             &["worktree", "prune", "--expire=now"][..],
             &["fetch", "--quiet", "--force"],
@@ -78,7 +88,6 @@ fn a_person_who_prunes_and_fetches_meanwhile_breaks_nothing() {
                 .collect();
             makers.into_iter().map(|maker| maker.join().unwrap()).collect()
         });
-        ended.store(true, Ordering::Relaxed);
         assert_eq!(results, vec![Ok(()); 4]);
     });
     assert_eq!(world.leftovers().2, 40);

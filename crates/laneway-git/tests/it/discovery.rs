@@ -64,11 +64,11 @@ fn paths_that_are_in_no_repository_are_refused_by_kind() {
 fn a_bare_repository_has_its_folder_as_root_and_lanes_beside_it() {
     let world = World::cloned();
     world.run(world.folder(), &["clone", "--quiet", "--bare", "origin", "bare/it.git"]);
-    let bare = world.path("bare/it.git");
-    let repository = world.repository_at(&bare);
+    let folder = world.path("bare/it.git");
+    let repository = world.repository_at(&folder);
     assert!(repository.is_bare());
     assert_eq!(repository.root(), world.path("bare"));
-    let base = repository.resolve_base(&bare, None).unwrap();
+    let base = repository.resolve_base(&folder, None).unwrap();
     assert_eq!(base.base_ref, "main");
     let path = world.path("bare/.lanes/x");
     let branch = laneway_git::NewBranch::New { name: "lane/x".into(), base: base.commit };
@@ -78,7 +78,7 @@ fn a_bare_repository_has_its_folder_as_root_and_lanes_beside_it() {
     assert_eq!(std::fs::read_to_string(path.join("a")).unwrap(), "two\n");
     assert_eq!(world.repository_at(&path).root(), repository.root());
     let worktrees = repository.worktrees().unwrap();
-    assert!(worktrees[0].is_bare && worktrees[0].path == bare);
+    assert!(worktrees[0].is_bare && worktrees[0].path == folder);
     assert_eq!(worktrees[1].branch.as_deref(), Some("lane/x"));
     let judged = crate::world::to_judge(&record, &[]);
     let findings = repository.judge(&judged).unwrap();
@@ -111,8 +111,8 @@ fn an_inherited_git_dir_does_no_harm() {
     world.init(&other);
     let given =
         [("GIT_DIR", other.join(".git")), ("GIT_WORK_TREE", other.clone()), ("PATH", "/usr/bin".into())];
-    let hostile = Environment::scrubbed(given.map(|(name, value)| (name.into(), value.into())));
-    let git = Git::at(world.git.program().to_owned(), hostile.with("HOME", world.path("home"))).unwrap();
+    let misleading = Environment::scrubbed(given.map(|(name, value)| (name.into(), value.into())));
+    let git = Git::at(world.git.program().to_owned(), misleading.with("HOME", world.path("home"))).unwrap();
     let repository = laneway_git::Repository::open(&git, &discover(&world.root()).unwrap()).unwrap();
     let base = repository.resolve_base(&world.root(), None).unwrap();
     assert_eq!(base.commit, world.tip(&world.root(), "HEAD"));

@@ -1,6 +1,8 @@
 //! The crate on real repositories, made for each test. `LANEWAY_TEST_GIT` names another git than the one on
 //! `PATH`.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
+
 mod concurrency;
 mod creating;
 mod discovery;

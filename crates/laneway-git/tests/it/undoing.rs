@@ -80,7 +80,12 @@ fn a_checkout_that_was_killed_in_the_middle_of_a_file_goes() {
 
 #[test]
 fn an_entry_that_git_had_only_begun_to_write_goes() {
-    for files in [&["locked"][..], &["locked", "gitdir"], &["locked", "gitdir", "commondir"]] {
+    for files in [
+        &["locked"][..],
+        &["locked", "gitdir"],
+        &["locked", "gitdir", "commondir"],
+        &["locked", "gitdir", "half commondir"],
+    ] {
         let world = World::new();
         let record = world.preflight("x");
         make_branch(&world, &record, REASON);
@@ -89,10 +94,11 @@ fn an_entry_that_git_had_only_begun_to_write_goes() {
         for file in files {
             let content = match *file {
                 "locked" => REASON.to_owned(),
+                "half commondir" => String::new(),
                 "gitdir" => format!("{}/.git\n", record.path.display()),
                 _ => "../..\n".to_owned(),
             };
-            std::fs::write(admin.join(file), content).unwrap();
+            std::fs::write(admin.join(file.trim_start_matches("half ")), content).unwrap();
         }
         if files.len() > 1 {
             std::fs::create_dir_all(&record.path).unwrap();

@@ -12,7 +12,7 @@ use laneway_git::{
 };
 use tempfile::TempDir;
 
-pub(crate) const NOT_STUCK: Duration = Duration::from_secs(60);
+pub(crate) const NOT_STUCK: Duration = Duration::from_mins(1);
 
 pub(crate) struct World {
     folder: TempDir,
