@@ -51,12 +51,6 @@ pub enum Refusal {
         /// Where it stands.
         lifecycle: Lifecycle,
     },
-    /// The worker's program is alive already, or not alive.
-    #[error("the run is {state}")]
-    WrongRunState {
-        /// Where the run stands.
-        state: &'static str,
-    },
     /// A close would lose work.
     #[error("closing {lane} would lose work: {losses}")]
     WouldLose {
@@ -91,7 +85,6 @@ impl Refusal {
             Refusal::CapacityReached { .. } => "capacity_reached",
             Refusal::WorkerNameTaken { .. } => "worker_name_taken",
             Refusal::LaneNotOpen { .. } => "lane_not_open",
-            Refusal::WrongRunState { .. } => "wrong_run_state",
             Refusal::WouldLose { .. } => "would_lose_work",
             Refusal::Unknown { .. } => "not_found",
             Refusal::MovedOn { .. } => "moved_on",
@@ -119,7 +112,7 @@ impl Refusal {
             Refusal::WouldLose { lane, .. } => Some(format!(
                 "commit and push or merge it: cd \"$(lane path {lane})\", then lane close {lane}"
             )),
-            Refusal::WrongRunState { .. } | Refusal::Unknown { .. } | Refusal::MovedOn { .. } => None,
+            Refusal::Unknown { .. } | Refusal::MovedOn { .. } => None,
         }
     }
 }

@@ -1,5 +1,26 @@
-//! The daemon: the one background process per user that decides.
+//! The daemon: the one background process per user that decides and records.
 //!
-//! * [`home`]: where everything lies
+//! * [`home`]: where everything lies; [`startup`]: how a daemon begins, and hands over to its successor
+//! * [`serve`]: the whole of its life
+//! * `engine`: has commands decided and carries out what was decided (lanes, runs, reconciling)
+//! * `holders`: the holders of this host, and the only place that starts a program
+//! * `http`, `targets`, `views`, `terminals`: requests and their answers
+//! * `problem`: the one place where errors become what a person reads
+//! * `launches`: environments of workers, kept by reference; `clock`: time and ids
 
+mod clock;
+mod engine;
+mod holders;
 pub mod home;
+mod http;
+mod launches;
+mod life;
+mod problem;
+pub mod startup;
+mod sys;
+mod targets;
+mod terminals;
+mod views;
+
+pub use life::{Options, ServeError, serve};
+pub use startup::Handed;

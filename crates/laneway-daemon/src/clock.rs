@@ -1,0 +1,65 @@
+//! The one place of the daemon that reads the clock and makes ids.
+
+use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use laneway_core::id::CorrelationId;
+use laneway_core::time::Timestamp;
+use ulid::Ulid;
+
+/// The present moment.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+pub(crate) fn now() -> Timestamp {
+    // A clock before 1970 is a broken one; its time is shown as 1970.
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// Makes ids that grow, also within one millisecond and when the clock is set back.
+#[derive(Debug, Default)]
+pub(crate) struct Ids {
+    last: Mutex<Option<Ulid>>,
+}
+
+impl Ids {
+    /// A new ULID, greater than all before it.
+    pub(crate) fn next(&self) -> Ulid {
+        let mut last = self.last.lock().expect("no holder of this lock panics");
+        let millis = u64::try_from(now().0 / 1000).unwrap_or(0);
+        let fresh = Ulid::from_parts(millis, random());
+        let next = match *last {
+            Some(last) if fresh <= last => last.increment().unwrap_or(fresh),
+            _ => fresh,
+        };
+        *last = Some(next);
+        next
+    }
+
+    /// A new id for a request.
+    pub(crate) fn correlation(&self) -> CorrelationId {
+        CorrelationId::from_ulid(self.next())
+    }
+}
+
+/// 80 random bits (the rest is cut off by the ULID).
+fn random() -> u128 {
+    let mut bytes = [0_u8; 16];
+    let n_read = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).unwrap_or(0);
+    if n_read < bytes.len() {
+        // Early boot without entropy; ids stay unique within this process by counting up.
+        return u128::from(std::process::id());
+    }
+    u128::from_le_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_grow() {
+        let ids = Ids::default();
+        let made: Vec<Ulid> = (0..1000).map(|_| ids.next()).collect();
+        assert!(made.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+}

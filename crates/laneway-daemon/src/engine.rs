@@ -1,0 +1,278 @@
+//! The engine: has commands decided, and carries out what was decided.
+//!
+//! ```text
+//! request ─► command ─► store (core::decide in one transaction) ─► effects ─► tasks here ─► next command
+//! ```
+//!
+//! Every effect is a task of its own that ends by submitting the next command, so that what is under way goes on
+//! when whoever asked for it is gone. Whoever asked waits on the record ([`Engine::watch_for`]), not on the task.
+
+mod close;
+mod create;
+mod leftovers;
+mod reconcile;
+mod runs;
+mod workspaces;
+
+pub(crate) use create::parse_name;
+
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use laneway_api::error::{ErrorKind, Problem};
+use laneway_core::actor::Actor;
+use laneway_core::command::{Command, NewWorker};
+use laneway_core::decision::Effect;
+use laneway_core::event::{Recorded, Subject};
+use laneway_core::id::{CorrelationId, LaneId, RunId};
+use laneway_core::time::Timestamp;
+use laneway_git::{Git, Repository, Seen, TreeRecord};
+use laneway_store::{Asked, Committed, ReadError, Store, SubmitError};
+use tokio::sync::{broadcast, mpsc};
+use tokio_util::task::TaskTracker;
+
+use crate::clock::{Ids, now};
+use crate::holders::{HolderProgram, Holders, Teller, Told};
+use crate::home::Home;
+use crate::problem::IntoProblem;
+
+/// The most open lanes of one repository.
+pub(crate) const MAX_LANES: usize = 200;
+
+/// Everything the daemon works with. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Engine(Arc<Parts>);
+
+pub(crate) struct Parts {
+    pub(crate) home: Home,
+    pub(crate) store: Store,
+    pub(crate) ids: Ids,
+    pub(crate) holders: Holders,
+    pub(crate) started_at: Timestamp,
+    git: Git,
+    holder_program: HolderProgram,
+    teller: Teller,
+    tasks: TaskTracker,
+    repositories: Mutex<HashMap<PathBuf, Arc<Repository>>>,
+    /// What is being made right now, for the effect that makes it. After a crash it is undone instead.
+    being_made: Mutex<HashMap<LaneId, BeingMade>>,
+    /// What the second look saw, for the removal that follows it.
+    judged: Mutex<HashMap<(LaneId, u64), Seen>>,
+    /// Tasks in the foreground: their callers own them.
+    owned: Mutex<HashSet<RunId>>,
+    /// Why a start failed, for whoever waits for it: richer than the record's one line.
+    start_problems: Mutex<HashMap<RunId, Problem>>,
+}
+
+struct BeingMade {
+    record: TreeRecord,
+    first: Option<Box<NewWorker>>,
+}
+
+impl std::ops::Deref for Engine {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// Who asked, and in which request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request {
+    /// Who.
+    pub(crate) actor: Actor,
+    /// The request.
+    pub(crate) correlation: CorrelationId,
+}
+
+impl From<Request> for Asked {
+    fn from(request: Request) -> Self {
+        Asked { actor: request.actor, correlation: request.correlation }
+    }
+}
+
+/// What an engine is made of.
+pub(crate) struct Ingredients {
+    pub(crate) home: Home,
+    pub(crate) store: Store,
+    pub(crate) git: Git,
+    pub(crate) holder_program: HolderProgram,
+}
+
+impl Engine {
+    /// An engine, and what its holders tell it, to be given to [`Engine::listen_to_holders`].
+    pub(crate) fn new(of: Ingredients) -> (Self, mpsc::UnboundedReceiver<(RunId, Told)>) {
+        // Unbounded, and yet bounded: a holder tells two things in its life.
+        let (teller, told) = mpsc::unbounded_channel();
+        let parts = Parts {
+            home: of.home,
+            store: of.store,
+            ids: Ids::default(),
+            holders: Holders::default(),
+            started_at: now(),
+            git: of.git,
+            holder_program: of.holder_program,
+            teller,
+            tasks: TaskTracker::new(),
+            repositories: Mutex::default(),
+            being_made: Mutex::default(),
+            judged: Mutex::default(),
+            owned: Mutex::default(),
+            start_problems: Mutex::default(),
+        };
+        (Self(Arc::new(parts)), told)
+    }
+
+    /// A request of the daemon itself.
+    pub(crate) fn own_request(&self) -> Request {
+        Request { actor: Actor::Daemon, correlation: self.ids.correlation() }
+    }
+
+    /// Has a command decided, and sees to its effects, also if whoever asked goes away meanwhile.
+    pub(crate) async fn submit(&self, command: Command, request: Request) -> Result<Committed, Problem> {
+        let engine = self.clone();
+        let decided = self.tasks.spawn(async move {
+            let committed = engine.store.submit(command, request.into()).await?;
+            for effect in &committed.effects {
+                engine.carry_out(effect.clone(), request);
+            }
+            Ok::<_, SubmitError>(committed)
+        });
+        match decided.await {
+            Ok(decided) => decided.map_err(IntoProblem::into_problem),
+            Err(error) => {
+                tracing::error!(%error, "a decision's task failed");
+                Err(ending())
+            }
+        }
+    }
+
+    /// Has a command decided that reports what has already happened: nobody is there to be refused.
+    pub(crate) async fn report(&self, command: Command, request: Request) {
+        let told = format!("{command:?}");
+        if let Err(problem) = self.submit(command, request).await {
+            tracing::warn!(problem = problem.message, command = told, "a report was not taken");
+        }
+    }
+
+    pub(crate) fn carry_out(&self, effect: Effect, request: Request) {
+        let engine = self.clone();
+        self.tasks.spawn(async move {
+            match effect {
+                Effect::Provision { lane, epoch } => engine.provision(lane, epoch, request).await,
+                Effect::StartRun { run } => engine.start_run(run, request).await,
+                Effect::StopRun { run, grace_ms } => engine.stop_run(run, grace_ms, request).await,
+                Effect::ReleaseHolder { run } => engine.release(run).await,
+                Effect::CloseRemembered { lane } => engine.close_remembered(lane, request).await,
+                Effect::QuietLane { lane, epoch, grace_ms } => {
+                    engine.quiet_lane(lane, epoch, grace_ms, request).await;
+                }
+                Effect::Judge { lane, epoch } => engine.judge_again(lane, epoch, request).await,
+                Effect::Remove { lane, epoch } => engine.remove_lane(lane, epoch, request).await,
+            }
+        });
+    }
+
+    /// Runs `work` as a task that a graceful stop waits for.
+    pub(crate) fn in_background(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(work);
+    }
+
+    /// Waits for what is under way, for at most `limit`; the rest is completed or rolled back at the next start.
+    pub(crate) async fn settle(&self, limit: Duration) {
+        self.tasks.close();
+        if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
+            tracing::warn!(left = self.tasks.len(), "what was under way did not end in time");
+        }
+    }
+
+    /// Waits until `look` sees what it waits for. It looks at once, and again after each event that `concerns`.
+    pub(crate) async fn watch_for<T, Looking>(
+        &self,
+        limit: Duration,
+        concerns: impl Fn(&Subject) -> bool,
+        look: impl Fn() -> Looking,
+    ) -> Result<T, Problem>
+    where
+        Looking: Future<Output = Result<Option<T>, Problem>>,
+    {
+        // Subscribed before the first look, so that nothing falls in between.
+        let mut events = self.store.subscribe();
+        let watching = async {
+            loop {
+                if let Some(seen) = look().await? {
+                    return Ok(seen);
+                }
+                loop {
+                    match events.recv().await {
+                        Ok(event) if concerns(&event.subject) => break,
+                        Ok(_) => {}
+                        // What was missed may have been it: look again.
+                        Err(broadcast::error::RecvError::Lagged(_)) => break,
+                        Err(broadcast::error::RecvError::Closed) => return Err(ending()),
+                    }
+                }
+            }
+        };
+        tokio::time::timeout(limit, watching).await.unwrap_or_else(|_| {
+            Err(Problem::new(
+                ErrorKind::TimedOut,
+                "timed_out",
+                format!("this was not done within {} s; it goes on", limit.as_secs()),
+            )
+            .hint("see how far it is: lane ls"))
+        })
+    }
+
+    /// Reads from the store on a thread that may block.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Store) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let store = self.store.clone();
+        blocking(move || read(&store)).await?.map_err(IntoProblem::into_problem)
+    }
+
+    /// All events after `seq`.
+    pub(crate) async fn events_after(&self, seq: u64) -> Result<Vec<Recorded>, Problem> {
+        self.read(move |store| {
+            let mut events: Vec<Recorded> = Vec::new();
+            loop {
+                let last = events.last().map_or(seq, |event| event.seq);
+                let page = store.events_since(last, EVENT_PAGE)?;
+                let is_last = page.len() < EVENT_PAGE as usize;
+                events.extend(page);
+                if is_last {
+                    return Ok(events);
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// Events that are read at once.
+pub(crate) const EVENT_PAGE: u32 = 1_000;
+
+/// Runs `work` on a thread that may block.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        tracing::error!(%error, "a blocking task failed");
+        Problem::new(ErrorKind::Failed, "internal", "the daemon failed at this; its log says more")
+            .hint("lane daemon logs")
+    })
+}
+
+pub(crate) fn ending() -> Problem {
+    Problem::new(ErrorKind::Unreachable, "daemon_ending", "the daemon is just ending")
+        .hint("repeat the command; it starts a new one")
+}
+
+pub(crate) fn not_found(what: &str, id: &impl ToString) -> Problem {
+    Problem::new(ErrorKind::NotFound, "not_found", format!("there is no {what} {}", id.to_string()))
+}

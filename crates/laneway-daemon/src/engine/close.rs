@@ -1,0 +1,322 @@
+//! Closing a lane: `open → cleaning → closed`, and back to open when work turns up.
+//!
+//! ```text
+//! look ─► refuse, or cleaning ─► end what runs ─► look again ─► refuse (open), or take away ─► closed
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use laneway_api::error::{ErrorKind, Problem};
+use laneway_core::command::{Command, Quieted, Removed};
+use laneway_core::event::{Event, Subject};
+use laneway_core::findings::{CommitLine, Findings, Listed};
+use laneway_core::id::LaneId;
+use laneway_core::lane::{Lane, Lifecycle};
+use laneway_core::launch::DEFAULT_GRACE_MS;
+use laneway_core::os_text::OsText;
+use laneway_core::refusal::Refusal;
+use laneway_git::{
+    BranchFate, Listing, Operation, Repository, Trashed, TreeState, TreeToJudge, TreeToRemove,
+};
+
+use super::{Engine, Request, blocking, not_found};
+use laneway_store::{Store, WorkersOf};
+
+use crate::problem::{IntoProblem, chain};
+
+/// What a close may take beyond its grace: looking twice at a large tree, and renaming it aside.
+const CLOSE_LIMIT: Duration = Duration::from_mins(10);
+
+/// What ending everything in a lane may take beyond the grace.
+const QUIET_LIMIT: Duration = Duration::from_secs(30);
+
+/// How a close ended.
+pub(crate) struct Close {
+    pub(crate) was_closed: bool,
+    pub(crate) branch_deleted: bool,
+    pub(crate) stashes: u32,
+}
+
+impl Engine {
+    /// Closes a lane, and waits until it is closed. Work that would be lost is a refusal.
+    pub(crate) async fn close_lane(
+        &self,
+        id: LaneId,
+        grace_ms: u64,
+        request: Request,
+    ) -> Result<Close, Problem> {
+        let lane = self.read(move |store| store.lane(id)).await?.ok_or_else(|| not_found("lane", &id))?;
+        if lane.lifecycle == Lifecycle::Closed {
+            return Ok(Close { was_closed: true, branch_deleted: false, stashes: 0 });
+        }
+        let findings = match lane.lifecycle {
+            Lifecycle::Open => Some(self.look_at(&lane).await?.0),
+            Lifecycle::New | Lifecycle::Provisioning | Lifecycle::Cleaning | Lifecycle::Closed => None,
+        };
+        let stashes = findings.as_ref().map_or(0, |findings| findings.stashes);
+        let committed = self.submit(Command::CloseLane { lane: id, findings, grace_ms }, request).await?;
+        let limit = CLOSE_LIMIT + Duration::from_millis(grace_ms);
+        let lane = self.settled(id, limit).await?;
+        if lane.lifecycle == Lifecycle::Closed {
+            let branch_deleted = lane.branch.ours && !self.branch_is_there(&lane).await;
+            return Ok(Close { was_closed: false, branch_deleted, stashes });
+        }
+        Err(self.why_open_again(&lane, committed.seq).await?)
+    }
+
+    /// A close came back to open: for work that turned up, or because something would not go.
+    async fn why_open_again(&self, lane: &Lane, seq: u64) -> Result<Problem, Problem> {
+        let refused = self.events_after(seq).await?.into_iter().rev().find_map(|event| match event.event {
+            Event::LaneCloseRefused { losses } if event.subject.lane == Some(lane.id) => Some(losses),
+            _ => None,
+        });
+        Ok(match (refused, &lane.failure) {
+            (Some(losses), _) => {
+                Refusal::WouldLose { lane: lane.name.clone(), losses: Box::new(losses) }.into_problem()
+            }
+            (None, Some(failure)) => Problem::new(
+                ErrorKind::Failed,
+                "not_closed",
+                format!("lane {} could not be closed: {failure}", lane.name),
+            )
+            .hint(format!("see what is left, then again: lane close {}", lane.name)),
+            (None, None) => {
+                Problem::new(ErrorKind::Refused, "not_closed", format!("lane {} was opened again", lane.name))
+            }
+        })
+    }
+
+    async fn branch_is_there(&self, lane: &Lane) -> bool {
+        let Ok(repository) = self.repository_of_lane(lane.id).await else { return true };
+        let (path, branch) = (lane.path.to_path_buf(), lane.branch.name.clone());
+        let facts = blocking(move || repository.tree_facts(&path, &branch)).await;
+        !matches!(facts, Ok(Ok(facts)) if facts.branch_tip.is_none())
+    }
+
+    /// Looks at a lane's worktree and branch.
+    async fn look_at(&self, lane: &Lane) -> Result<(Findings, laneway_git::Seen), Problem> {
+        let repository = self.repository_of_lane(lane.id).await?;
+        let closing = self.branches_being_closed(lane).await?;
+        let lane = lane.clone();
+        blocking(move || {
+            let closing: Vec<&str> = closing.iter().map(String::as_str).collect();
+            let path = lane.path.to_path_buf();
+            repository.judge(&to_judge(&lane, &path, &closing)).map(|found| {
+                let seen = found.seen.clone();
+                (findings_of(found), seen)
+            })
+        })
+        .await?
+        .map_err(IntoProblem::into_problem)
+    }
+
+    /// The branches of the other lanes that are being closed: they hold no commit for this one.
+    async fn branches_being_closed(&self, lane: &Lane) -> Result<Vec<String>, Problem> {
+        let (id, workspace) = (lane.id, lane.workspace);
+        let open = self.read(move |store| store.lanes(Some(workspace), false)).await?;
+        let closing = open
+            .into_iter()
+            .filter(|other| other.id != id && other.branch.ours && other.lifecycle == Lifecycle::Cleaning);
+        Ok(closing.map(|other| other.branch.name).collect())
+    }
+
+    /// The effect: the lane is ready, and its close was asked for meanwhile.
+    pub(super) async fn close_remembered(&self, id: LaneId, request: Request) {
+        let lane = match self.read(move |store| store.lane(id)).await {
+            Ok(Some(lane)) if lane.lifecycle == Lifecycle::Open => lane,
+            Ok(_) => return,
+            Err(problem) => {
+                tracing::warn!(lane = %id, problem = problem.message, "a remembered close was not done");
+                return;
+            }
+        };
+        match self.look_at(&lane).await {
+            Ok((findings, _)) => {
+                let close =
+                    Command::CloseLane { lane: id, findings: Some(findings), grace_ms: DEFAULT_GRACE_MS };
+                self.report(close, request).await;
+            }
+            Err(problem) => {
+                tracing::warn!(lane = %id, problem = problem.message, "a remembered close was not done");
+            }
+        }
+    }
+
+    /// The effect: ends every process of the lane's runs.
+    pub(super) async fn quiet_lane(&self, lane: LaneId, epoch: u64, grace_ms: u64, request: Request) {
+        let limit = QUIET_LIMIT + Duration::from_millis(grace_ms);
+        let quieted = tokio::time::timeout(limit, self.quiet(lane, grace_ms)).await;
+        let outcome = match quieted {
+            Ok(Ok(left)) if left.is_empty() => Quieted::Quiet,
+            Ok(Ok(left)) => Quieted::StillAlive { what: format!("still alive: {}", left.join(", ")) },
+            Ok(Err(problem)) => Quieted::StillAlive { what: problem.message },
+            Err(_) => Quieted::StillAlive { what: "its programs did not end in time".to_owned() },
+        };
+        self.report(Command::FinishQuieting { lane, epoch, outcome }, request).await;
+    }
+
+    async fn quiet(&self, lane: LaneId, grace_ms: u64) -> Result<Vec<String>, Problem> {
+        let mut left = Vec::new();
+        // A start that was under way shows up as a holder only when it is done, so until no run is live.
+        loop {
+            let holders = self.holders.of_lane(lane);
+            let stops: Vec<_> = holders
+                .iter()
+                .map(|(run, holder)| {
+                    let (run, holder) = (*run, holder.clone());
+                    tokio::spawn(async move { (run, holder.stop(grace_ms).await) })
+                })
+                .collect();
+            for stop in stops {
+                let Ok((run, processes)) = stop.await else { continue };
+                left.extend(processes.iter().map(|p| format!("{} of {run} ({})", p.pid, p.command)));
+            }
+            if !left.is_empty() {
+                return Ok(left);
+            }
+            for (_, holder) in holders {
+                holder.gone().await;
+            }
+            if self.no_run_is_live(lane).await? && self.holders.of_lane(lane).is_empty() {
+                return Ok(left);
+            }
+        }
+    }
+
+    /// Waits until a run of the lane changes, if one is live and has no holder yet.
+    async fn no_run_is_live(&self, lane: LaneId) -> Result<bool, Problem> {
+        let about = move |subject: &Subject| subject.lane == Some(lane);
+        self.watch_for(QUIET_LIMIT, about, || async {
+            let live = self.read(Store::live_runs).await?;
+            if !live.iter().any(|row| row.worker.lane == lane) {
+                return Ok(Some(true));
+            }
+            let to_stop = !self.holders.of_lane(lane).is_empty();
+            Ok(to_stop.then_some(false))
+        })
+        .await
+    }
+
+    /// The effect: the second look.
+    pub(super) async fn judge_again(&self, id: LaneId, epoch: u64, request: Request) {
+        let looked = async {
+            let lane = self.read(move |store| store.lane(id)).await?.ok_or_else(|| not_found("lane", &id))?;
+            self.look_at(&lane).await
+        };
+        let findings = match looked.await {
+            Ok((findings, seen)) => {
+                self.judged.lock().expect("no holder of this lock panics").insert((id, epoch), seen);
+                findings
+            }
+            // What cannot be looked at is not taken away.
+            Err(problem) => Findings { not_looked_at: Some(problem.message), ..Findings::default() },
+        };
+        self.report(Command::JudgeAgain { lane: id, epoch, findings }, request).await;
+    }
+
+    /// The effect: takes worktree and branch away.
+    pub(super) async fn remove_lane(&self, id: LaneId, epoch: u64, request: Request) {
+        let outcome = match self.remove(id, epoch).await {
+            Ok(trashed) => {
+                self.unlink(trashed);
+                Removed::Gone
+            }
+            Err(problem) => Removed::Failed { failure: problem.message },
+        };
+        let gone = outcome == Removed::Gone;
+        self.report(Command::FinishClosing { lane: id, epoch, outcome }, request).await;
+        if gone {
+            self.forget_environments(id).await;
+        }
+    }
+
+    async fn remove(&self, id: LaneId, epoch: u64) -> Result<Option<Trashed>, Problem> {
+        let lane = self.read(move |store| store.lane(id)).await?.ok_or_else(|| not_found("lane", &id))?;
+        let seen = self.judged.lock().expect("no holder of this lock panics").remove(&(id, epoch));
+        let seen = seen.ok_or_else(|| {
+            Problem::new(ErrorKind::Failed, "not_judged", "it was not looked at by this daemon")
+        })?;
+        let closing = self.branches_being_closed(&lane).await?;
+        let repository: Arc<Repository> = self.repository_of_lane(id).await?;
+        let removed = blocking(move || {
+            let closing: Vec<&str> = closing.iter().map(String::as_str).collect();
+            let path = lane.path.to_path_buf();
+            repository.remove(&TreeToRemove {
+                judged: to_judge(&lane, &path, &closing),
+                seen: &seen,
+                tree_is_ours: true,
+                id: &lane.id.to_string(),
+            })
+        })
+        .await?
+        .map_err(|error| Problem::new(ErrorKind::Failed, "not_removed", chain(&error)))?;
+        if let BranchFate::Kept { source } = &removed.branch {
+            tracing::warn!(lane = %id, error = chain(source), "a branch was kept");
+        }
+        Ok(removed.trashed)
+    }
+
+    /// Deletes a tree that was renamed aside, while nobody waits for it.
+    pub(super) fn unlink(&self, trashed: Option<Trashed>) {
+        let Some(trashed) = trashed else { return };
+        self.in_background(async move {
+            let unlinked = blocking(move || trashed.unlink()).await;
+            if let Ok(Err(error)) = unlinked {
+                tracing::warn!(error = chain(&error), "a closed lane's tree could not be deleted");
+            }
+        });
+    }
+
+    /// The environments of a closed lane's workers are not needed again, and are secrets.
+    async fn forget_environments(&self, lane: LaneId) {
+        let rows = self.read(move |store| store.workers(WorkersOf::Lane(lane))).await.unwrap_or_default();
+        for spec in rows.into_iter().filter_map(|row| row.spec) {
+            crate::launches::forget(&self.home, &spec.environment);
+        }
+    }
+}
+
+fn to_judge<'a>(lane: &'a Lane, path: &'a std::path::Path, closing: &'a [&'a str]) -> TreeToJudge<'a> {
+    TreeToJudge {
+        path,
+        recorded_branch: &lane.branch.name,
+        branch_is_ours: lane.branch.ours,
+        not_vouching: closing,
+    }
+}
+
+/// What git found, in the words of the core.
+fn findings_of(found: laneway_git::Findings) -> Findings {
+    fn listed<T, U>(listing: Listing<T>, to: impl Fn(T) -> U) -> Listed<U> {
+        Listed { count: listing.count as u64, first: listing.first.into_iter().map(to).collect() }
+    }
+    let not_looked_at = match found.tree {
+        TreeState::Present | TreeState::Missing => found.not_looked_at,
+        TreeState::NotAFolder => Some("its path is a link or a file, not a folder".to_owned()),
+        TreeState::NotRegistered => Some("its folder is not a worktree of this repository".to_owned()),
+    };
+    Findings {
+        tree_missing: found.tree == TreeState::Missing,
+        changed: listed(found.changed, |file| OsText::from(file.path)),
+        untracked: listed(found.untracked, OsText::from),
+        ignored: listed(found.ignored, OsText::from),
+        submodules: listed(found.submodules, OsText::from),
+        commits: listed(found.unreachable, |commit| CommitLine {
+            id: commit.id.as_str().to_owned(),
+            subject: commit.subject,
+        }),
+        operation: found.operation.map(|operation| {
+            match operation {
+                Operation::Merge => "merge",
+                Operation::Rebase => "rebase",
+                Operation::CherryPick => "cherry-pick",
+                Operation::Revert => "revert",
+                Operation::Bisect => "bisect",
+            }
+            .to_owned()
+        }),
+        stashes: u32::try_from(found.n_stashes).unwrap_or(u32::MAX),
+        not_looked_at,
+    }
+}

@@ -1,0 +1,346 @@
+//! Making a lane: `new → provisioning → open`, and undone if it fails half-way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use laneway_api::error::{ErrorKind, Problem};
+use laneway_api::request::NewLane as Wanted;
+use laneway_core::command::{Command, NewLane, NewWorker, Provisioned, WorkerNaming};
+use laneway_core::event::Event;
+use laneway_core::id::{LaneId, RunId, WorkerId};
+use laneway_core::lane::{Lane, LaneBranch, Lifecycle};
+use laneway_core::name::Name;
+use laneway_core::os_text::OsText;
+use laneway_core::workspace::Workspace;
+use laneway_git::{
+    Base, ChosenBranch, CommitId, CreateWarning, Left, NewBranch, NewTree, Repository, TreeRecord,
+};
+
+use super::runs::{self, Started};
+use super::{BeingMade, Engine, MAX_LANES, Request, blocking, not_found};
+use crate::problem::{IntoProblem, chain};
+
+/// How long a client waits for a lane: a checkout of a very large tree, not more.
+const CREATE_LIMIT: Duration = Duration::from_mins(30);
+
+/// A lane that was made, with the run of its first worker.
+pub(crate) struct Made {
+    pub(crate) lane: LaneId,
+    pub(crate) worker: Option<WorkerId>,
+}
+
+impl Engine {
+    /// Makes a lane, and starts a first worker in it. If its program cannot be started the lane is undone.
+    pub(crate) async fn new_lane(
+        &self,
+        cwd: &OsText,
+        wanted: Wanted,
+        request: Request,
+    ) -> Result<Made, Problem> {
+        let workspace = self.workspace(cwd, request).await?;
+        let repository = self.repository(&workspace).await?;
+        let name = self.name_for(&workspace, &wanted)?;
+        let (base, record) = {
+            let (cwd, wanted, name) = (cwd.to_path_buf(), wanted.clone(), name.clone());
+            let repository = Arc::clone(&repository);
+            blocking(move || prepare(&repository, &cwd, &wanted, &name)).await??
+        };
+        let first = match &wanted.launch {
+            Some(launch) => {
+                Some(Box::new(self.new_worker(launch, WorkerNaming::FirstFree(name.clone())).await?))
+            }
+            None => None,
+        };
+        let (worker, run) = first.as_deref().map(|first| (first.id, first.run)).unzip();
+        let lane = NewLane {
+            id: LaneId::from_ulid(self.ids.next()),
+            host: self.store.host(),
+            workspace: workspace.id,
+            name,
+            branch: LaneBranch { name: record.branch.clone(), ours: record.branch_is_new },
+            base_ref: base.base_ref,
+            base_commit: record.base_commit.as_str().to_owned(),
+            path: record.path.as_path().into(),
+        };
+        let id = lane.id;
+        self.lock_being_made().insert(id, BeingMade { record, first });
+        let asked = self.submit(Command::CreateLane { lane, max_lanes: MAX_LANES }, request).await;
+        let seq = match asked {
+            Ok(committed) => committed.seq,
+            Err(problem) => {
+                self.forget_being_made(id);
+                return Err(problem);
+            }
+        };
+        let lane = self.settled(id, CREATE_LIMIT).await?;
+        match lane.lifecycle {
+            Lifecycle::Open => {}
+            Lifecycle::Closed if lane.failure.is_none() => {
+                return Err(Problem::new(
+                    ErrorKind::Refused,
+                    "closed_meanwhile",
+                    format!("lane {} was closed while it was being made", lane.name),
+                ));
+            }
+            _ => return Err(made_in_vain(&lane)),
+        }
+        if let Some(run) = run {
+            self.first_start(&lane, run, seq, request).await?;
+        }
+        Ok(Made { lane: id, worker })
+    }
+
+    /// Waits for the first worker's start; a lane whose program never ran is undone.
+    async fn first_start(&self, lane: &Lane, run: RunId, seq: u64, request: Request) -> Result<(), Problem> {
+        let mut problem = match self.started(run, lane.id, seq).await? {
+            Started::Runs => return Ok(()),
+            Started::Failed(problem) => problem,
+        };
+        match self.close_lane(lane.id, runs::no_grace(), request).await {
+            Ok(_) => problem.message.push_str("; the lane was undone"),
+            Err(kept) => {
+                problem.message =
+                    format!("{}; lane {} was kept: {}", problem.message, lane.name, kept.message);
+            }
+        }
+        Err(problem)
+    }
+
+    /// The effect: makes branch and worktree, or undoes what it made of them.
+    pub(super) async fn provision(&self, lane: LaneId, epoch: u64, request: Request) {
+        let Some(BeingMade { record, first }) = self.lock_being_made().remove(&lane) else {
+            // Only after a crash, and then reconciling undoes it.
+            return;
+        };
+        let outcome = self.make_tree(lane, epoch, record, first, request).await;
+        if let Some(outcome) = outcome {
+            self.report(Command::FinishProvisioning { lane, epoch, outcome }, request).await;
+        }
+    }
+
+    async fn make_tree(
+        &self,
+        lane: LaneId,
+        epoch: u64,
+        record: TreeRecord,
+        first: Option<Box<NewWorker>>,
+        request: Request,
+    ) -> Option<Provisioned> {
+        let failed = |problem: Problem| Some(Provisioned::Failed { failure: problem.message });
+        let repository = match self.repository_of_lane(lane).await {
+            Ok(repository) => repository,
+            Err(problem) => return failed(problem),
+        };
+        if let Err(problem) = self.submit(Command::BeginProvisioning { lane, epoch }, request).await {
+            tracing::warn!(%lane, problem = problem.message, "a lane's making was not begun");
+            return None;
+        }
+        let branch = LaneBranch { name: record.branch.clone(), ours: record.branch_is_new };
+        match blocking(move || repository.create(&record)).await {
+            Ok(Ok(created)) => {
+                let warning = created.warnings.iter().map(warned).collect::<Vec<_>>().join("; ");
+                let warning = (!warning.is_empty()).then_some(warning);
+                Some(Provisioned::Ready { branch, warning, first })
+            }
+            Ok(Err(error)) => failed(error.into_problem()),
+            Err(problem) => failed(problem),
+        }
+    }
+
+    /// Undoes what a creation made before a crash, by what was recorded of it.
+    pub(super) async fn undo_provisioning(&self, lane: LaneId, epoch: u64, request: Request) {
+        let undone = self.undo(lane).await;
+        let failure = match undone {
+            Ok(left) if left.is_empty() => {
+                "the daemon ended while it was being made; it was undone".to_owned()
+            }
+            Ok(left) => format!("the daemon ended while it was being made; {}", left.join("; ")),
+            Err(problem) => {
+                tracing::warn!(%lane, problem = problem.message, "a creation could not be undone");
+                return;
+            }
+        };
+        let outcome = Provisioned::Failed { failure };
+        self.report(Command::FinishProvisioning { lane, epoch, outcome }, request).await;
+    }
+
+    async fn undo(&self, id: LaneId) -> Result<Vec<String>, Problem> {
+        let repository = self.repository_of_lane(id).await?;
+        let lane = self.read(move |store| store.lane(id)).await?.ok_or_else(|| not_found("lane", &id))?;
+        let record = TreeRecord {
+            lane: lane.name.to_string(),
+            path: lane.path.to_path_buf(),
+            branch: lane.branch.name.clone(),
+            branch_is_new: lane.branch.ours,
+            base_commit: lane.base_commit.parse().map_err(|error: laneway_git::NotACommitId| {
+                Problem::new(ErrorKind::Failed, "bad_record", chain(&error))
+            })?,
+            upstream_remote: None,
+        };
+        let undone = blocking(move || repository.undo(&record)).await?;
+        let undone = undone.map_err(|error| Problem::new(ErrorKind::Failed, "git_failed", chain(&error)))?;
+        Ok(undone.left.iter().map(|left: &Left| chain(left)).collect())
+    }
+
+    /// What git knows of a lane's repository.
+    pub(crate) async fn repository_of_lane(&self, lane: LaneId) -> Result<Arc<Repository>, Problem> {
+        let workspace = self
+            .read(move |store| match store.lane(lane)? {
+                Some(lane) => store.workspace(lane.workspace),
+                None => Ok(None),
+            })
+            .await?
+            .ok_or_else(|| not_found("lane", &lane))?;
+        self.repository(&workspace).await
+    }
+
+    /// Waits until a lane is neither being made nor being closed.
+    pub(crate) async fn settled(&self, id: LaneId, limit: Duration) -> Result<Lane, Problem> {
+        let about = move |subject: &laneway_core::event::Subject| subject.lane == Some(id);
+        self.watch_for(limit, about, || async {
+            let lane = self.read(move |store| store.lane(id)).await?.ok_or_else(|| not_found("lane", &id))?;
+            Ok(match lane.lifecycle {
+                Lifecycle::New | Lifecycle::Provisioning | Lifecycle::Cleaning => None,
+                Lifecycle::Open if lane.close_requested => None,
+                Lifecycle::Open | Lifecycle::Closed => Some(lane),
+            })
+        })
+        .await
+    }
+
+    fn name_for(&self, workspace: &Workspace, wanted: &Wanted) -> Result<Name, Problem> {
+        if let Some(name) = &wanted.name {
+            return parse_name(name);
+        }
+        let taken = self
+            .store
+            .lanes(Some(workspace.id), false)
+            .map_err(IntoProblem::into_problem)?
+            .into_iter()
+            .map(|lane| lane.name)
+            .collect::<Vec<_>>();
+        let from_branch = wanted.branch.as_deref().and_then(|branch| {
+            let last = branch.strip_prefix("lane/").unwrap_or(branch);
+            Name::from_free_text(last)
+        });
+        let name = from_branch.unwrap_or_else(|| word_pair(u128::from(self.ids.next())));
+        Ok(name.first_free(|text| taken.iter().any(|taken| taken.as_str() == text)))
+    }
+
+    pub(super) fn lock_being_made(
+        &self,
+    ) -> std::sync::MutexGuard<'_, std::collections::HashMap<LaneId, BeingMade>> {
+        self.being_made.lock().expect("no holder of this lock panics")
+    }
+
+    fn forget_being_made(&self, lane: LaneId) {
+        let forgotten = self.lock_being_made().remove(&lane);
+        if let Some(first) = forgotten.and_then(|made| made.first) {
+            crate::launches::forget(&self.home, &first.environment);
+        }
+    }
+}
+
+/// A name as it was given, or why it is none.
+pub(crate) fn parse_name(name: &str) -> Result<Name, Problem> {
+    name.parse().map_err(|error| {
+        let shown: String = name.chars().take(80).collect();
+        let problem =
+            Problem::new(ErrorKind::Usage, "illegal_name", format!("{shown:?} is not a name: {error}"));
+        match Name::from_free_text(name) {
+            Some(possible) => problem.hint(format!("{possible} would be one")),
+            None => problem,
+        }
+    })
+}
+
+fn made_in_vain(lane: &Lane) -> Problem {
+    let why = lane.failure.as_deref().unwrap_or("it is not said why");
+    Problem::new(ErrorKind::Failed, "not_made", format!("lane {} could not be made: {why}", lane.name))
+}
+
+fn prepare(
+    repository: &Repository,
+    cwd: &std::path::Path,
+    wanted: &Wanted,
+    name: &Name,
+) -> Result<(Base, TreeRecord), Problem> {
+    let base = repository.resolve_base(cwd, wanted.base.as_deref()).map_err(IntoProblem::into_problem)?;
+    let (base, branch) = match &wanted.branch {
+        None => {
+            let branch = NewBranch::New { name: format!("lane/{name}"), base: base.commit.clone() };
+            (base, branch)
+        }
+        Some(asked) => {
+            let ChosenBranch { branch, not_fetched } =
+                repository.choose_branch(asked, &base.commit).map_err(IntoProblem::into_problem)?;
+            if let Some(error) = not_fetched {
+                tracing::warn!(error = chain(&error), "a remote's branch could not be fetched");
+            }
+            match &branch {
+                NewBranch::New { .. } => (base, branch),
+                // A branch that is there is its own base.
+                NewBranch::Existing { .. } | NewBranch::Remote { .. } => {
+                    if wanted.base.is_some() {
+                        return Err(Problem::new(
+                            ErrorKind::Usage,
+                            "base_and_branch",
+                            format!("branch {asked:?} is there already, so --base has no meaning"),
+                        )
+                        .hint("leave --base out, or give --branch a new name"));
+                    }
+                    let commit: CommitId = branch.commit().clone();
+                    (Base { base_ref: asked.clone(), commit }, branch)
+                }
+            }
+        }
+    };
+    let tree = NewTree {
+        lane: name.to_string(),
+        path: repository.root().join(".lanes").join(name.as_str()),
+        branch,
+    };
+    let record = repository.preflight(&tree).map_err(IntoProblem::into_problem)?;
+    Ok((base, record))
+}
+
+fn warned(warning: &CreateWarning) -> String {
+    chain(warning)
+}
+
+/// A short readable name from random bits.
+fn word_pair(bits: u128) -> Name {
+    const FIRST: [&str; 32] = [
+        "amber", "brave", "brisk", "calm", "clear", "crisp", "early", "fair", "fleet", "fresh", "gentle",
+        "glad", "grand", "green", "keen", "kind", "light", "lively", "lucid", "mild", "neat", "noble",
+        "plain", "proud", "quick", "quiet", "sharp", "smooth", "sober", "steady", "sunny", "warm",
+    ];
+    const SECOND: [&str; 32] = [
+        "alder", "arch", "bay", "birch", "brook", "cedar", "cliff", "cove", "dale", "delta", "dune", "elm",
+        "fern", "field", "fjord", "glen", "grove", "harbor", "heath", "hill", "lake", "maple", "marsh",
+        "meadow", "oak", "pine", "ridge", "river", "shore", "spruce", "vale", "willow",
+    ];
+    let first = FIRST[(bits & 31) as usize];
+    let second = SECOND[(bits >> 5 & 31) as usize];
+    format!("{first}-{second}").parse().expect("two words and a hyphen are a name")
+}
+
+/// Whether an event says that a worker of this run was withdrawn, and why.
+pub(super) fn withdrawn(event: &laneway_core::event::Recorded, run: RunId) -> Option<&str> {
+    match &event.event {
+        Event::WorkerWithdrawn { reason, .. } if event.subject.run == Some(run) => Some(reason),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pair_of_words_is_a_name() {
+        for bits in 0..1024_u128 {
+            word_pair(bits);
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! At every start: what is recorded is compared with what is there, and the plan of
+//! [`laneway_core::reconcile`] is carried out.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use laneway_api::error::Problem;
+use laneway_core::command::{Command, Provisioned};
+use laneway_core::id::{LaneId, RunId};
+use laneway_core::launch::DEFAULT_GRACE_MS;
+use laneway_core::reconcile::{Action, RunSeen, plan};
+use laneway_core::run::{Exit, ProcessIdentity, Run};
+use laneway_git::Trashed;
+use laneway_store::Store;
+use laneway_wire::record::{RecordError, RecordState};
+use laneway_wire::{RECORD_NAME, SOCKET_NAME};
+use tokio::task::JoinSet;
+
+use super::{Engine, Request, blocking, leftovers, runs};
+use crate::clock::now;
+use crate::holders::{self, LinkError};
+use crate::problem::chain;
+
+/// How long a holder that is just starting has to make its socket.
+const SOCKET_LIMIT: Duration = Duration::from_secs(3);
+
+impl Engine {
+    /// Compares and carries out. Runs are settled when this returns; lanes go on in the background.
+    pub(crate) async fn reconcile(&self) -> Result<(), Problem> {
+        let request = self.own_request();
+        let lanes = self.read(Store::unfinished_lanes).await?;
+        let runs = self.look_at_runs().await?;
+        let looked_at = lanes.len() + runs.len();
+        let actions = plan(&lanes, &runs);
+        let mut done = 0;
+        let mut reported = 0;
+        for action in actions {
+            match action {
+                Action::Report { what } => {
+                    tracing::warn!(what, "left to a person");
+                    reported += 1;
+                }
+                action => {
+                    self.take(action, request).await;
+                    done += 1;
+                }
+            }
+        }
+        self.finish_trash().await;
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        self.submit(Command::RecordReconciled { looked_at: count(looked_at), done, reported }, request)
+            .await?;
+        Ok(())
+    }
+
+    async fn take(&self, action: Action, request: Request) {
+        match action {
+            Action::GiveUpNew { lane, epoch } => {
+                let failure = "the daemon ended before it was begun".to_owned();
+                let outcome = Provisioned::Failed { failure };
+                self.report(Command::FinishProvisioning { lane, epoch, outcome }, request).await;
+            }
+            Action::UndoProvisioning { lane, epoch } => {
+                let engine = self.clone();
+                self.in_background(async move { engine.undo_provisioning(lane, epoch, request).await });
+            }
+            Action::ContinueClosing { lane, epoch } => {
+                let engine = self.clone();
+                self.in_background(async move {
+                    engine.quiet_lane(lane, epoch, DEFAULT_GRACE_MS, request).await;
+                });
+            }
+            Action::CloseRemembered { lane } => {
+                let engine = self.clone();
+                self.in_background(async move { engine.close_remembered(lane, request).await });
+            }
+            // Looking at a run connected to its holder, and the connection is kept.
+            Action::Watch { .. } => {}
+            Action::RecordStarted { run, process } => {
+                self.report(Command::RecordStarted { run, process, at: now() }, request).await;
+            }
+            Action::ContinueStop { run } => {
+                let engine = self.clone();
+                self.in_background(async move { engine.stop_run(run, DEFAULT_GRACE_MS, request).await });
+            }
+            Action::RecordExit { run, exit, at } => {
+                if exit == Exit::Lost {
+                    leftovers::end(run).await;
+                }
+                self.report(Command::RecordExit { run, exit, at: at.unwrap_or_else(now) }, request).await;
+            }
+            Action::ReleaseHolder { run } => self.release(run).await,
+            Action::Report { .. } => {}
+        }
+    }
+
+    /// The live runs, and the ended ones whose holder may still be there, with what is seen of each.
+    async fn look_at_runs(&self) -> Result<Vec<(Run, RunSeen)>, Problem> {
+        let mut recorded = self.read(Store::live_runs).await?;
+        let known: HashSet<RunId> = recorded.iter().map(|row| row.run.id).collect();
+        let folder = self.home.runs();
+        let mut others = blocking(move || runs_with_sockets(&folder)).await?;
+        others.retain(|run| !known.contains(run));
+        let ended = {
+            let others = others.clone();
+            self.read(move |store| store.runs_among(&others)).await?
+        };
+        for run in others {
+            if !ended.iter().any(|row| row.run.id == run) {
+                self.end_unrecorded(run).await;
+            }
+        }
+        recorded.extend(ended);
+        let mut looking = JoinSet::new();
+        for row in recorded {
+            let engine = self.clone();
+            looking.spawn(async move {
+                let seen = engine.look_at_run(row.run.id, row.worker.lane).await;
+                (row.run, seen)
+            });
+        }
+        let mut seen = looking.join_all().await;
+        seen.sort_by_key(|(run, _)| run.id);
+        Ok(seen)
+    }
+
+    /// A holder of a run that was withdrawn while nobody watched it: its start came too late to count.
+    async fn end_unrecorded(&self, run: RunId) {
+        tracing::warn!(%run, "a holder of a run that is not recorded is ended");
+        let nowhere = LaneId::from_ulid(run.ulid());
+        let folder = self.home.run(run);
+        if holders::connect(&folder, run, nowhere, &self.holders, &self.teller).await.is_ok()
+            && let Some(holder) = self.holders.of_run(run)
+        {
+            self.in_background(async move {
+                holder.stop(DEFAULT_GRACE_MS).await;
+                holder.release().await;
+            });
+        }
+    }
+
+    async fn look_at_run(&self, id: RunId, lane: LaneId) -> RunSeen {
+        let unknown = |reason: String| RunSeen::Unknown { reason };
+        let folder = self.home.run(id);
+        let mut waited = false;
+        loop {
+            match holders::connect(&folder, id, lane, &self.holders, &self.teller).await {
+                Ok(status) => {
+                    return match &status.exited {
+                        Some(exited) => {
+                            let (exit, at) = runs::exit_of(exited);
+                            RunSeen::Ended { exit, at, holder_waits: true }
+                        }
+                        None => RunSeen::Alive(ProcessIdentity {
+                            pid: status.started.program.pid,
+                            start_time: status.started.program.start_ticks,
+                            boot_id: status.started.boot_id.clone(),
+                        }),
+                    };
+                }
+                Err(LinkError::Nobody) => {}
+                Err(error) => return unknown(chain(&error)),
+            }
+            let folder = folder.clone();
+            match blocking(move || without_holder(&folder)).await {
+                Ok(WithoutHolder::Seen(seen)) => return seen,
+                Ok(WithoutHolder::JustStarting) if waited => {
+                    return RunSeen::HolderGone;
+                }
+                Ok(WithoutHolder::JustStarting) => {
+                    waited = true;
+                    let folder = self.home.run(id);
+                    if let Ok(Err(error)) = blocking(move || wait_for_socket(&folder)).await {
+                        tracing::debug!(run = %id, %error, "a starting holder's folder could not be watched");
+                    }
+                }
+                Err(problem) => return unknown(problem.message),
+            }
+        }
+    }
+
+    /// Trees that a crashed close had renamed aside are deleted: those of closed lanes, by their ids.
+    async fn finish_trash(&self) {
+        let closed = self.read(|store| store.lanes(None, true)).await.unwrap_or_default();
+        let closed: Vec<(PathBuf, String)> = closed
+            .into_iter()
+            .filter(|lane| lane.lifecycle == laneway_core::lane::Lifecycle::Closed)
+            .map(|lane| (lane.path.to_path_buf(), lane.id.to_string()))
+            .collect();
+        let left = blocking(move || {
+            closed.iter().filter_map(|(path, id)| Trashed::left_over(path, id)).collect::<Vec<_>>()
+        });
+        for trashed in left.await.unwrap_or_default() {
+            self.unlink(Some(trashed));
+        }
+    }
+}
+
+enum WithoutHolder {
+    Seen(RunSeen),
+    /// The folder has something of a holder that has not finished its first steps.
+    JustStarting,
+}
+
+/// What a run's folder says when no holder answers there.
+fn without_holder(folder: &Path) -> WithoutHolder {
+    if let Some((exit, at)) = runs::ended_by_record(&folder.join(RECORD_NAME)) {
+        return WithoutHolder::Seen(RunSeen::Ended { exit, at, holder_waits: false });
+    }
+    match laneway_wire::record::read(&folder.join(RECORD_NAME)).map(|record| record.state) {
+        Ok(RecordState::Starting | RecordState::Running { .. }) => WithoutHolder::Seen(RunSeen::HolderGone),
+        Ok(RecordState::StartFailed(_) | RecordState::Exited { .. }) => {
+            // Written between the two looks: the next one sees it.
+            WithoutHolder::JustStarting
+        }
+        Err(RecordError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            // A folder that can be removed is empty, and a holder that comes late cannot write its record into
+            // it any more: so the start is off for good.
+            match fs::remove_dir(folder) {
+                Ok(()) => WithoutHolder::Seen(RunSeen::NeverBegan),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    WithoutHolder::Seen(RunSeen::NeverBegan)
+                }
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => WithoutHolder::JustStarting,
+                Err(error) => WithoutHolder::Seen(RunSeen::Unknown { reason: error.to_string() }),
+            }
+        }
+        Err(error @ (RecordError::File { .. } | RecordError::Damaged | RecordError::TooLong(_))) => {
+            tracing::warn!(folder = %folder.display(), error = chain(&error), "a run record cannot be read");
+            WithoutHolder::Seen(RunSeen::HolderGone)
+        }
+    }
+}
+
+/// Waits until the socket is there or the limit is over.
+fn wait_for_socket(folder: &Path) -> io::Result<()> {
+    use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
+    let watch = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+    add_watch(&watch, folder, WatchFlags::MOVED_TO | WatchFlags::CREATE | WatchFlags::DELETE_SELF)?;
+    if folder.join(SOCKET_NAME).exists() {
+        return Ok(());
+    }
+    let mut polled = [rustix::event::PollFd::new(&watch, rustix::event::PollFlags::IN)];
+    let limit = rustix::event::Timespec { tv_sec: SOCKET_LIMIT.as_secs().cast_signed(), tv_nsec: 0 };
+    rustix::event::poll(&mut polled, Some(&limit))?;
+    Ok(())
+}
+
+fn runs_with_sockets(folder: &Path) -> Vec<RunId> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let run = entry.file_name().to_str()?.parse().ok()?;
+            entry.path().join(SOCKET_NAME).exists().then_some(run)
+        })
+        .collect()
+}

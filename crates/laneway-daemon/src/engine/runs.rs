@@ -1,0 +1,398 @@
+//! Workers and their runs: started, stopped, and their ends recorded.
+
+use std::time::Duration;
+
+use laneway_api::error::{ErrorKind, Problem};
+use laneway_api::request::Launch as Wanted;
+use laneway_core::command::{Command, NewWorker, WorkerNaming};
+use laneway_core::event::{Event, Subject};
+use laneway_core::id::{LaneId, RunId, WorkerId};
+use laneway_core::launch::{DEFAULT_GRACE_MS, StopSignal, TerminalSpec};
+use laneway_core::os_text::OsText;
+use laneway_core::run::{Exit, ProcessIdentity, Run, RunState};
+use laneway_core::time::Timestamp;
+use laneway_store::{RunRow, WorkerRow};
+use laneway_wire::message::{Exited, Launch, ResourceLimit, Size, Terminal};
+use laneway_wire::record::{RecordError, RecordState};
+use rustix::process::Signal;
+use tokio::sync::mpsc;
+
+use super::create::withdrawn;
+use super::{Engine, Request, blocking, leftovers, not_found};
+use crate::clock::now;
+use crate::holders::{StartError, Told};
+use crate::launches::{Kept, RunIds};
+use crate::problem::{IntoProblem, chain};
+
+/// Lines of history a terminal keeps.
+const HISTORY_LINES: u32 = 10_000;
+
+/// How long a client waits for a start beyond what the start itself may take.
+const START_LIMIT: Duration = Duration::from_mins(1);
+
+/// What a stop may take beyond its grace: freezing, killing and reaping a large tree.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// How a start went.
+pub(crate) enum Started {
+    /// Its program was proven to run; it may have ended since.
+    Runs,
+    /// It never ran.
+    Failed(Problem),
+}
+
+/// The least time a program can be given to end by itself.
+pub(super) const fn no_grace() -> u64 {
+    0
+}
+
+impl Engine {
+    /// A worker that is to be made, with its environment kept.
+    pub(crate) async fn new_worker(
+        &self,
+        wanted: &Wanted,
+        naming: WorkerNaming,
+    ) -> Result<NewWorker, Problem> {
+        let kept = Kept::from_launch(wanted);
+        let argv = if wanted.argv.is_empty() {
+            vec![kept.variable("SHELL").cloned().unwrap_or_else(|| "/bin/sh".into())]
+        } else {
+            wanted.argv.clone()
+        };
+        let id = WorkerId::from_ulid(self.ids.next());
+        let home = self.home.clone();
+        let environment = blocking(move || kept.write(&home, id)).await?.map_err(|error| {
+            Problem::new(
+                ErrorKind::Failed,
+                "environment_not_kept",
+                format!("the environment cannot be kept in {}: {error}", self.home.launches().display()),
+            )
+        })?;
+        Ok(NewWorker {
+            id,
+            run: RunId::from_ulid(self.ids.next()),
+            naming,
+            argv,
+            cwd: None,
+            environment,
+            terminal: wanted.terminal,
+        })
+    }
+
+    /// Starts a worker or task in a lane, and waits for the proof that its program runs.
+    pub(crate) async fn run_worker(
+        &self,
+        lane: LaneId,
+        wanted: &Wanted,
+        naming: WorkerNaming,
+        owned: bool,
+        request: Request,
+    ) -> Result<(WorkerId, RunId), Problem> {
+        let worker = self.new_worker(wanted, naming).await?;
+        let (id, run, environment) = (worker.id, worker.run, worker.environment.clone());
+        if owned {
+            self.owned.lock().expect("no holder of this lock panics").insert(run);
+        }
+        let asked = self.submit(Command::RunWorker { lane, worker }, request).await;
+        let seq = match asked {
+            Ok(committed) => committed.seq,
+            Err(problem) => {
+                self.owned.lock().expect("no holder of this lock panics").remove(&run);
+                crate::launches::forget(&self.home, &environment);
+                return Err(problem);
+            }
+        };
+        match self.started(run, lane, seq).await? {
+            Started::Runs => Ok((id, run)),
+            Started::Failed(problem) => Err(problem),
+        }
+    }
+
+    /// Waits until a run is proven to run, or not to.
+    pub(crate) async fn started(&self, run: RunId, lane: LaneId, seq: u64) -> Result<Started, Problem> {
+        let about = move |subject: &Subject| subject.run == Some(run);
+        let recorded = self
+            .watch_for(START_LIMIT, about, || async {
+                Ok(match self.read(move |store| store.run(run)).await? {
+                    Some(RunRow {
+                        run: Run { state: RunState::Starting | RunState::Stopping(None), .. },
+                        ..
+                    }) => None,
+                    Some(row) => Some(Some(row.run)),
+                    None => Some(None),
+                })
+            })
+            .await?;
+        let rich = self.start_problems.lock().expect("no holder of this lock panics").remove(&run);
+        let plain = match recorded {
+            Some(Run { state: RunState::Exited(Exit::NotStarted { reason }), .. }) => reason,
+            Some(_) => return Ok(Started::Runs),
+            None => self
+                .events_after(seq.saturating_sub(1))
+                .await?
+                .iter()
+                .find_map(|event| withdrawn(event, run).map(str::to_owned))
+                .unwrap_or_else(|| format!("the start of {run} in {lane} failed")),
+        };
+        let problem = rich.unwrap_or_else(|| Problem::new(ErrorKind::Failed, "start_failed", plain));
+        Ok(Started::Failed(problem))
+    }
+
+    /// The effect: starts the run's program under a holder.
+    pub(super) async fn start_run(&self, run: RunId, request: Request) {
+        match self.try_start(run, request).await {
+            Ok(()) => {}
+            Err(problem) => {
+                let exit = Exit::NotStarted { reason: problem.message.clone() };
+                self.start_problems.lock().expect("no holder of this lock panics").insert(run, problem);
+                self.report(Command::RecordExit { run, exit, at: now() }, request).await;
+            }
+        }
+        self.owned.lock().expect("no holder of this lock panics").remove(&run);
+    }
+
+    async fn try_start(&self, run: RunId, request: Request) -> Result<(), Problem> {
+        let row = self.read(move |store| store.run(run)).await?.ok_or_else(|| not_found("run", &run))?;
+        if row.run.state != RunState::Starting {
+            return Err(Problem::new(ErrorKind::Refused, "stopped", "it was stopped before it was started"));
+        }
+        let launch = self.launch_of(&row).await?;
+        let log = self.home.root().join("holder.log");
+        let launched = crate::holders::launch(&self.holder_program, &self.home.run(run), &log, launch)
+            .await
+            .map_err(|error: StartError| (&error).into_problem())?;
+        let process = ProcessIdentity {
+            pid: launched.started.program.pid,
+            start_time: launched.started.program.start_ticks,
+            boot_id: launched.started.boot_id.clone(),
+        };
+        let at = micros(launched.started.at_micros);
+        let recorded = self.store.submit(Command::RecordStarted { run, process, at }, request.into()).await;
+        // Watched in any case: what runs must be known, also if the record could not be written.
+        launched.watch(run, row.worker.lane, &self.holders, &self.teller);
+        match recorded {
+            Ok(committed) => {
+                for effect in committed.effects {
+                    self.carry_out(effect, request);
+                }
+            }
+            Err(error) => tracing::error!(%run, error = chain(&error), "a start could not be recorded"),
+        }
+        Ok(())
+    }
+
+    async fn launch_of(&self, row: &RunRow) -> Result<Launch, Problem> {
+        let RunRow { run, worker, spec } = row;
+        let (home, name) = (self.home.clone(), spec.environment.clone());
+        let kept = blocking(move || Kept::read(&home, &name)).await?.map_err(|error| {
+            Problem::new(
+                ErrorKind::Failed,
+                "environment_lost",
+                format!("the kept environment {} cannot be read: {error}", spec.environment),
+            )
+        })?;
+        let run = run.id;
+        let ids = RunIds { workspace: worker.workspace, lane: worker.lane, worker: worker.id, run };
+        let bytes = |text: &OsText| text.as_bytes().to_vec().into();
+        let environment = kept.environment_of(&self.home, &ids, spec.cwd.as_path());
+        let signal = match spec.argv.first().map(StopSignal::for_program) {
+            Some(StopSignal::HangUp) => Signal::HUP,
+            Some(StopSignal::Terminate) | None => Signal::TERM,
+        };
+        Ok(Launch {
+            run: run.to_string(),
+            argv: spec.argv.iter().map(bytes).collect(),
+            cwd: bytes(&spec.cwd),
+            env: environment.iter().map(|(name, value)| (bytes(name), bytes(value))).collect(),
+            umask: kept.umask,
+            limits: kept
+                .limits
+                .iter()
+                .map(|limit| ResourceLimit {
+                    which: limit.which,
+                    soft: limit.soft.unwrap_or(u64::MAX),
+                    hard: limit.hard.unwrap_or(u64::MAX),
+                })
+                .collect(),
+            terminal: match spec.terminal {
+                TerminalSpec::Pty { columns, rows } => Terminal::Pty(Size { columns, rows }),
+                TerminalSpec::Pipes => Terminal::Pipes,
+            },
+            owned: self.owned.lock().expect("no holder of this lock panics").contains(&run),
+            history_lines: HISTORY_LINES,
+            stop_signal: signal.as_raw(),
+        })
+    }
+
+    /// The effect: ends the run's processes, and tells if some are left.
+    pub(super) async fn stop_run(&self, run: RunId, grace_ms: u64, request: Request) {
+        let Some(holder) = self.holders.of_run(run) else { return };
+        let left = holder.stop(grace_ms).await;
+        if !left.is_empty() {
+            let left = left.iter().map(|process| process.pid).collect();
+            self.report(Command::RecordStopFailed { run, left }, request).await;
+        }
+    }
+
+    /// Stops a worker, and waits until nothing of its run is alive.
+    pub(crate) async fn stop_worker(
+        &self,
+        worker: WorkerId,
+        grace_ms: Option<u64>,
+        request: Request,
+    ) -> Result<WorkerRow, Problem> {
+        let grace_ms = grace_ms.unwrap_or(DEFAULT_GRACE_MS);
+        let row = self
+            .read(move |store| store.worker(worker))
+            .await?
+            .ok_or_else(|| not_found("worker", &worker))?;
+        let Some(run) = row.latest.as_ref().map(|run| run.id) else { return Ok(row) };
+        let committed = self.submit(Command::StopWorker { worker, grace_ms }, request).await?;
+        let limit = Duration::from_millis(grace_ms) + STOP_LIMIT;
+        let stopped = tokio::time::timeout(limit, self.ended(run, committed.seq)).await;
+        let left = stopped.map_err(|_| {
+            Problem::new(
+                ErrorKind::TimedOut,
+                "stop_timed_out",
+                "the stop takes longer than it should; it goes on",
+            )
+            .hint("see what is left: lane ps")
+        })??;
+        if !left.is_empty() {
+            return Err(still_alive(&left));
+        }
+        self.read(move |store| store.worker(worker)).await?.ok_or_else(|| not_found("worker", &worker))
+    }
+
+    /// Waits until a run is recorded as ended and its holder is gone, or its stop has failed: then with the
+    /// processes that are left.
+    async fn ended(&self, run: RunId, seq: u64) -> Result<Vec<u32>, Problem> {
+        let about = move |subject: &Subject| subject.run == Some(run);
+        let failed = self.watch_for(Duration::MAX, about, || async {
+            let left = self.events_after(seq).await?.into_iter().find_map(|event| match event.event {
+                Event::RunStopFailed { left } if event.subject.run == Some(run) => Some(left),
+                _ => None,
+            });
+            Ok(left)
+        });
+        let ended = async {
+            self.watch_for(Duration::MAX, about, || async {
+                let row = self.read(move |store| store.run(run)).await?;
+                Ok((!row.is_some_and(|row| row.run.state.is_live())).then_some(()))
+            })
+            .await?;
+            if let Some(holder) = self.holders.of_run(run) {
+                holder.gone().await;
+            }
+            Ok(Vec::new())
+        };
+        tokio::select! {
+            left = failed => left,
+            none = ended => none,
+        }
+    }
+
+    /// The effect: the end is recorded, the holder may go.
+    pub(super) async fn release(&self, run: RunId) {
+        if let Some(holder) = self.holders.of_run(run) {
+            holder.release().await;
+        }
+        // A task runs once: its environment is not needed again.
+        let row = self.read(move |store| store.run(run)).await.ok().flatten();
+        if let Some(row) = row.filter(|row| row.worker.name.is_none()) {
+            crate::launches::forget(&self.home, &row.spec.environment);
+        }
+    }
+
+    /// Records what holders tell, in the order they tell it.
+    pub(crate) async fn listen_to_holders(self, mut told: mpsc::UnboundedReceiver<(RunId, Told)>) {
+        while let Some((run, told)) = told.recv().await {
+            let request = self.own_request();
+            match told {
+                Told::Exited(exited) => {
+                    let (exit, at) = exit_of(&exited);
+                    self.report(Command::RecordExit { run, exit, at }, request).await;
+                }
+                Told::Gone => {
+                    let engine = self.clone();
+                    self.in_background(async move { engine.holder_gone(run, request).await });
+                }
+            }
+        }
+    }
+
+    /// A holder is gone: if the end of its run is not recorded, the run record says how it ended, or it is lost.
+    async fn holder_gone(&self, run: RunId, request: Request) {
+        let row = self.read(move |store| store.run(run)).await.ok().flatten();
+        if !row.is_some_and(|row| row.run.state.is_live()) {
+            return;
+        }
+        let folder = self.home.run(run);
+        let record = folder.join(laneway_wire::RECORD_NAME);
+        let ended = blocking(move || ended_by_record(&record)).await.ok().flatten();
+        if ended.is_none() {
+            // Its program died with it; what had detached itself is found by its mark.
+            leftovers::end(run).await;
+        }
+        let (exit, at) = ended.unwrap_or_else(|| (Exit::Lost, now()));
+        self.report(Command::RecordExit { run, exit, at }, request).await;
+    }
+}
+
+/// How a run ended by its run record; None if the record does not say.
+pub(super) fn ended_by_record(path: &std::path::Path) -> Option<(Exit, Timestamp)> {
+    match laneway_wire::record::read(path).map(|record| record.state) {
+        Ok(RecordState::Exited { exited_at_micros, wait_status, .. }) => {
+            Some((exit_of_wait_status(wait_status), micros(exited_at_micros)))
+        }
+        Ok(RecordState::StartFailed(failure)) => Some((Exit::NotStarted { reason: failure.message }, now())),
+        Ok(RecordState::Starting | RecordState::Running { .. })
+        | Err(RecordError::File { .. } | RecordError::Damaged | RecordError::TooLong(_)) => None,
+    }
+}
+
+/// How a holder says that a run ended.
+pub(super) fn exit_of(exited: &Exited) -> (Exit, Timestamp) {
+    let exit = match (exited.code, exited.signal) {
+        (Some(code), _) => Exit::Code { code: u8::try_from(code & 0xff).unwrap_or(u8::MAX) },
+        (None, Some(signal)) => Exit::Signal { signal },
+        (None, None) => Exit::Lost,
+    };
+    (exit, micros(exited.at_micros))
+}
+
+/// A status of `waitpid`, as Linux encodes it: the low seven bits are the signal, or 0 and then the code.
+fn exit_of_wait_status(status: i32) -> Exit {
+    match status & 0x7f {
+        0 => Exit::Code { code: (status >> 8 & 0xff) as u8 },
+        signal => Exit::Signal { signal },
+    }
+}
+
+pub(super) fn micros(at: u64) -> Timestamp {
+    Timestamp(i64::try_from(at).unwrap_or(i64::MAX))
+}
+
+pub(super) fn still_alive(left: &[u32]) -> Problem {
+    let pids: Vec<String> = left.iter().map(u32::to_string).collect();
+    Problem::new(
+        ErrorKind::Failed,
+        "still_alive",
+        format!("these processes could not be ended: {}", pids.join(", ")),
+    )
+    .hint(format!("look at them: ps -o pid,stat,wchan,args -p {}", pids.join(",")))
+    .details(serde_json::json!({ "left": left }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_status_is_read_as_linux_writes_it() {
+        assert_eq!(exit_of_wait_status(0), Exit::Code { code: 0 });
+        assert_eq!(exit_of_wait_status(7 << 8), Exit::Code { code: 7 });
+        assert_eq!(exit_of_wait_status(9), Exit::Signal { signal: 9 });
+        assert_eq!(exit_of_wait_status(11 | 0x80), Exit::Signal { signal: 11 });
+    }
+}

@@ -1,0 +1,91 @@
+//! Repositories: which one a folder is in, and what git knows of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use laneway_api::error::{ErrorKind, Problem};
+use laneway_core::command::Command;
+use laneway_core::id::WorkspaceId;
+use laneway_core::os_text::OsText;
+use laneway_core::workspace::Workspace;
+use laneway_git::{Location, Repository, discover};
+
+use super::{Engine, Request, blocking};
+use crate::clock::now;
+use crate::problem::IntoProblem;
+
+impl Engine {
+    /// The repository that `cwd` is in, if it is known: nothing is changed and git is not asked.
+    pub(crate) async fn known_workspace(&self, cwd: &OsText) -> Result<Option<Workspace>, Problem> {
+        let location = locate(cwd.to_path_buf()).await?;
+        self.by_common_dir(&location).await
+    }
+
+    /// The repository that `cwd` is in; known from now on.
+    pub(crate) async fn workspace(&self, cwd: &OsText, request: Request) -> Result<Workspace, Problem> {
+        let location = locate(cwd.to_path_buf()).await?;
+        if let Some(known) = self.by_common_dir(&location).await? {
+            return Ok(known);
+        }
+        let repository = self.open_at(location.clone()).await?;
+        let identity = {
+            let repository = Arc::clone(&repository);
+            blocking(move || repository.identity()).await?.map_err(IntoProblem::into_problem)?
+        };
+        let workspace = Workspace {
+            id: WorkspaceId::from_ulid(self.ids.next()),
+            host: self.store.host(),
+            common_dir: location.common_dir.as_path().into(),
+            root: repository.root().into(),
+            remote_url: identity.remote_url,
+            root_commit: identity.root_commit.map(|commit| commit.as_str().to_owned()),
+            created_at: now(),
+        };
+        self.submit(Command::RegisterWorkspace(workspace), request).await?;
+        // Two at once register one: the record says which.
+        self.by_common_dir(&location).await?.ok_or_else(|| {
+            Problem::new(ErrorKind::Failed, "internal", "the repository was recorded and cannot be read back")
+        })
+    }
+
+    async fn by_common_dir(&self, location: &Location) -> Result<Option<Workspace>, Problem> {
+        let common_dir = OsText::from(location.common_dir.as_path());
+        self.read(move |store| store.workspace_by_common_dir(&common_dir)).await
+    }
+
+    /// What git knows of a recorded repository.
+    pub(crate) async fn repository(&self, workspace: &Workspace) -> Result<Arc<Repository>, Problem> {
+        let known = self.lock_repositories().get(workspace.common_dir.as_path()).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        self.open_at(locate(workspace.common_dir.to_path_buf()).await?).await
+    }
+
+    async fn open_at(&self, location: Location) -> Result<Arc<Repository>, Problem> {
+        let git = self.git.clone();
+        let common_dir = location.common_dir.clone();
+        let opened =
+            blocking(move || Repository::open(&git, &location)).await?.map_err(IntoProblem::into_problem)?;
+        let repository = Arc::new(opened);
+        self.lock_repositories().insert(common_dir, Arc::clone(&repository));
+        Ok(repository)
+    }
+
+    fn lock_repositories(
+        &self,
+    ) -> std::sync::MutexGuard<'_, std::collections::HashMap<PathBuf, Arc<Repository>>> {
+        self.repositories.lock().expect("no holder of this lock panics")
+    }
+}
+
+async fn locate(path: PathBuf) -> Result<Location, Problem> {
+    if path == Path::new("") {
+        return Err(Problem::new(
+            ErrorKind::Usage,
+            "no_folder",
+            "the request does not say where it comes from",
+        ));
+    }
+    blocking(move || discover(&path)).await?.map_err(IntoProblem::into_problem)
+}

@@ -1,0 +1,109 @@
+//! The holders of this host: starting them, talking to them, knowing when they are gone.
+//!
+//! One task per holder ([`link`]) owns its control connection. This is the only place that starts a program.
+
+mod link;
+mod start;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use laneway_core::id::{LaneId, RunId};
+use laneway_wire::message::{Exited, ProcessNote};
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub(crate) use link::{LinkError, connect};
+pub(crate) use start::{HolderProgram, StartError, launch};
+
+/// What a holder tells of its own accord.
+#[derive(Debug, Clone)]
+pub(crate) enum Told {
+    /// The program has ended.
+    Exited(Exited),
+    /// The holder is gone.
+    Gone,
+}
+
+/// Whom a link tells.
+pub(crate) type Teller = mpsc::UnboundedSender<(RunId, Told)>;
+
+/// What can be asked of a link.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    /// End the run's processes.
+    Stop { grace_ms: u64, answer: oneshot::Sender<Vec<ProcessNote>> },
+    /// The exit is recorded.
+    Release,
+}
+
+/// A holder that is there.
+#[derive(Debug, Clone)]
+pub(crate) struct Holder {
+    /// The lane its run is in.
+    pub(crate) lane: LaneId,
+    asks: mpsc::Sender<Ask>,
+    /// True once the holder is gone.
+    gone: watch::Receiver<bool>,
+    /// The program has ended, and something it left behind is alive.
+    lingering: Arc<AtomicBool>,
+}
+
+impl Holder {
+    /// Ends the run's processes and gives those that could not be ended. Empty also if the holder is gone.
+    pub(crate) async fn stop(&self, grace_ms: u64) -> Vec<ProcessNote> {
+        let (answer, answered) = oneshot::channel();
+        if self.asks.send(Ask::Stop { grace_ms, answer }).await.is_err() {
+            return Vec::new();
+        }
+        answered.await.unwrap_or_default()
+    }
+
+    /// Tells it that the exit is recorded. It leaves when nothing of its run is alive.
+    pub(crate) async fn release(&self) {
+        // A holder that is gone needs no telling.
+        let _ = self.asks.send(Ask::Release).await;
+    }
+
+    /// True if the program has ended and something it left behind is alive.
+    pub(crate) fn is_lingering(&self) -> bool {
+        self.lingering.load(Ordering::Relaxed)
+    }
+
+    /// Waits until it is gone.
+    pub(crate) async fn gone(&self) {
+        let mut gone = self.gone.clone();
+        // The sender drops when the link ends, which is the same news.
+        let _ = gone.wait_for(|gone| *gone).await;
+    }
+}
+
+/// The holders that are there, by run.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Holders {
+    by_run: Arc<Mutex<HashMap<RunId, Holder>>>,
+}
+
+impl Holders {
+    /// The holder of a run.
+    pub(crate) fn of_run(&self, run: RunId) -> Option<Holder> {
+        self.lock().get(&run).cloned()
+    }
+
+    /// The holders of a lane's runs.
+    pub(crate) fn of_lane(&self, lane: LaneId) -> Vec<(RunId, Holder)> {
+        self.lock().iter().filter(|(_, h)| h.lane == lane).map(|(run, h)| (*run, h.clone())).collect()
+    }
+
+    pub(crate) fn insert(&self, run: RunId, holder: Holder) {
+        self.lock().insert(run, holder);
+    }
+
+    pub(crate) fn remove(&self, run: RunId) {
+        self.lock().remove(&run);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, Holder>> {
+        self.by_run.lock().expect("no holder of this lock panics")
+    }
+}

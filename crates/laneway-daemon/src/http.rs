@@ -1,0 +1,264 @@
+//! HTTP on the unix socket: who may ask, what is asked, and the answers.
+//!
+//! The handlers ([`lanes`], [`workers`], [`host`]) translate; what happens is the engine's.
+
+mod host;
+mod lanes;
+mod workers;
+
+use std::convert::Infallible;
+
+use axum::Router;
+use axum::extract::connect_info::ConnectInfo;
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{
+    DefaultBodyLimit, FromRef, FromRequest, FromRequestParts, Request as HttpRequest, State,
+};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::serve::IncomingStream;
+use laneway_api::error::{ErrorBody, ErrorKind, Problem};
+use laneway_api::routes;
+use laneway_api::version::{VERSION, is_newer};
+use laneway_core::actor::Actor;
+use laneway_core::id::RunId;
+use laneway_core::os_text::OsText;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{Engine, Request};
+
+/// The largest JSON body: arguments and an environment, in bytes.
+const MAX_BODY: usize = 4 << 20;
+
+/// The largest terminal input, in bytes.
+const MAX_INPUT: usize = 16 << 20;
+
+/// How the daemon is to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// For good.
+    Stop,
+    /// By executing this program in its place.
+    Restart(OsText),
+}
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub(crate) struct Served {
+    pub(crate) engine: Engine,
+    /// Where a handler says that the daemon is to end.
+    pub(crate) ending: tokio::sync::watch::Sender<Option<Ending>>,
+    /// Cancelled when the daemon is ending: streams end.
+    pub(crate) closing: CancellationToken,
+}
+
+impl FromRef<Served> for Engine {
+    fn from_ref(served: &Served) -> Self {
+        served.engine.clone()
+    }
+}
+
+/// The uid at the other end of a connection, if the system could say.
+#[derive(Debug, Clone, Copy)]
+struct Peer(Option<u32>);
+
+impl axum::extract::connect_info::Connected<IncomingStream<'_, UnixListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        Self(stream.io().peer_cred().ok().map(|peer| peer.uid()))
+    }
+}
+
+/// Serves until `closing` is cancelled, then answers what is under way.
+pub(crate) async fn serve(listener: UnixListener, served: Served) -> std::io::Result<()> {
+    let closing = served.closing.clone();
+    let service = router(served).into_make_service_with_connect_info::<Peer>();
+    axum::serve(listener, service).with_graceful_shutdown(closing.cancelled_owned()).await
+}
+
+fn router(served: Served) -> Router {
+    Router::new()
+        .route(routes::DAEMON, get(host::status))
+        .route(routes::DAEMON_STOP, post(host::stop))
+        .route(routes::EVENTS, get(host::events))
+        .route(routes::RESOLVE, get(host::resolve))
+        .route(routes::LANES, get(lanes::list).post(lanes::create))
+        .route(routes::LANE, get(lanes::show))
+        .route(routes::LANE_CLOSE, post(lanes::close))
+        .route(routes::LANE_WORKERS, post(lanes::run))
+        .route(routes::LANE_TASKS, post(lanes::exec))
+        .route(routes::WORKERS, get(workers::list))
+        .route(routes::WORKER, get(workers::show))
+        .route(routes::WORKER_STOP, post(workers::stop))
+        .route(routes::WORKER_TERMINAL, get(workers::terminal))
+        .route(routes::WORKER_TEXT, get(workers::text))
+        .route(
+            routes::WORKER_INPUT,
+            post(workers::input).layer(DefaultBodyLimit::max(MAX_INPUT)),
+        )
+        .layer(middleware::from_fn(refuse_newer_clients))
+        // What a client needs to find and renew an older daemon is answered whatever its version.
+        .route(routes::HEALTH, get(|| async { "ok" }))
+        .route(routes::DAEMON_RESTART, post(host::restart))
+        .fallback(unknown_route)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn(refuse_strangers))
+        .with_state(served)
+}
+
+/// Only processes of the same user are answered.
+async fn refuse_strangers(
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: HttpRequest,
+    next: Next,
+) -> Response {
+    let own = rustix::process::geteuid().as_raw();
+    if peer.0 == Some(own) {
+        return next.run(request).await;
+    }
+    tracing::warn!(uid = ?peer.0, "a request of another user was refused");
+    let problem = Problem::new(ErrorKind::Refused, "another_user", "this daemon answers only its own user");
+    (StatusCode::FORBIDDEN, axum::Json(ErrorBody { error: problem })).into_response()
+}
+
+/// A newer client has the daemon execute itself anew before anything else.
+async fn refuse_newer_clients(request: HttpRequest, next: Next) -> Result<Response, Failure> {
+    let theirs = request.headers().get(routes::VERSION_HEADER).and_then(|value| value.to_str().ok());
+    match theirs {
+        Some(theirs) if is_newer(theirs, VERSION) => Err(Failure(
+            Problem::new(
+                ErrorKind::DaemonOlder,
+                "daemon_older",
+                format!("the daemon is version {VERSION}, older than {theirs}"),
+            )
+            .hint("lane daemon restart"),
+        )),
+        Some(_) | None => Ok(next.run(request).await),
+    }
+}
+
+async fn unknown_route(request: HttpRequest) -> Failure {
+    let what = format!("{} {}", request.method(), request.uri().path());
+    Failure(Problem::new(ErrorKind::NotFound, "no_such_route", format!("there is no {what}")))
+}
+
+/// An error as an answer.
+#[derive(Debug)]
+pub(crate) struct Failure(pub(crate) Problem);
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status =
+            StatusCode::from_u16(self.0.kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, axum::Json(ErrorBody { error: self.0 })).into_response()
+    }
+}
+
+fn usage(code: &str, said: &impl ToString) -> Failure {
+    Failure(Problem::new(ErrorKind::Usage, code, said.to_string()))
+}
+
+/// Who asks, from where.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    /// Who, and in which request.
+    pub(crate) request: Request,
+    /// The folder it stands in.
+    pub(crate) cwd: OsText,
+}
+
+impl FromRequestParts<Served> for Caller {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, served: &Served) -> Result<Self, Failure> {
+        let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let cwd = header(routes::CWD_HEADER).map(routes::decode_path).unwrap_or_default();
+        let run = header(routes::RUN_HEADER).and_then(|run| run.parse::<RunId>().ok());
+        let worker = match run {
+            Some(run) => served.engine.read(move |store| store.run(run)).await?.map(|row| row.worker.id),
+            None => None,
+        };
+        let actor = match worker {
+            Some(id) => Actor::Worker { id },
+            None => Actor::Person { uid: rustix::process::geteuid().as_raw() },
+        };
+        let correlation = served.engine.ids.correlation();
+        Ok(Self { request: Request { actor, correlation }, cwd })
+    }
+}
+
+/// A JSON body, refused in our own words.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<Served> for Json<T> {
+    type Rejection = Failure;
+    async fn from_request(request: HttpRequest, served: &Served) -> Result<Self, Failure> {
+        let read: Result<axum::Json<T>, JsonRejection> = axum::Json::from_request(request, served).await;
+        read.map(|axum::Json(value)| Self(value))
+            .map_err(|rejection| usage("bad_body", &rejection.body_text()))
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+/// A query, refused in our own words.
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequestParts<Served> for Query<T> {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, served: &Served) -> Result<Self, Failure> {
+        let read: Result<axum::extract::Query<T>, QueryRejection> =
+            axum::extract::Query::from_request_parts(parts, served).await;
+        read.map(|axum::extract::Query(value)| Self(value))
+            .map_err(|rejection| usage("bad_query", &rejection.body_text()))
+    }
+}
+
+/// The target in the path.
+pub(crate) struct TargetText(pub(crate) String);
+
+impl FromRequestParts<Served> for TargetText {
+    type Rejection = Failure;
+    async fn from_request_parts(parts: &mut Parts, served: &Served) -> Result<Self, Failure> {
+        let read: Result<axum::extract::Path<String>, PathRejection> =
+            axum::extract::Path::from_request_parts(parts, served).await;
+        read.map(|axum::extract::Path(text)| Self(text))
+            .map_err(|rejection| usage("bad_target", &rejection.body_text()))
+    }
+}
+
+/// Does `work` as a task of its own, so that it goes on if its client leaves.
+pub(crate) async fn detached<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Failure> {
+    match tokio::spawn(work).await {
+        Ok(done) => done.map_err(Failure),
+        Err(error) => {
+            tracing::error!(%error, "a request failed");
+            Err(Failure(
+                Problem::new(ErrorKind::Failed, "internal", "the daemon failed at this; its log says more")
+                    .hint("lane daemon logs"),
+            ))
+        }
+    }
+}
+
+/// For streams whose items cannot fail.
+pub(crate) type Line = Result<bytes::Bytes, Infallible>;
+
+/// The state, for handlers that take all of it.
+pub(crate) type All = State<Served>;

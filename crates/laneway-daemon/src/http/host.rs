@@ -1,0 +1,153 @@
+//! Requests about the daemon itself, its events, and what a target means.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use laneway_api::error::{ErrorKind, Problem};
+use laneway_api::request::{ReadEvents, Restart};
+use laneway_api::version::VERSION;
+use laneway_api::view::{DaemonStatus, Resolved};
+use laneway_core::event::Recorded;
+use laneway_core::target::{Target, Wanted};
+use laneway_store::Store;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+use super::{All, Caller, Ending, Failure, Json, Line, Query, TargetText};
+use crate::engine::{EVENT_PAGE, Engine};
+use crate::views::event_view;
+
+/// Events that are shown if nothing else is said.
+const LAST_EVENTS: u32 = 50;
+
+pub(super) async fn status(State(engine): State<Engine>) -> Result<Json<DaemonStatus>, Failure> {
+    let (lanes, live, last_seq) =
+        engine.read(|store| Ok((store.lanes(None, false)?, store.live_runs()?, store.last_seq()?))).await?;
+    Ok(Json(DaemonStatus {
+        pid: std::process::id(),
+        version: VERSION.to_owned(),
+        socket: engine.home.socket().into(),
+        started_at: engine.started_at.into(),
+        host: engine.store.host(),
+        log: engine.home.log().into(),
+        n_lanes: lanes.len() as u64,
+        n_live_runs: live.len() as u64,
+        last_seq,
+    }))
+}
+
+pub(super) async fn stop(State(served): All) -> Json<serde_json::Value> {
+    tracing::info!("asked to stop");
+    served.ending.send_replace(Some(Ending::Stop));
+    Json(serde_json::json!({ "pid": std::process::id() }))
+}
+
+pub(super) async fn restart(
+    State(served): All,
+    Json(wanted): Json<Restart>,
+) -> Result<Json<serde_json::Value>, Failure> {
+    let program = wanted.program.as_path();
+    if !program.is_absolute() || !program.is_file() {
+        return Err(Failure(
+            Problem::new(ErrorKind::Usage, "no_such_program", format!("{} is not a program", wanted.program))
+                .hint("give the whole path of lane"),
+        ));
+    }
+    tracing::info!(program = %wanted.program, "asked to execute itself anew");
+    served.ending.send_replace(Some(Ending::Restart(wanted.program)));
+    Ok(Json(serde_json::json!({ "pid": std::process::id() })))
+}
+
+pub(super) async fn resolve(
+    State(engine): State<Engine>,
+    caller: Caller,
+    TargetText(target): TargetText,
+) -> Result<Json<Resolved>, Failure> {
+    Ok(Json(match engine.target(&caller.cwd, &target, Wanted::Either).await? {
+        Target::Lane(lane) => Resolved::Lane(Box::new(engine.lane_by_id(lane).await?)),
+        Target::Worker(worker) => Resolved::Worker(Box::new(engine.worker_by_id(worker).await?)),
+    }))
+}
+
+pub(super) async fn events(
+    State(served): All,
+    Query(wanted): Query<ReadEvents>,
+) -> Result<Response, Failure> {
+    let engine = served.engine.clone();
+    // Subscribed before the first page is read, so that nothing falls in between.
+    let live = engine.store.subscribe();
+    let (first, after) = match (wanted.since, wanted.follow) {
+        (Some(since), _) => (Vec::new(), since),
+        (None, true) => (Vec::new(), engine.read(Store::last_seq).await?),
+        (None, false) => {
+            let last = engine.read(|store| store.events_before(u64::MAX, LAST_EVENTS)).await?;
+            let after = last.last().map_or(0, |event| event.seq);
+            (last, after)
+        }
+    };
+    let feed = Feed {
+        engine,
+        after,
+        ready: first.into_iter().collect(),
+        live: wanted.follow.then_some(live),
+        caught_up: wanted.since.is_none(),
+        closing: served.closing.clone(),
+    };
+    let lines = stream::unfold(feed, |mut feed| async move { feed.next().await.map(|line| (line, feed)) });
+    Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
+}
+
+/// Events in order: first from the record, then as they come; from the record again after a lag.
+struct Feed {
+    engine: Engine,
+    /// The last number that was sent or skipped.
+    after: u64,
+    ready: std::collections::VecDeque<Recorded>,
+    live: Option<broadcast::Receiver<Arc<Recorded>>>,
+    /// The record has no more than what was read.
+    caught_up: bool,
+    closing: CancellationToken,
+}
+
+impl Feed {
+    async fn next(&mut self) -> Option<Line> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                self.after = self.after.max(event.seq);
+                return Some(Ok(line(&event)));
+            }
+            if !self.caught_up {
+                let after = self.after;
+                let page = self.engine.read(move |store| store.events_since(after, EVENT_PAGE)).await;
+                let page = page.inspect_err(|problem| tracing::warn!(problem.message, "events")).ok()?;
+                self.caught_up = page.len() < EVENT_PAGE as usize;
+                self.ready.extend(page);
+                continue;
+            }
+            let live = self.live.as_mut()?;
+            let event = tokio::select! {
+                event = live.recv() => event,
+                () = self.closing.cancelled() => return None,
+            };
+            match event {
+                Ok(event) if event.seq > self.after => {
+                    self.after = event.seq;
+                    return Some(Ok(line(&event)));
+                }
+                Ok(_) => {}
+                Err(broadcast::error::RecvError::Lagged(_)) => self.caught_up = false,
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+}
+
+fn line(event: &Recorded) -> bytes::Bytes {
+    let mut line = serde_json::to_vec(&event_view(event)).expect("an event is made of strings and numbers");
+    line.push(b'\n');
+    line.into()
+}

@@ -1,0 +1,113 @@
+//! Requests about lanes.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use laneway_api::request::{CloseLane, LaneClosed, LaneMade, NewLane, RunTask, RunWorker, WorkerStarted};
+use laneway_api::view::{LaneView, Lanes};
+use laneway_core::command::WorkerNaming;
+use laneway_core::launch::DEFAULT_GRACE_MS;
+use serde::Deserialize;
+
+use super::{Caller, Failure, Json, Query, TargetText, detached};
+use crate::engine::{Engine, parse_name};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WhichLanes {
+    #[serde(default)]
+    closed: bool,
+}
+
+pub(super) async fn list(
+    State(engine): State<Engine>,
+    caller: Caller,
+    Query(which): Query<WhichLanes>,
+) -> Result<Json<Lanes>, Failure> {
+    let lanes = match engine.known_workspace(&caller.cwd).await? {
+        Some(workspace) => engine.lane_views(workspace.id, which.closed).await?,
+        None => Vec::new(),
+    };
+    Ok(Json(Lanes { lanes }))
+}
+
+pub(super) async fn create(
+    State(engine): State<Engine>,
+    caller: Caller,
+    Json(wanted): Json<NewLane>,
+) -> Result<(StatusCode, Json<LaneMade>), Failure> {
+    let made = detached(async move {
+        let made = engine.new_lane(&caller.cwd, wanted, caller.request).await?;
+        let lane = engine.lane_by_id(made.lane).await?;
+        let worker = match made.worker {
+            Some(worker) => Some(engine.worker_by_id(worker).await?),
+            None => None,
+        };
+        Ok(LaneMade { lane, worker })
+    });
+    Ok((StatusCode::CREATED, Json(made.await?)))
+}
+
+pub(super) async fn show(
+    State(engine): State<Engine>,
+    caller: Caller,
+    TargetText(target): TargetText,
+) -> Result<Json<LaneView>, Failure> {
+    let lane = engine.lane_target(&caller.cwd, &target).await?;
+    Ok(Json(engine.lane_by_id(lane).await?))
+}
+
+pub(super) async fn close(
+    State(engine): State<Engine>,
+    caller: Caller,
+    TargetText(target): TargetText,
+    Json(wanted): Json<CloseLane>,
+) -> Result<Json<LaneClosed>, Failure> {
+    let lane = engine.lane_target(&caller.cwd, &target).await?;
+    let closed = detached(async move {
+        let grace_ms = wanted.grace_ms.unwrap_or(DEFAULT_GRACE_MS);
+        let closed = engine.close_lane(lane, grace_ms, caller.request).await?;
+        Ok(LaneClosed {
+            lane: engine.lane_by_id(lane).await?,
+            was_closed: closed.was_closed,
+            branch_deleted: closed.branch_deleted,
+            stashes: closed.stashes,
+        })
+    });
+    Ok(Json(closed.await?))
+}
+
+pub(super) async fn run(
+    State(engine): State<Engine>,
+    caller: Caller,
+    TargetText(target): TargetText,
+    Json(wanted): Json<RunWorker>,
+) -> Result<(StatusCode, Json<WorkerStarted>), Failure> {
+    let lane = engine.lane_target(&caller.cwd, &target).await?;
+    let naming = match &wanted.name {
+        Some(name) => WorkerNaming::Exactly(parse_name(name)?),
+        None => WorkerNaming::FirstFree(engine.lane_by_id(lane).await?.name),
+    };
+    let started = detached(async move {
+        let (worker, run) = engine.run_worker(lane, &wanted.launch, naming, false, caller.request).await?;
+        let holder_folder = engine.home.run(run).as_path().into();
+        Ok(WorkerStarted { worker: engine.worker_by_id(worker).await?, holder_folder })
+    });
+    Ok((StatusCode::CREATED, Json(started.await?)))
+}
+
+pub(super) async fn exec(
+    State(engine): State<Engine>,
+    caller: Caller,
+    TargetText(target): TargetText,
+    Json(wanted): Json<RunTask>,
+) -> Result<(StatusCode, Json<WorkerStarted>), Failure> {
+    let lane = engine.lane_target(&caller.cwd, &target).await?;
+    let started = detached(async move {
+        let owned = !wanted.detach;
+        let (worker, run) =
+            engine.run_worker(lane, &wanted.launch, WorkerNaming::Task, owned, caller.request).await?;
+        let holder_folder = engine.home.run(run).as_path().into();
+        Ok(WorkerStarted { worker: engine.worker_by_id(worker).await?, holder_folder })
+    });
+    Ok((StatusCode::CREATED, Json(started.await?)))
+}

@@ -1,0 +1,85 @@
+//! Requests about workers and their terminals.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use laneway_api::request::{ReadText, SendInput, Sent, StopWorker, WorkerStopped};
+use laneway_api::view::{TerminalAccess, TextView, WorkerView, Workers};
+use serde::Deserialize;
+
+use super::{Caller, Failure, Json, Query, TargetText, detached};
+use crate::engine::Engine;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WhichWorkers {
+    #[serde(default)]
+    all: bool,
+}
+
+pub(super) async fn list(
+    State(engine): State<Engine>,
+    caller: Caller,
+    Query(which): Query<WhichWorkers>,
+) -> Result<Json<Workers>, Failure> {
+    let workers = match engine.known_workspace(&caller.cwd).await? {
+        Some(workspace) => engine.worker_views(workspace.id, which.all).await?,
+        None => Vec::new(),
+    };
+    Ok(Json(Workers { workers }))
+}
+
+pub(super) async fn show(
+    State(engine): State<Engine>,
+    caller: Caller,
+    TargetText(target): TargetText,
+) -> Result<Json<WorkerView>, Failure> {
+    let worker = engine.worker_target(&caller.cwd, &target).await?;
+    Ok(Json(engine.worker_by_id(worker).await?))
+}
+
+pub(super) async fn stop(
+    State(engine): State<Engine>,
+    caller: Caller,
+    TargetText(target): TargetText,
+    Json(wanted): Json<StopWorker>,
+) -> Result<Json<WorkerStopped>, Failure> {
+    let id = engine.worker_target(&caller.cwd, &target).await?;
+    let stopped = detached(async move {
+        let before = engine.worker_by_id(id).await?;
+        engine.stop_worker(id, wanted.grace_ms, caller.request).await?;
+        let worker = engine.worker_by_id(id).await?;
+        let was_ended = before.exit.is_some() && !before.left_behind;
+        Ok(WorkerStopped { was_ended, exit: worker.exit.clone(), worker })
+    });
+    Ok(Json(stopped.await?))
+}
+
+pub(super) async fn terminal(
+    State(engine): State<Engine>,
+    caller: Caller,
+    TargetText(target): TargetText,
+) -> Result<Json<TerminalAccess>, Failure> {
+    let worker = engine.worker_target(&caller.cwd, &target).await?;
+    Ok(Json(engine.terminal_access(worker).await?))
+}
+
+pub(super) async fn text(
+    State(engine): State<Engine>,
+    caller: Caller,
+    TargetText(target): TargetText,
+    Query(wanted): Query<ReadText>,
+) -> Result<Json<TextView>, Failure> {
+    let worker = engine.worker_target(&caller.cwd, &target).await?;
+    Ok(Json(engine.read_text(worker, &wanted).await?))
+}
+
+pub(super) async fn input(
+    State(engine): State<Engine>,
+    caller: Caller,
+    TargetText(target): TargetText,
+    Query(how): Query<SendInput>,
+    text: Bytes,
+) -> Result<Json<Sent>, Failure> {
+    let worker = engine.worker_target(&caller.cwd, &target).await?;
+    Ok(Json(engine.send_input(worker, text.into(), &how).await?))
+}

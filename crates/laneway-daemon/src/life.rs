@@ -1,0 +1,287 @@
+//! The daemon's life: begin, serve, and end so that everything that runs goes on.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixListener as StdListener;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command as Process;
+use std::time::Duration;
+
+use laneway_api::error::{ErrorKind, Problem};
+use laneway_api::version::VERSION;
+use laneway_core::command::Command;
+use laneway_core::id::HostId;
+use laneway_core::os_text::OsText;
+use laneway_git::{Environment, Git, GitUnusable};
+use laneway_store::{NewHost, OpenError, Store};
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Ids, now};
+use crate::engine::{Engine, Ingredients};
+use crate::holders::HolderProgram;
+use crate::home::{Home, HomeError};
+use crate::http::{self, Ending, Served};
+use crate::problem::chain;
+use crate::startup::{self, DaemonLock, Handed, StartupError};
+
+/// How long a graceful end waits for what is under way; the next start completes or rolls back the rest.
+const SETTLE_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long a graceful end waits for answers that are being sent.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// A log of this size, in bytes, is put aside at the next start.
+const MAX_LOG: u64 = 8 << 20;
+
+/// What a daemon is started with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where its state is.
+    pub home: Home,
+    /// Where it says, once, how its start went: a FIFO that someone reads.
+    pub report: Option<PathBuf>,
+    /// What a former daemon that executed itself anew handed over.
+    pub handed: Option<Handed>,
+    /// The umask that git makes files with; none keeps the inherited one.
+    pub umask: Option<u32>,
+}
+
+/// Why a daemon could not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// There is no usable home.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The lock or the socket could not be had.
+    #[error(transparent)]
+    Startup(#[from] StartupError),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// git cannot be used.
+    #[error(transparent)]
+    Git(#[from] GitUnusable),
+    /// The holder's program is missing.
+    #[error("{path:?} is missing: lane-holder must stand beside lane")]
+    NoHolder {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// What is there could not be compared with what is recorded.
+    #[error("what is there could not be compared with what is recorded: {}", .0.message)]
+    Reconcile(Problem),
+    /// The operating system refused something.
+    #[error("the daemon could not {doing}")]
+    System {
+        /// What was tried.
+        doing: &'static str,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl ServeError {
+    /// As it is shown to the one who started it.
+    fn problem(&self) -> Problem {
+        let message = chain(self);
+        let failed = |code: &str| Problem::new(ErrorKind::Failed, code, message.clone());
+        match self {
+            ServeError::Home(_) => failed("home_unusable").hint("set LANEWAY_HOME to a folder of your own"),
+            ServeError::Startup(StartupError::Held { .. }) => {
+                Problem::new(ErrorKind::Unreachable, "daemon_held", message.clone())
+                    .hint("see what it is doing: lane daemon logs")
+            }
+            ServeError::Startup(_) => failed("startup_failed"),
+            ServeError::Store(OpenError::Newer { .. }) => {
+                failed("database_newer").hint("install the newer version of lane again; nothing was changed")
+            }
+            ServeError::Store(OpenError::Damaged { .. } | OpenError::NotOurs { .. }) => {
+                failed("database_damaged")
+                    .hint("nothing was changed: move it aside and start anew, or put a copy back")
+            }
+            ServeError::Store(OpenError::Locked { .. }) => {
+                failed("database_locked").hint("end the program that has it open, then repeat the command")
+            }
+            ServeError::Store(OpenError::DiskFull { .. }) => {
+                failed("disk_full").hint("make room, then repeat it")
+            }
+            ServeError::Store(_) => failed("database_unusable"),
+            ServeError::Git(_) => {
+                failed("git_unusable").hint("install git 2.38 or newer, and see that it is in PATH")
+            }
+            ServeError::NoHolder { .. } => {
+                failed("holder_missing").hint("install lane and lane-holder into one folder")
+            }
+            ServeError::Reconcile(_) | ServeError::System { .. } => failed("startup_failed"),
+        }
+    }
+}
+
+fn system(doing: &'static str) -> impl FnOnce(io::Error) -> ServeError {
+    move |source| ServeError::System { doing, source }
+}
+
+/// Serves until it is asked to end. How the start went is reported in any case.
+pub fn serve(options: &Options) -> Result<(), ServeError> {
+    let served = run(options);
+    if let Err(error) = &served {
+        tracing::error!(error = chain(error), "the daemon ends");
+        startup::report(options.report.as_deref(), Err(&error.problem()));
+    }
+    served
+}
+
+fn run(options: &Options) -> Result<(), ServeError> {
+    if let Some(umask) = options.umask {
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask & 0o777));
+    }
+    options.home.prepare()?;
+    log_to(&options.home.log()).map_err(system("open its log"))?;
+    let (lock, listener) = match options.handed {
+        Some(handed) => {
+            let (lock, listener) = startup::taken_over(handed)?;
+            (lock, Some(listener))
+        }
+        None => (DaemonLock::take(&options.home)?, None),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(2)
+        .build()
+        .map_err(system("start its threads"))?;
+    let ended = runtime.block_on(live(options, listener))?;
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match ended {
+        Ended::Stopped => {
+            tracing::info!("stopped");
+            Ok(())
+        }
+        Ended::Replaced { program, listener } => Err(become_anew(&options.home, &program, &lock, &listener)),
+    }
+}
+
+enum Ended {
+    Stopped,
+    Replaced { program: OsText, listener: StdListener },
+}
+
+async fn live(options: &Options, listener: Option<StdListener>) -> Result<Ended, ServeError> {
+    let home = &options.home;
+    let engine = begin(home).await?;
+    let listener = match listener {
+        Some(listener) => listener,
+        None => startup::listen(home)?,
+    };
+    listener.set_nonblocking(true).map_err(system("use its socket"))?;
+    // Kept beside the one that is served, so that clients queue up while the successor begins.
+    let kept = listener.try_clone().map_err(system("use its socket"))?;
+    let listener = UnixListener::from_std(listener).map_err(system("use its socket"))?;
+    let (ending, mut asked) = tokio::sync::watch::channel(None);
+    let closing = CancellationToken::new();
+    let shared = Served { engine: engine.clone(), ending, closing: closing.clone() };
+    let server = tokio::spawn(http::serve(listener, shared));
+    startup::report(options.report.as_deref(), Ok(()));
+    tracing::info!(pid = std::process::id(), version = VERSION, home = %home.root().display(), "serving");
+
+    let mut terminated = signal(SignalKind::terminate()).map_err(system("listen for signals"))?;
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(system("listen for signals"))?;
+    let ending = tokio::select! {
+        asked = asked.wait_for(Option::is_some) => asked.map_or(None, |ending| ending.clone()),
+        _ = terminated.recv() => None,
+        _ = interrupted.recv() => None,
+    };
+    let ending = ending.unwrap_or(Ending::Stop);
+    closing.cancel();
+    if tokio::time::timeout(ANSWER_LIMIT, server).await.is_err() {
+        tracing::info!("some clients were left without an answer");
+    }
+    if ending == Ending::Stop {
+        // Nobody is to wait at a socket that nobody serves; a new daemon makes a new one.
+        drop(kept);
+        remove_socket(home);
+        end(&engine).await;
+        return Ok(Ended::Stopped);
+    }
+    end(&engine).await;
+    match ending {
+        Ending::Restart(program) => Ok(Ended::Replaced { program, listener: kept }),
+        Ending::Stop => Ok(Ended::Stopped),
+    }
+}
+
+/// Opens everything, and brings what is recorded and what is there together.
+async fn begin(home: &Home) -> Result<Engine, ServeError> {
+    let lane = std::env::current_exe().map_err(system("find its own program"))?;
+    let holder_program = HolderProgram::beside(&lane).map_err(|path| ServeError::NoHolder { path })?;
+    let git = Git::find(Environment::of_this_process())?;
+    let host = NewHost(HostId::from_ulid(Ids::default().next()));
+    let database = home.database();
+    let store =
+        tokio::task::spawn_blocking(move || Store::open(&database, host, now)).await.map_err(|error| {
+            ServeError::System { doing: "open its database", source: io::Error::other(error) }
+        })??;
+    let (engine, told) = Engine::new(Ingredients { home: home.clone(), store, git, holder_program });
+    tokio::spawn(engine.clone().listen_to_holders(told));
+    let started = Command::RecordDaemonStarted { version: VERSION.to_owned(), pid: std::process::id() };
+    engine.submit(started, engine.own_request()).await.map_err(ServeError::Reconcile)?;
+    engine.reconcile().await.map_err(ServeError::Reconcile)?;
+    Ok(engine)
+}
+
+async fn end(engine: &Engine) {
+    engine.settle(SETTLE_LIMIT).await;
+    let stopped = Command::RecordDaemonStopped { pid: std::process::id() };
+    if let Err(error) = engine.store.submit(stopped, engine.own_request().into()).await {
+        tracing::warn!(error = chain(&error), "the end could not be recorded");
+    }
+    if let Err(error) = engine.store.close().await {
+        tracing::warn!(error = chain(&error), "the database was not ended cleanly");
+    }
+}
+
+fn remove_socket(home: &Home) {
+    if let Err(error) = fs::remove_file(home.socket())
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, "the socket could not be removed");
+    }
+}
+
+/// Executes `program` in place of this process; only returns if that fails.
+#[expect(clippy::disallowed_methods, reason = "the one place where the daemon executes itself anew")]
+fn become_anew(home: &Home, program: &OsText, lock: &DaemonLock, listener: &StdListener) -> ServeError {
+    let handed = match startup::hand_on(lock, listener) {
+        Ok(handed) => handed,
+        Err(source) => return ServeError::System { doing: "hand over its socket", source },
+    };
+    tracing::info!(program = %program, "executing itself anew");
+    let source = Process::new(program.as_path())
+        .args(["daemon", "serve", "--handed"])
+        .arg(format!("{},{}", handed.lock, handed.listener))
+        .env(crate::home::HOME_VARIABLE, home.root())
+        .current_dir("/")
+        .exec();
+    remove_socket(home);
+    ServeError::System { doing: "execute itself anew", source }
+}
+
+fn log_to(path: &Path) -> io::Result<()> {
+    if fs::metadata(path).is_ok_and(|metadata| metadata.len() > MAX_LOG) {
+        fs::rename(path, path.with_extension("log.1"))?;
+    }
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    let filter = tracing_subscriber::EnvFilter::try_from_env("LANEWAY_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // A second one in the same process is only in tests; the first stays.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(std::sync::Mutex::new(file))
+        .try_init();
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! One place where errors become what a person reads: code, kind, message and hint.
+
+use std::error::Error;
+use std::fmt::Write;
+
+use laneway_api::error::{ErrorKind, Problem};
+use laneway_core::refusal::Refusal;
+use laneway_core::target::TargetError;
+use laneway_git::{BaseError, CreateError, CreateRefusal, NoRepository, RunError};
+use laneway_store::{ReadError, SubmitError};
+use laneway_wire::message::{StartStage, refusal};
+
+use crate::holders::StartError;
+
+/// An error that can be shown.
+pub(crate) trait IntoProblem {
+    /// As it is shown.
+    fn into_problem(self) -> Problem;
+}
+
+/// An error with all its sources, in one line: `a: b: c`.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let said = error.to_string();
+        // Some errors repeat their source in their own words.
+        if !text.ends_with(&said) {
+            // Writing to a String cannot fail.
+            let _ = write!(text, ": {said}");
+        }
+        source = error.source();
+    }
+    text
+}
+
+fn failed(code: &str, error: &dyn Error) -> Problem {
+    Problem::new(ErrorKind::Failed, code, chain(error))
+}
+
+impl IntoProblem for Refusal {
+    fn into_problem(self) -> Problem {
+        let kind = match &self {
+            Refusal::Unknown { .. } => ErrorKind::NotFound,
+            Refusal::LaneNameTaken { .. }
+            | Refusal::BranchInUse { .. }
+            | Refusal::PathInUse { .. }
+            | Refusal::CapacityReached { .. }
+            | Refusal::WorkerNameTaken { .. }
+            | Refusal::LaneNotOpen { .. }
+            | Refusal::WouldLose { .. }
+            | Refusal::MovedOn { .. } => ErrorKind::Refused,
+        };
+        let mut problem = Problem::new(kind, self.slug(), self.to_string());
+        problem.hint = self.hint();
+        if let Refusal::WouldLose { losses, .. } = &self {
+            problem.details = serde_json::to_value(losses).ok();
+        }
+        problem
+    }
+}
+
+impl IntoProblem for TargetError {
+    fn into_problem(self) -> Problem {
+        let message = self.to_string();
+        match self {
+            TargetError::NotFound { closest, .. } if closest.is_empty() => {
+                Problem::new(ErrorKind::NotFound, "not_found", message)
+                    .hint("there is nothing here yet: lane new NAME -- COMMAND")
+            }
+            TargetError::NotFound { closest, .. } => Problem::new(ErrorKind::NotFound, "not_found", message)
+                .hint(format!("there is {}; see lane ls and lane ps", closest.join(", "))),
+            TargetError::Ambiguous { candidates, .. } => {
+                Problem::new(ErrorKind::Ambiguous, "ambiguous", message)
+                    .hint("name exactly one of them")
+                    .details(serde_json::json!({ "candidates": candidates }))
+            }
+            TargetError::NoWorker { lane } => Problem::new(ErrorKind::NotFound, "no_worker", message)
+                .hint(format!("start one: lane run {lane} -- COMMAND")),
+        }
+    }
+}
+
+impl IntoProblem for SubmitError {
+    fn into_problem(self) -> Problem {
+        match self {
+            SubmitError::Refused(refusal) => refusal.into_problem(),
+            SubmitError::DiskFull { .. } => Problem::new(
+                ErrorKind::Failed,
+                "disk_full",
+                "the disk with Laneway's database is full: nothing was changed",
+            )
+            .hint("make room, then repeat the command; what runs goes on"),
+            SubmitError::OutcomeUnknown { .. } => {
+                Problem::new(ErrorKind::Failed, "outcome_unknown", chain(&self))
+                    .hint("look before you repeat it: lane ls")
+            }
+            other => failed("store_failed", &other),
+        }
+    }
+}
+
+impl IntoProblem for ReadError {
+    fn into_problem(self) -> Problem {
+        failed("store_failed", &self)
+    }
+}
+
+impl IntoProblem for NoRepository {
+    fn into_problem(self) -> Problem {
+        let problem = Problem::new(ErrorKind::Usage, "not_a_repository", chain(&self));
+        match &self {
+            NoRepository::NotFound { .. } => problem.hint("go into a git repository, or make one: git init"),
+            _ => problem,
+        }
+    }
+}
+
+impl IntoProblem for RunError {
+    fn into_problem(self) -> Problem {
+        failed("git_failed", &self)
+    }
+}
+
+impl IntoProblem for laneway_git::OpenError {
+    fn into_problem(self) -> Problem {
+        failed("git_failed", &self)
+    }
+}
+
+impl IntoProblem for BaseError {
+    fn into_problem(self) -> Problem {
+        let message = chain(&self);
+        match self {
+            BaseError::UnbornHead { .. } => Problem::new(ErrorKind::Refused, "unborn_head", message)
+                .hint("make a first commit: git commit --allow-empty -m start"),
+            BaseError::Unknown { .. } => Problem::new(ErrorKind::NotFound, "unknown_base", message)
+                .hint("see what there is: git branch --all, git tag"),
+            BaseError::IllegalBranchName { .. } => Problem::new(ErrorKind::Usage, "illegal_branch", message)
+                .hint("see git help check-ref-format"),
+            BaseError::OnSeveralRemotes { .. } => {
+                Problem::new(ErrorKind::Ambiguous, "several_remotes", message)
+                    .hint("make the local branch first: git branch NAME REMOTE/NAME")
+            }
+            _ => Problem::new(ErrorKind::Failed, "git_failed", message),
+        }
+    }
+}
+
+impl IntoProblem for CreateRefusal {
+    fn into_problem(self) -> Problem {
+        let message = chain(&self);
+        let refused = |code: &str| Problem::new(ErrorKind::Refused, code, message.clone());
+        match &self {
+            CreateRefusal::IllegalBranchName { .. } => {
+                Problem::new(ErrorKind::Usage, "illegal_branch", message)
+                    .hint("see git help check-ref-format")
+            }
+            CreateRefusal::BranchTaken { name, .. } => {
+                refused("branch_taken").hint(format!("choose another name, or work on it: --branch {name}"))
+            }
+            CreateRefusal::BranchInUse { .. } => {
+                refused("branch_in_use").hint("git allows a branch in one worktree at a time: choose another")
+            }
+            CreateRefusal::BranchBlocked { blocked_by, .. } => refused("branch_blocked")
+                .hint(format!("git cannot have both: choose --branch, or rename {blocked_by}")),
+            CreateRefusal::PathExists { .. } => {
+                refused("path_exists").hint("move it away, or choose another name")
+            }
+            CreateRefusal::PathRegistered { .. } => refused("path_registered")
+                .hint("see git worktree list; git worktree prune drops what is gone"),
+            _ => Problem::new(ErrorKind::Failed, "git_failed", message),
+        }
+    }
+}
+
+impl IntoProblem for CreateError {
+    fn into_problem(self) -> Problem {
+        match self {
+            CreateError::Refused(refusal) => refusal.into_problem(),
+            other => failed("git_failed", &other),
+        }
+    }
+}
+
+impl IntoProblem for &StartError {
+    fn into_problem(self) -> Problem {
+        let message = chain(self);
+        let StartError::Program(failure) = self else {
+            return Problem::new(ErrorKind::Failed, "start_failed", message);
+        };
+        match failure.stage {
+            StartStage::ProgramMissing => {
+                Problem::new(ErrorKind::CommandNotFound, "program_missing", message)
+                    .hint("check its name and PATH, or give its whole path")
+            }
+            StartStage::ProgramNotRunnable => {
+                Problem::new(ErrorKind::NotRunnable, "program_not_runnable", message)
+                    .hint("check that it is a program and may be executed: ls -l")
+            }
+            StartStage::Cwd => Problem::new(ErrorKind::Failed, "folder_gone", message)
+                .hint("see whether the lane's worktree is still there: lane show LANE"),
+            StartStage::Launch
+            | StartStage::Socket
+            | StartStage::Record
+            | StartStage::Terminal
+            | StartStage::Exec => Problem::new(ErrorKind::Failed, "start_failed", message),
+        }
+    }
+}
+
+/// What a holder refused, by its code.
+pub(crate) fn of_holder(code: &str, message: String) -> Problem {
+    let refused =
+        |hint: &str| Problem::new(ErrorKind::Refused, &code.replace('-', "_"), message.clone()).hint(hint);
+    match code {
+        refusal::ENDED => refused("its program has ended: lane ps shows how"),
+        refusal::NO_TERMINAL | refusal::NO_INPUT => {
+            refused("it takes no input: it was started without a terminal")
+        }
+        refusal::LINE_TOO_LONG | refusal::CONTROL_CHARACTER => {
+            refused("the terminal would cut or act upon it; --raw sends it all the same")
+        }
+        refusal::QUEUE_FULL => refused("the program does not read; try again, or look: lane read TARGET"),
+        refusal::UNKNOWN_KEY | refusal::NOT_DRIVER | refusal::NOT_OWNABLE | refusal::DROPPED => {
+            Problem::new(ErrorKind::Refused, &code.replace('-', "_"), message)
+        }
+        _ => Problem::new(ErrorKind::Failed, &code.replace('-', "_"), message),
+    }
+}

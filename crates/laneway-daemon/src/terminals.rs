@@ -1,0 +1,225 @@
+//! Reading, typing and attaching: asked of the run's holder while it is there, of its last screen afterwards.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use laneway_api::error::{ErrorKind, Problem};
+use laneway_api::request::{ReadText, SendInput, Sent, Which};
+use laneway_api::view::{CursorView, SizeView, TerminalAccess, TextView};
+use laneway_core::id::{RunId, WorkerId};
+use laneway_wire::client::{ClientError, Connection};
+use laneway_wire::final_screen::{FinalScreen, FinalScreenError};
+use laneway_wire::message::{Cursor, FromHolder, Lines, Send, Size, Text, ToHolder};
+
+use crate::engine::{Engine, blocking, not_found};
+use crate::problem::{chain, of_holder};
+
+/// Lines that are read if nothing else is said.
+const DEFAULT_LINES: u32 = 100;
+
+/// How long a holder has to answer each step.
+const HOLDER_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long typed text may take to be read by its program.
+const SEND_LIMIT: Duration = Duration::from_secs(30);
+
+impl Engine {
+    /// How to get at a worker's terminal.
+    pub(crate) async fn terminal_access(&self, id: WorkerId) -> Result<TerminalAccess, Problem> {
+        let worker = self.worker_by_id(id).await?;
+        let run = worker.run.ok_or_else(|| no_run(id))?;
+        let folder = self.home.run(run);
+        if worker.exit.is_none() || self.holders.of_run(run).is_some() {
+            return Ok(TerminalAccess {
+                worker,
+                holder_folder: Some(folder.as_path().into()),
+                last_screen: None,
+            });
+        }
+        let last_screen = match blocking(move || FinalScreen::read(&folder)).await? {
+            Ok(screen) => screen.terminal.map(|terminal| STANDARD.encode(terminal.snapshot)),
+            Err(error) => {
+                tracing::info!(%run, error = chain(&error), "there is no last screen");
+                None
+            }
+        };
+        Ok(TerminalAccess { worker, holder_folder: None, last_screen })
+    }
+
+    /// What a worker's terminal shows, or showed last.
+    pub(crate) async fn read_text(&self, id: WorkerId, wanted: &ReadText) -> Result<TextView, Problem> {
+        let lines = match (wanted.lines, wanted.which) {
+            (Some(_), Some(_)) => {
+                return Err(Problem::new(
+                    ErrorKind::Usage,
+                    "lines_and_which",
+                    "ask for lines, screen or all: one of them",
+                ));
+            }
+            (Some(n), None) => Lines::Last(n),
+            (None, Some(Which::Screen)) => Lines::Screen,
+            (None, Some(Which::All)) => Lines::All,
+            (None, None) => Lines::Last(DEFAULT_LINES),
+        };
+        let run = self.run_of(id).await?;
+        let folder = self.home.run(run);
+        let ansi = wanted.ansi;
+        let read = ToHolder::Read { lines, ansi };
+        let live = blocking({
+            let folder = folder.clone();
+            move || {
+                let (mut connection, _) = Connection::open(&folder, CLIENT, HOLDER_LIMIT)?;
+                connection.set_read_limit(Some(HOLDER_LIMIT))?;
+                connection.read_text(&read)
+            }
+        })
+        .await?;
+        match live {
+            Ok(FromHolder::Text(text)) => Ok(text_view(text)),
+            Ok(FromHolder::Refused { code, message }) => Err(of_holder(&code, message)),
+            Ok(other) => Err(odd(&other)),
+            Err(ClientError::Connect { .. } | ClientError::Folder { .. } | ClientError::Closed) => {
+                let screen = blocking(move || FinalScreen::read(&folder)).await?;
+                screen.map(|screen| last_text(screen, lines, ansi)).map_err(|error| no_screen(&error))
+            }
+            Err(error) => Err(unreachable(&error)),
+        }
+    }
+
+    /// Types into a worker's terminal.
+    pub(crate) async fn send_input(
+        &self,
+        id: WorkerId,
+        text: Vec<u8>,
+        how: &SendInput,
+    ) -> Result<Sent, Problem> {
+        let run = self.run_of(id).await?;
+        let folder = self.home.run(run);
+        let request =
+            ToHolder::Send(Send { text, keys: Vec::new(), enter: how.enter, paste: false, raw: how.raw });
+        let sent = blocking(move || {
+            let (mut connection, _) = Connection::open(&folder, CLIENT, HOLDER_LIMIT)?;
+            connection.set_read_limit(Some(SEND_LIMIT))?;
+            let asked = connection.send(&request)?;
+            loop {
+                match connection.answer_to(asked)? {
+                    FromHolder::SendProgress { .. } => {}
+                    other => return Ok::<_, ClientError>(other),
+                }
+            }
+        })
+        .await?;
+        match sent {
+            Ok(FromHolder::Sent { offset }) => Ok(Sent { offset }),
+            Ok(FromHolder::Refused { code, message }) => Err(of_holder(&code, message)),
+            Ok(other) => Err(odd(&other)),
+            Err(ClientError::Connect { .. } | ClientError::Folder { .. }) => Err(of_holder(
+                laneway_wire::message::refusal::ENDED,
+                format!("the program of {id} has ended"),
+            )),
+            Err(ClientError::Broken(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                Err(Problem::new(
+                    ErrorKind::TimedOut,
+                    "not_read",
+                    format!("the program did not read it within {} s", SEND_LIMIT.as_secs()),
+                )
+                .hint("see what it is doing: lane read TARGET"))
+            }
+            Err(error) => Err(unreachable(&error)),
+        }
+    }
+
+    async fn run_of(&self, id: WorkerId) -> Result<RunId, Problem> {
+        let row = self.read(move |store| store.worker(id)).await?.ok_or_else(|| not_found("worker", &id))?;
+        row.latest.map(|run| run.id).ok_or_else(|| no_run(id))
+    }
+}
+
+const CLIENT: &str = concat!("laneway-daemon ", env!("CARGO_PKG_VERSION"));
+
+fn no_run(id: WorkerId) -> Problem {
+    Problem::new(ErrorKind::NotFound, "no_run", format!("{id} has never run"))
+}
+
+fn odd(message: &FromHolder) -> Problem {
+    tracing::warn!(?message, "a holder answered another question");
+    Problem::new(ErrorKind::Failed, "holder_failed", "the holder gave an answer to another question")
+}
+
+fn unreachable(error: &ClientError) -> Problem {
+    Problem::new(ErrorKind::Unreachable, "holder_unreachable", chain(error))
+        .hint("see whether its program is alive: lane ps")
+}
+
+fn no_screen(error: &FinalScreenError) -> Problem {
+    Problem::new(ErrorKind::NotFound, "no_last_screen", format!("there is nothing to read: {}", chain(error)))
+        .hint("a run that was lost leaves no last screen; lane show TARGET says how it ended")
+}
+
+fn text_view(text: Text) -> TextView {
+    TextView {
+        lines: text.lines,
+        cursor: text.cursor.map(cursor_view),
+        size: text.size.map(size_view),
+        alternate_screen: text.alternate_screen,
+        title: text.title,
+        offset: text.offset,
+        stderr_lines: text.stderr_lines,
+    }
+}
+
+fn cursor_view(cursor: Cursor) -> CursorView {
+    CursorView { column: cursor.column, row: cursor.row, visible: cursor.visible }
+}
+
+fn size_view(size: Size) -> SizeView {
+    SizeView { columns: size.columns, rows: size.rows }
+}
+
+/// The last screen of an ended run, cut to what was asked.
+fn last_text(screen: FinalScreen, wanted: Lines, ansi: bool) -> TextView {
+    let plain = |lines: Vec<String>| {
+        if ansi {
+            lines
+        } else {
+            lines.iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect()
+        }
+    };
+    if let Some(terminal) = screen.terminal {
+        let mut lines = if wanted == Lines::Screen { terminal.screen } else { terminal.lines };
+        if let Lines::Last(n) = wanted {
+            let blank = |line: &String| anstream::adapter::strip_str(line).to_string().trim_end().is_empty();
+            let n_shown = lines.iter().rposition(|line| !blank(line)).map_or(0, |last| last + 1);
+            lines.truncate(n_shown);
+            lines.drain(..n_shown.saturating_sub(n as usize));
+        }
+        return TextView {
+            lines: plain(lines),
+            cursor: Some(cursor_view(terminal.cursor)),
+            size: Some(size_view(terminal.size)),
+            alternate_screen: terminal.alternate_screen,
+            title: terminal.title,
+            offset: screen.offsets.pty,
+            stderr_lines: Vec::new(),
+        };
+    }
+    let kept = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        if let Lines::Last(n) = wanted {
+            lines.drain(..lines.len().saturating_sub(n as usize));
+        }
+        lines
+    };
+    let (stdout, stderr) = screen.pipes.map_or_else(Default::default, |pipes| (pipes.stdout, pipes.stderr));
+    TextView {
+        lines: kept(&stdout),
+        cursor: None,
+        size: None,
+        alternate_screen: false,
+        title: None,
+        offset: screen.offsets.stdout,
+        stderr_lines: kept(&stderr),
+    }
+}

@@ -1,0 +1,160 @@
+//! Records as they are shown.
+
+use std::collections::HashMap;
+
+use laneway_api::error::Problem;
+use laneway_api::view::{EventView, LaneView, TerminalKind, TerminalView, WorkerView};
+use laneway_core::event::Recorded;
+use laneway_core::id::{LaneId, WorkerId, WorkspaceId};
+use laneway_core::lane::Lane;
+use laneway_core::launch::TerminalSpec;
+use laneway_core::name::Name;
+use laneway_core::run::RunState;
+use laneway_store::{WorkerRow, WorkersOf};
+
+use crate::engine::{Engine, not_found};
+
+impl Engine {
+    /// The lanes of a repository with what is in them.
+    pub(crate) async fn lane_views(
+        &self,
+        workspace: WorkspaceId,
+        closed: bool,
+    ) -> Result<Vec<LaneView>, Problem> {
+        let (lanes, rows) = self
+            .read(move |store| {
+                Ok((store.lanes(Some(workspace), closed)?, store.workers(WorkersOf::Workspace(workspace))?))
+            })
+            .await?;
+        let mut by_lane: HashMap<LaneId, Vec<WorkerRow>> = HashMap::new();
+        for row in rows {
+            by_lane.entry(row.worker.lane).or_default().push(row);
+        }
+        Ok(lanes
+            .into_iter()
+            .map(|lane| {
+                let rows = by_lane.remove(&lane.id).unwrap_or_default();
+                self.lane_view(lane, rows)
+            })
+            .collect())
+    }
+
+    /// One lane with what is in it.
+    pub(crate) async fn lane_by_id(&self, id: LaneId) -> Result<LaneView, Problem> {
+        let (lane, rows) =
+            self.read(move |store| Ok((store.lane(id)?, store.workers(WorkersOf::Lane(id))?))).await?;
+        Ok(self.lane_view(lane.ok_or_else(|| not_found("lane", &id))?, rows))
+    }
+
+    /// The workers of a repository; ended tasks only with `all`.
+    pub(crate) async fn worker_views(
+        &self,
+        workspace: WorkspaceId,
+        all: bool,
+    ) -> Result<Vec<WorkerView>, Problem> {
+        let (lanes, rows) = self
+            .read(move |store| {
+                Ok((store.lanes(Some(workspace), false)?, store.workers(WorkersOf::Workspace(workspace))?))
+            })
+            .await?;
+        let names: HashMap<LaneId, Name> = lanes.into_iter().map(|lane| (lane.id, lane.name)).collect();
+        Ok(rows
+            .into_iter()
+            .filter(|row| all || counts(row))
+            .filter_map(|row| {
+                let name = names.get(&row.worker.lane)?.clone();
+                Some(self.worker_view(name, row))
+            })
+            .collect())
+    }
+
+    /// One worker.
+    pub(crate) async fn worker_by_id(&self, id: WorkerId) -> Result<WorkerView, Problem> {
+        let found = self
+            .read(move |store| {
+                let Some(row) = store.worker(id)? else { return Ok(None) };
+                Ok(store.lane(row.worker.lane)?.map(|lane| (lane.name, row)))
+            })
+            .await?;
+        let (lane, row) = found.ok_or_else(|| not_found("worker", &id))?;
+        Ok(self.worker_view(lane, row))
+    }
+
+    fn lane_view(&self, lane: Lane, rows: Vec<WorkerRow>) -> LaneView {
+        let something_runs = rows.iter().any(is_live);
+        let workers =
+            rows.into_iter().filter(counts).map(|row| self.worker_view(lane.name.clone(), row)).collect();
+        LaneView {
+            id: lane.id,
+            status: lane.status(something_runs),
+            name: lane.name,
+            workspace: lane.workspace,
+            shared: lane.shared,
+            branch: lane.branch.name,
+            branch_is_ours: lane.branch.ours,
+            base_ref: lane.base_ref,
+            base_commit: lane.base_commit,
+            path: lane.path,
+            failure: lane.failure,
+            created_at: lane.created_at.into(),
+            closed_at: lane.closed_at.map(Into::into),
+            workers,
+        }
+    }
+
+    pub(crate) fn worker_view(&self, lane: Name, row: WorkerRow) -> WorkerView {
+        let WorkerRow { worker, latest, spec } = row;
+        let status = worker.status(latest.as_ref());
+        let state = latest.as_ref().map(|run| &run.state);
+        let exit = match state {
+            Some(RunState::Exited(exit)) => Some(exit.clone()),
+            Some(RunState::Starting | RunState::Running(_) | RunState::Stopping(_)) | None => None,
+        };
+        let (columns, rows, tty) = match spec.as_ref().map(|spec| spec.terminal) {
+            Some(TerminalSpec::Pty { columns, rows }) => (Some(columns), Some(rows), true),
+            Some(TerminalSpec::Pipes) | None => (None, None, false),
+        };
+        let run = latest.as_ref().map(|run| run.id);
+        WorkerView {
+            id: worker.id,
+            name: worker.name,
+            lane,
+            lane_id: worker.lane,
+            status,
+            pid: state.and_then(RunState::process).map(|process| process.pid),
+            run,
+            run_number: latest.as_ref().map(|run| run.number),
+            terminal: TerminalView { kind: TerminalKind::Holder, tty, columns, rows },
+            argv: spec.as_ref().map(|spec| spec.argv.clone()).unwrap_or_default(),
+            cwd: spec.map(|spec| spec.cwd).unwrap_or_default(),
+            left_behind: exit.is_some()
+                && run.and_then(|run| self.holders.of_run(run)).is_some_and(|holder| holder.is_lingering()),
+            exit,
+            created_at: worker.created_at.into(),
+            started_at: latest.as_ref().and_then(|run| run.started_at).map(Into::into),
+            ended_at: latest.and_then(|run| run.ended_at).map(Into::into),
+        }
+    }
+}
+
+fn is_live(row: &WorkerRow) -> bool {
+    row.latest.as_ref().is_some_and(|run| run.state.is_live())
+}
+
+/// Workers always count, tasks while they run.
+fn counts(row: &WorkerRow) -> bool {
+    row.worker.name.is_some() || is_live(row)
+}
+
+/// An event with its moment in words.
+pub(crate) fn event_view(event: &Recorded) -> EventView {
+    Recorded {
+        host: event.host,
+        seq: event.seq,
+        at: event.at.into(),
+        event: event.event.clone(),
+        subject: event.subject,
+        correlation: event.correlation,
+        actor: event.actor,
+    }
+}
