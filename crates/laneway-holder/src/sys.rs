@@ -138,10 +138,18 @@ unsafe fn set_limit(which: u32, soft: u64, hard: u64) {
 
 /// Default disposition for every signal, and none blocked. Async-signal-safe.
 unsafe fn reset_signals() {
-    // SAFETY: SIG_DFL is valid for every signal; those that cannot be changed give an error that is ignored.
+    /// The kernel's `struct sigaction` as zeros, which is `SIG_DFL` without flags. It has 32 bytes at most.
+    static DEFAULT_ACTION: [u64; 8] = [0; 8];
+    /// The kernel's `sizeof(sigset_t)`.
+    const SET_LENGTH: libc::c_long = 8;
+    // SAFETY: the kernel reads the action and writes nothing; signals that cannot be changed give an error that
+    // is ignored. By the raw call, since the C library keeps its hands on signals 32 and 33, which may be
+    // inherited as ignored all the same.
     unsafe {
-        for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
+        for signal in 1..=64_i64 {
+            let action = (&raw const DEFAULT_ACTION).cast::<libc::c_void>();
+            let former = std::ptr::null_mut::<libc::c_void>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, action, former, SET_LENGTH);
         }
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);

@@ -404,10 +404,10 @@ impl Holder {
     fn flush_peers(&mut self, now: Moment) {
         let ids: Vec<_> = self.peers.keys().copied().collect();
         for id in ids {
-            self.catch_up(id);
-            if let Some(peer) = self.peers.get_mut(&id)
-                && peer.flush().is_err()
-            {
+            let is_gone = |peer: &mut Peer| peer.flush().is_err();
+            if self.peers.get_mut(&id).is_some_and(is_gone) {
+                self.lose_peer(id, now);
+            } else if self.catch_up(id) && self.peers.get_mut(&id).is_some_and(is_gone) {
                 self.lose_peer(id, now);
             }
         }

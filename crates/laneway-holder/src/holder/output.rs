@@ -161,12 +161,13 @@ impl Holder {
         self.tell(&FromHolder::TitleChanged { title }, concerns);
     }
 
-    /// Gives a viewer that was cut off the present state, once it has taken what it was given before.
-    pub(super) fn catch_up(&mut self, id: PeerId) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        let View::Viewer { lost_at: Some(lost_at), role } = peer.view else { return };
+    /// Gives a viewer that was cut off the present state, once it has taken what it was given before. Answers
+    /// whether there was something to give.
+    pub(super) fn catch_up(&mut self, id: PeerId) -> bool {
+        let Some(peer) = self.peers.get_mut(&id) else { return false };
+        let View::Viewer { lost_at: Some(lost_at), role } = peer.view else { return false };
         if peer.n_waiting() > 0 {
-            return;
+            return false;
         }
         peer.view = View::Viewer { role, lost_at: None };
         peer.say(0, &FromHolder::Resync);
@@ -177,6 +178,7 @@ impl Holder {
         {
             peer.say(0, &FromHolder::Exited(exited));
         }
+        true
     }
 
     /// Gives a viewer the present state: a snapshot, or on pipes what is kept after `known`.

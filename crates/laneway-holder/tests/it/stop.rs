@@ -72,7 +72,7 @@ fn a_stopped_program_is_ended_too() {
 #[test]
 fn the_whole_tree_has_the_grace() {
     let mut run = start(script(
-        "sh -c 'trap \"sleep 0.3; echo child is done; exit\" TERM; echo ready; while :; do sleep 0.05; done' & \
+        "sh -c 'trap \"\" HUP; trap \"sleep 0.3; echo child is done; exit\" TERM; echo ready; while :; do sleep 0.05; done' & \
          trap 'exit 0' TERM; wait",
     ));
     let mut viewer = run.attach(Role::Observer);

@@ -319,9 +319,11 @@ impl Viewer {
         self.until(text, |viewer| (viewer.shows(text)).then_some(()));
     }
 
+    /// Whether the snapshot or the end of the live output (128 KiB, more than two reads of the holder) holds
+    /// `text`.
     pub(crate) fn shows(&self, text: &str) -> bool {
-        let in_snapshot = String::from_utf8_lossy(&self.snapshot).contains(text);
-        in_snapshot || String::from_utf8_lossy(&self.pty).contains(text)
+        let end = &self.pty[self.pty.len().saturating_sub(128 << 10)..];
+        [&self.snapshot, end].iter().any(|bytes| String::from_utf8_lossy(bytes).contains(text))
     }
 
     pub(crate) fn until<T>(&mut self, what: &str, found: impl Fn(&Self) -> Option<T>) -> T {
