@@ -22,8 +22,8 @@ pub enum Complaint {
     PathExists,
     /// Another git holds a lock file (index, configuration, a ref).
     Locked,
-    /// Another git was changing the worktrees' metadata at that moment; asking again helps.
-    HalfWritten,
+    /// Another git was just writing the entry of a worktree, or deleting a branch; asking again helps.
+    InFlux,
     /// No space left on the device, or a quota.
     NoSpace,
     /// The operating system refused.
@@ -69,15 +69,15 @@ const KNOWN: &[(&str, Complaint)] = &[
     ("already exists", Complaint::PathExists),
     ("permission denied", Complaint::PermissionDenied),
     ("read-only file system", Complaint::PermissionDenied),
-    ("commondir", Complaint::HalfWritten),
-    ("/worktrees/", Complaint::HalfWritten),
+    ("commondir", Complaint::InFlux),
+    ("/worktrees/", Complaint::InFlux),
     ("could not lock config file", Complaint::Locked),
     (".lock': file exists", Complaint::Locked),
     ("another git process seems to be running", Complaint::Locked),
     ("invalid reference", Complaint::UnknownRevision),
     ("unknown revision", Complaint::UnknownRevision),
     ("bad revision", Complaint::UnknownRevision),
-    ("bad object", Complaint::UnknownRevision),
+    ("bad object", Complaint::InFlux),
     ("needed a single revision", Complaint::UnknownRevision),
     ("not a git repository", Complaint::NotARepository),
 ];
@@ -107,7 +107,8 @@ mod tests {
             ("fatal: 'a' is already used by worktree at '/w'", Complaint::BranchInUse),
             ("fatal: '/w' already exists", Complaint::PathExists),
             ("error: could not lock config file .git/config: File exists", Complaint::Locked),
-            ("fatal: failed to read .git/worktrees/a/commondir: Success", Complaint::HalfWritten),
+            ("fatal: failed to read .git/worktrees/a/commondir: Success", Complaint::InFlux),
+            ("fatal: bad object lane/x", Complaint::InFlux),
             ("error: external filter 'false' failed 1", Complaint::FilterFailed),
             (
                 "fatal: not a git repository (or any of the parent directories): .git",

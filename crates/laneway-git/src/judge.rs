@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::admin::{AdminFolder, present, registered_at, settled_path};
 use crate::hidden::HiddenFacts;
 use crate::names::CommitId;
-use crate::repository::{Repository, branch_of, not_read};
+use crate::repository::{Repository, branch_of, not_read, settled};
 use crate::run::RunError;
 use crate::status::{ChangedFile, Listing, StatusEntry};
 
@@ -85,6 +85,14 @@ pub struct UnreachableCommit {
     pub id: CommitId,
     /// The first line of its message.
     pub subject: String,
+}
+
+impl UnreachableCommit {
+    fn parse(line: &[u8]) -> Option<Self> {
+        let (id, subject) = line.split_at(line.iter().position(|byte| *byte == b' ').unwrap_or(line.len()));
+        let subject = String::from_utf8_lossy(subject.get(1..).unwrap_or_default()).into_owned();
+        Some(Self { id: CommitId::from_git(id)?, subject })
+    }
 }
 
 /// An operation that was begun in the tree and not ended.
@@ -232,35 +240,31 @@ impl Repository {
         asked: &TreeToJudge<'_>,
     ) -> Result<Listing<UnreachableCommit>, RunError> {
         let what = "git rev-list";
-        let mut found = Listing::default();
         let own_tip = seen.branch_tip.as_ref().filter(|_| asked.branch_is_ours);
         let head = seen.head.as_ref().and_then(|head| head.commit.as_ref());
         let tips: Vec<&str> = own_tip.into_iter().chain(head).map(CommitId::as_str).collect();
         if tips.is_empty() {
-            return Ok(found);
+            return Ok(Listing::default());
         }
         let own = asked.branch_is_ours.then_some(asked.recorded_branch);
-        let excluded = asked.not_vouching.iter().copied().chain(own);
-        let mut odd = None;
-        self.run(what)
-            .reads()
-            .args(["rev-list", "--no-commit-header", "--encoding=UTF-8", "--format=%H %s"])
-            .args(tips)
-            .arg("--not")
-            .args(excluded.map(|branch| format!("--exclude={branch}")))
-            .args(["--branches", "--tags", "--remotes", "--"])
-            .each_record(b'\n', &mut |line| {
-                let (id, subject) = line.split_at(line.iter().position(|b| *b == b' ').unwrap_or(line.len()));
-                match CommitId::from_git(id) {
-                    Some(id) => found.push(UnreachableCommit {
-                        id,
-                        subject: String::from_utf8_lossy(subject.get(1..).unwrap_or_default()).into_owned(),
-                    }),
+        let excluded: Vec<String> =
+            asked.not_vouching.iter().copied().chain(own).map(|name| format!("--exclude={name}")).collect();
+        settled(|| {
+            let (mut found, mut odd) = (Listing::default(), None);
+            self.run(what)
+                .reads()
+                .args(["rev-list", "--no-commit-header", "--encoding=UTF-8", "--format=%H %s"])
+                .args(&tips)
+                .arg("--not")
+                .args(&excluded)
+                .args(["--branches", "--tags", "--remotes", "--"])
+                .each_record(b'\n', &mut |line| match UnreachableCommit::parse(line) {
+                    Some(commit) => found.push(commit),
                     None => odd = Some(RunError::not_understood(what, line)),
-                }
-            })?
-            .or_failed()?;
-        odd.map_or(Ok(found), Err)
+                })?
+                .or_failed()?;
+            odd.map_or(Ok(found), Err)
+        })
     }
 
     fn n_stashes(&self) -> Result<usize, RunError> {

@@ -286,14 +286,14 @@ impl Repository {
     }
 }
 
-/// Asks again while git fails because the entry of some worktree is just being written: every git that looks
-/// at all worktrees does that, also one that only reads. The window is well under the time of one attempt, and
-/// the repository lock would not help against a person's own `git worktree add`.
+/// Asks again while git fails because the entry of some worktree is just being written, or a branch just being
+/// deleted: every git that looks at all worktrees or branches can fail so, also one that only reads. The window
+/// is well under the time of one attempt, and the repository lock would not help against a person's own git.
 pub(crate) fn settled<T>(mut attempt: impl FnMut() -> Result<T, RunError>) -> Result<T, RunError> {
     const ATTEMPTS: usize = 20;
     for _ in 1..ATTEMPTS {
         match attempt() {
-            Err(error) if error.complaint() == Some(Complaint::HalfWritten) => {}
+            Err(error) if error.complaint() == Some(Complaint::InFlux) => {}
             result => return result,
         }
     }
