@@ -2,8 +2,9 @@
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use laneway_git::{CreateError, CreateRefusal, NewBranch, NewTree};
+use laneway_git::{CreateError, CreateRefusal, LockError, NewBranch, NewTree, RemoveError, UnderLockError};
 
 use crate::world::{World, to_remove};
 
@@ -123,4 +124,22 @@ fn of_twenty_that_want_the_same_branch_one_gets_it() {
     }
     let (trees, branches, entries) = world.leftovers();
     assert_eq!((trees.len(), branches.len(), entries), (1, 1, 1));
+}
+
+#[test]
+fn nothing_is_changed_while_somebody_else_has_the_lock() {
+    let world = World::new();
+    let (made, wanted) = (world.lane("x"), world.preflight("y"));
+    let seen = world.judge(&made).seen;
+    let impatient = world.repository_with(|limits| limits.lock = Duration::from_millis(20));
+    let before = world.leftovers();
+    let lock = world.repository().lock().unwrap();
+    assert!(matches!(impatient.create(&wanted), Err(CreateError::Lock(LockError::Busy { .. }))));
+    assert!(matches!(impatient.undo(&made), Err(UnderLockError::Lock(LockError::Busy { .. }))));
+    let removed = impatient.remove(&to_remove(&made, &seen, "id"));
+    assert!(matches!(removed, Err(RemoveError::Lock(LockError::Busy { .. }))));
+    assert_eq!(world.leftovers(), before);
+    drop(lock);
+    impatient.remove(&to_remove(&made, &seen, "id")).unwrap().trashed.unwrap().unlink().unwrap();
+    world.assert_nothing_left();
 }

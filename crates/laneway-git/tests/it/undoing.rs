@@ -136,6 +136,7 @@ fn a_tree_with_anything_of_its_own_stays() {
     assert_tree_stays(|_, tree| std::fs::write(tree.join("x.env"), "").unwrap(), is_work("x.env"));
     assert_tree_stays(|_, tree| std::fs::write(tree.join("a"), "other\n").unwrap(), is_work("a"));
     assert_tree_stays(|_, tree| std::fs::write(tree.join("a"), "one\nmore\n").unwrap(), is_work("a"));
+    assert_tree_stays(|_, tree| std::fs::write(tree.join("a"), "on!").unwrap(), is_work("a"));
     assert_tree_stays(
         |world, tree| drop(world.commit(tree, "a", "two\n")),
         |why| matches!(why, WhyTreeStays::HeadMoved),
