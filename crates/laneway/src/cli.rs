@@ -55,6 +55,9 @@ enum Verb {
 /// The whole program.
 pub(crate) fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    if verbs::serve::is_meant(&arguments) {
+        return verbs::serve::run(&arguments);
+    }
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => return misunderstood(&error, &arguments),

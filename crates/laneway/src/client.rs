@@ -16,7 +16,6 @@ use hyper_util::rt::TokioIo;
 use laneway_api::error::{ErrorBody, ErrorKind, Problem};
 use laneway_api::request::Restart;
 use laneway_api::routes;
-use laneway_api::version::{VERSION, is_newer};
 use laneway_core::os_text::OsText;
 use laneway_daemon::home::Home;
 use serde::de::DeserializeOwned;
@@ -148,12 +147,9 @@ impl Client {
 
     /// Sends a request and has the head of a good answer; errors are failures. An older daemon is renewed.
     async fn exchange(&self, request: &Request) -> Result<Exchange, Failure> {
-        let older = match self.exchange_once(request).await {
-            Err(failure) if failure.problem().is_some_and(|p| p.kind == ErrorKind::DaemonOlder) => failure,
+        match self.exchange_once(request).await {
+            Err(failure) if failure.is_older_daemon() => {}
             result => return result,
-        };
-        if self.start == Start::Never {
-            return Err(older);
         }
         // One at a time: a second one must find the new daemon, and not restart it again under the first.
         let _lock = start::lock(&self.home)?;
@@ -194,18 +190,11 @@ impl Client {
     }
 
     async fn daemon_is_older(&self) -> Result<bool, Failure> {
-        let request = Request::get("asking for its version", routes::DAEMON);
-        let exchange = match self.exchange_once(&request).await {
-            Ok(exchange) => exchange,
-            Err(failure) if failure.problem().is_some_and(|p| p.kind == ErrorKind::DaemonOlder) => {
-                return Ok(true);
-            }
-            Err(failure) => return Err(failure),
-        };
-        let body = exchange.response.collect().await.map_err(|error| went_away(&request, &error))?.to_bytes();
-        // An older daemon may say less of itself than this build expects: only the version is read.
-        let status: serde_json::Value = understand(&request, &body)?;
-        Ok(is_newer(VERSION, status["version"].as_str().unwrap_or_default()))
+        match self.exchange_once(&Request::get("asking for its version", routes::DAEMON)).await {
+            Ok(_) => Ok(false),
+            Err(failure) if failure.is_older_daemon() => Ok(true),
+            Err(failure) => Err(failure),
+        }
     }
 
     async fn execute_anew(&self) -> Result<(), Failure> {
@@ -232,10 +221,8 @@ impl Client {
 
 /// Ends when standard output is a pipe or socket that nobody reads any more.
 async fn reader_of_stdout_gone() {
-    let stdout =
-        tokio::io::unix::AsyncFd::register_with_interest(std::io::stdout(), tokio::io::Interest::ERROR);
     // A file cannot be waited for, and never loses its reader.
-    match stdout {
+    match crate::sys::errors_of_stdout() {
         Ok(stdout) => drop(stdout.ready(tokio::io::Interest::ERROR).await),
         Err(_) => std::future::pending().await,
     }

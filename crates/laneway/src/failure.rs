@@ -41,6 +41,11 @@ impl Failure {
         }
     }
 
+    /// True if the daemon must execute itself anew first.
+    pub(crate) fn is_older_daemon(&self) -> bool {
+        self.problem().is_some_and(|problem| problem.kind == ErrorKind::DaemonOlder)
+    }
+
     /// True for a problem with this stable word.
     pub(crate) fn is(&self, code: &str) -> bool {
         self.problem().is_some_and(|problem| problem.code == code)

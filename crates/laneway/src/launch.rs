@@ -40,7 +40,7 @@ fn callers_size() -> Option<(u16, u16)> {
 }
 
 /// Read from the kernel's report, since `umask()` itself can only be asked by changing it.
-fn umask() -> Result<u32, Failure> {
+pub(crate) fn umask() -> Result<u32, Failure> {
     let status = std::fs::read_to_string("/proc/self/status").map_err(|error| {
         Failure::new(ErrorKind::Failed, "no_umask", format!("cannot read /proc/self/status: {error}"))
     })?;

@@ -25,6 +25,9 @@ pub(crate) fn list(losses: &Losses) -> String {
     if let Some(operation) = &losses.operation {
         add(&mut text, "unfinished", 1, std::iter::once(operation.clone()));
     }
+    if let Some(why) = &losses.not_looked_at {
+        add(&mut text, "not seen", 1, std::iter::once(OsText::from(why.as_str()).shown()));
+    }
     text
 }
 
@@ -85,8 +88,22 @@ mod tests {
                 count: 1,
             },
             operation: Some("rebase".into()),
+            not_looked_at: Some("folder x: permission denied".into()),
         };
-        insta::assert_snapshot!(list(&losses), @"");
-        insta::assert_snapshot!(commands(&losses, "a").join("\n"), @"");
+        assert_eq!(
+            list(&losses).lines().collect::<Vec<_>>(),
+            [
+                "  changed     src/a.rs",
+                "              \\u{1b}[2J",
+                "              and 10 more",
+                "  untracked   notes.txt",
+                "  commits     0123456789 work",
+                "  unfinished  rebase",
+                "  not seen    folder x: permission denied",
+            ]
+        );
+        let commands = commands(&losses, "a");
+        assert_eq!(commands[0], "lane exec a -- git rebase --abort   (or finish it)");
+        assert_eq!(commands.len(), 4, "nothing about ignored files, of which there are none: {commands:?}");
     }
 }

@@ -1,10 +1,12 @@
 //! The one place with `unsafe`: calls that no safe crate offers.
 #![expect(unsafe_code, reason = "close_range and signals as a descriptor have no safe wrapper")]
 
-use std::io;
+use std::io::{self, Stdout};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::process::Signal;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Marks every descriptor but the first three so that no program started later inherits it: also those that
 /// this process has inherited itself, such as the lock file of a script that called it.
@@ -65,4 +67,12 @@ impl AsFd for SignalDescriptor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Standard output as something to wait for: it becomes ready when nobody reads it any more. Fails for a file.
+pub(crate) fn errors_of_stdout() -> io::Result<AsyncFd<Stdout>> {
+    // SAFETY: the descriptor of standard output is valid for the whole life of the process; nothing here
+    // closes or replaces it.
+    let registered = unsafe { AsyncFd::register_with_interest(io::stdout(), Interest::ERROR) };
+    registered.map_err(Into::into)
 }

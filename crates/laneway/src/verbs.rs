@@ -16,6 +16,7 @@ pub(crate) mod read;
 pub(crate) mod run;
 pub(crate) mod send;
 mod several;
+pub(crate) mod serve;
 pub(crate) mod show;
 pub(crate) mod stop;
 pub(crate) mod version;

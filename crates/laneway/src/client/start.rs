@@ -125,8 +125,15 @@ enum Started {
 impl Started {
     fn launch(home: &Home, report: &Report) -> Result<Self, Failure> {
         let program = own_program()?;
-        let arguments: [OsString; 4] =
-            ["daemon".into(), "serve".into(), "--report".into(), report.path.clone().into()];
+        let umask = format!("{:o}", crate::launch::umask()?);
+        let arguments: [OsString; 6] = [
+            "daemon".into(),
+            "serve".into(),
+            "--umask".into(),
+            umask.into(),
+            "--report".into(),
+            report.path.clone().into(),
+        ];
         let environment = daemon_environment(std::env::vars_os(), home);
         match holder_of_this_run(home) {
             Some(holder) => Self::through_holder(home, holder, &program, &arguments, &environment),
@@ -293,7 +300,7 @@ impl Report {
             PollFd::from_borrowed_fd(self.pipe.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN),
         ];
-        let limit = left.try_into().expect("20 s are a time that the system knows");
+        let limit = left.try_into().expect("20 s is a time that the system knows");
         match rustix::event::poll(&mut watched, Some(&limit)) {
             Ok(_) => Ok(!watched[1].revents().is_empty()),
             Err(Errno::INTR) => Ok(false),

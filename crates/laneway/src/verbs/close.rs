@@ -62,11 +62,11 @@ fn in_words(closed: &LaneClosed) -> String {
 /// A refusal with the commands that bring the work to safety.
 fn with_commands(mut problem: Problem, lane: &str) -> Problem {
     if problem.code == losses::CODE
-        && problem.hint.is_none()
         && let Some(details) = problem.details.clone()
         && let Ok(losses) = serde_json::from_value::<Losses>(details)
     {
-        problem.hint = Some(losses::commands(&losses, lane).join("\n"));
+        let commands = losses::commands(&losses, lane).into_iter().chain(problem.hint);
+        problem.hint = Some(commands.collect::<Vec<_>>().join("\n"));
     }
     problem
 }

@@ -26,7 +26,7 @@ EXAMPLES:
 There is no need to start it: the first command that needs it does.";
 
 /// How long a daemon that was asked to end may take: what it is recording is finished first.
-const STOP_LIMIT: Duration = Duration::from_secs(20);
+const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// Start, stop or look at the background process; workers go on without it
 #[derive(Debug, clap::Args)]
@@ -164,7 +164,7 @@ fn wait_for_end(daemon: Option<OwnedFd>, pid: u32) -> Result<(), Failure> {
     let deadline = std::time::Instant::now() + STOP_LIMIT;
     loop {
         let left = deadline.saturating_duration_since(std::time::Instant::now());
-        let limit = left.try_into().expect("20 s are a time that the system knows");
+        let limit = left.try_into().expect("half a minute is a time that the system knows");
         match rustix::event::poll(&mut [PollFd::new(&daemon, PollFlags::IN)], Some(&limit)) {
             Ok(0) => {
                 let limit = STOP_LIMIT.as_secs();
