@@ -212,10 +212,12 @@ unsafe fn execute_detached(
     // SAFETY: plain system calls; the pointers are to null-ended arrays and strings that are alive.
     unsafe {
         reset_signals();
+        // Everything this process opens is close-on-exec; this is for what a library might open. Linux 5.10
+        // does not have it yet, so it may fail.
+        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
         let done = libc::setsid() >= 0
             && libc::chdir(executable.cwd.as_ptr()) == 0
-            && (0..3).all(|standard| libc::dup2(null, standard) == standard)
-            && libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) == 0;
+            && (0..3).all(|standard| libc::dup2(null, standard) == standard);
         if done {
             libc::execve(executable.program.as_ptr(), argv.as_ptr(), env.as_ptr());
         }

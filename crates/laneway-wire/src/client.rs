@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, chmodat};
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
@@ -67,28 +67,14 @@ pub enum ClientError {
 /// Connects to the holder's socket in a run's folder and makes sure that the peer is the same user's. `limit`
 /// bounds the wait for a holder that does not accept.
 pub fn connect(folder: &Path, limit: Duration) -> Result<UnixStream, ClientError> {
-    let opened = rustix::fs::open(
-        folder,
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .map_err(|errno| ClientError::Folder {
-        folder: folder.to_owned(),
-        source: errno.into(),
-    })?;
-    let refused = |source: io::Error| ClientError::Connect {
-        folder: folder.to_owned(),
-        source,
-    };
+    let opened = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| ClientError::Folder { folder: folder.to_owned(), source: errno.into() })?;
+    let refused = |source: io::Error| ClientError::Connect { folder: folder.to_owned(), source };
     let path = format!("/proc/self/fd/{}/{SOCKET_NAME}", opened.as_raw_fd());
     let address = SocketAddrUnix::new(path).map_err(|errno| refused(errno.into()))?;
-    let socket = rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .map_err(|errno| refused(errno.into()))?;
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+            .map_err(|errno| refused(errno.into()))?;
     set_socket_timeout(&socket, Timeout::Send, Some(limit)).map_err(|errno| refused(errno.into()))?;
     rustix::net::connect(&socket, &address).map_err(|errno| refused(errno.into()))?;
     set_socket_timeout(&socket, Timeout::Send, None).map_err(|errno| refused(errno.into()))?;
@@ -105,19 +91,20 @@ pub fn peer_uid(socket: impl AsFd) -> io::Result<u32> {
 }
 
 /// Binds a listening socket as [`SOCKET_NAME`] in `folder`, `0600`, whatever the length of the path: bound
-/// under a temporary name, listened on, then renamed, so that whoever finds the name can connect. A socket
-/// that was there is replaced. The process's umask has to be 077.
+/// under a temporary name, made private, listened on, then renamed, so that whoever finds the name can connect.
+/// A socket that was there is replaced.
 pub fn listen(folder: &File) -> io::Result<std::os::unix::net::UnixListener> {
     let temporary = format!(".{SOCKET_NAME}.{}", std::process::id());
     let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/{temporary}", folder.as_raw_fd()))?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     rustix::net::bind(&socket, &address)?;
-    let named = rustix::net::listen(&socket, 128)
+    let named = chmodat(folder, temporary.as_str(), Mode::RUSR | Mode::WUSR, AtFlags::empty())
+        .and_then(|()| rustix::net::listen(&socket, 128))
         .and_then(|()| rustix::fs::renameat(folder, temporary.as_str(), folder, SOCKET_NAME));
     if let Err(errno) = named {
         // The failure before this one is what counts.
-        let _ = rustix::fs::unlinkat(folder, temporary.as_str(), rustix::fs::AtFlags::empty());
+        let _ = rustix::fs::unlinkat(folder, temporary.as_str(), AtFlags::empty());
         return Err(errno.into());
     }
     Ok(socket.into())
@@ -141,10 +128,7 @@ impl Connection {
     pub fn open(folder: &Path, client: &str, limit: Duration) -> Result<(Self, FromHolder), ClientError> {
         let mut connection = Self::over(connect(folder, limit)?);
         connection.set_read_limit(Some(limit))?;
-        let hello = ToHolder::Hello {
-            protocol: PROTOCOL_VERSION,
-            client: client.to_owned(),
-        };
+        let hello = ToHolder::Hello { protocol: PROTOCOL_VERSION, client: client.to_owned() };
         let answer = connection.ask(&hello)?;
         if !matches!(answer, FromHolder::Hello { .. }) {
             return Err(ClientError::OutOfPlace(format!("{answer:?}")));

@@ -405,9 +405,10 @@ impl Holder {
         let ids: Vec<_> = self.peers.keys().copied().collect();
         for id in ids {
             let is_gone = |peer: &mut Peer| peer.flush().is_err();
-            if self.peers.get_mut(&id).is_some_and(is_gone) {
-                self.lose_peer(id, now);
-            } else if self.catch_up(id) && self.peers.get_mut(&id).is_some_and(is_gone) {
+            // Once more after it was given what it had missed: nobody else would come back for that.
+            if self.peers.get_mut(&id).is_some_and(is_gone)
+                || (self.catch_up(id) && self.peers.get_mut(&id).is_some_and(is_gone))
+            {
                 self.lose_peer(id, now);
             }
         }

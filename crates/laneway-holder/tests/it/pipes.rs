@@ -88,6 +88,15 @@ fn a_run_whose_owner_goes_away_is_ended() {
 }
 
 #[test]
+fn a_run_whose_owner_never_comes_is_ended() {
+    let before = std::time::Instant::now();
+    let mut run = start(owned_pipes(launch(&["sleep", "1000"])));
+    // It takes the 10 seconds that the owner has.
+    assert_eq!(run.wait_for_exit().signal, Some(15));
+    assert!(before.elapsed() >= std::time::Duration::from_millis(laneway_wire::message::OWNER_LIMIT_MS));
+}
+
+#[test]
 fn an_owner_on_a_terminal_has_all_output_and_types() {
     let run = start(Launch { owned: true, ..script("seq 20000; read line; echo \"got $line\"; exit 5") });
     let mut owner = run.own();

@@ -148,7 +148,7 @@ fn the_holder_stands_apart_and_its_files_are_private() {
     assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).unwrap().to_str(), Some("/"));
     for name in ["sock", "record"] {
         let mode = fs::metadata(run.folder.path().join(name)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o7777, if name == "sock" { 0o700 } else { 0o600 }, "{name}");
+        assert_eq!(mode & 0o7777, 0o600, "{name}");
     }
     let names = fs::read_dir(format!("/proc/{pid}/task")).unwrap().count();
     assert_eq!(names, 1, "one thread");

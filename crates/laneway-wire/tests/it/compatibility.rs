@@ -7,22 +7,12 @@ use proptest::prelude::*;
 fn launch() -> Launch {
     Launch {
         run: "rn_01K0000000000000000000000A".into(),
-        argv: vec![
-            ByteVec::from(b"printf".to_vec()),
-            ByteVec::from(b"\xff\xfe".to_vec()),
-        ],
+        argv: vec![ByteVec::from(b"printf".to_vec()), ByteVec::from(b"\xff\xfe".to_vec())],
         cwd: ByteVec::from(b"/".to_vec()),
         env: vec![(ByteVec::from(b"K".to_vec()), ByteVec::from(b"=v\n".to_vec()))],
         umask: 0o022,
-        limits: vec![ResourceLimit {
-            which: 7,
-            soft: 1024,
-            hard: u64::MAX,
-        }],
-        terminal: Terminal::Pty(Size {
-            columns: 80,
-            rows: 24,
-        }),
+        limits: vec![ResourceLimit { which: 7, soft: 1024, hard: u64::MAX }],
+        terminal: Terminal::Pty(Size { columns: 80, rows: 24 }),
         owned: true,
         history_lines: 10_000,
         stop_signal: 15,
@@ -40,11 +30,7 @@ where
 fn a_message_comes_back_as_it_was() {
     let messages = [
         ToHolder::Launch(Box::new(launch())),
-        ToHolder::Attach {
-            role: Role::Observer,
-            size: Size { columns: 1, rows: 2 },
-            since: None,
-        },
+        ToHolder::Attach { role: Role::Observer, size: Size { columns: 1, rows: 2 }, since: None },
         ToHolder::Send(message::Send {
             text: b"\0\xff;".to_vec(),
             keys: vec!["ctrl-c".into()],
@@ -55,10 +41,7 @@ fn a_message_comes_back_as_it_was() {
     for message in messages {
         let mut bytes = Vec::new();
         message::encode(9, &message, &mut bytes).unwrap();
-        assert_eq!(
-            through_the_wire(&bytes).unwrap(),
-            Some(Incoming::Message { tag: 9, message })
-        );
+        assert_eq!(through_the_wire(&bytes).unwrap(), Some(Incoming::Message { tag: 9, message }));
     }
 }
 
@@ -74,14 +57,8 @@ fn a_message_of_a_newer_peer_is_unknown_and_keeps_its_tag() {
     }
     let mut bytes = Vec::new();
     message::encode(41, &Newer::FromTheFuture { anything: "x".into() }, &mut bytes).unwrap();
-    assert_eq!(
-        through_the_wire::<ToHolder>(&bytes).unwrap(),
-        Some(Incoming::Unknown { tag: 41 })
-    );
-    assert_eq!(
-        through_the_wire::<FromHolder>(&bytes).unwrap(),
-        Some(Incoming::Unknown { tag: 41 })
-    );
+    assert_eq!(through_the_wire::<ToHolder>(&bytes).unwrap(), Some(Incoming::Unknown { tag: 41 }));
+    assert_eq!(through_the_wire::<FromHolder>(&bytes).unwrap(), Some(Incoming::Unknown { tag: 41 }));
 }
 
 #[test]
@@ -110,55 +87,23 @@ fn fields_of_a_newer_peer_are_passed_over_and_optional_ones_may_lack() {
             size: Size,
         },
     }
-    let (role, size) = (
-        Role::Driver,
-        Size {
-            columns: 80,
-            rows: 24,
-        },
-    );
+    let (role, size) = (Role::Driver, Size { columns: 80, rows: 24 });
     let mut bytes = Vec::new();
-    let newer = Newer::Attach {
-        role,
-        size,
-        since: Some(5),
-        colour: "red".into(),
-    };
+    let newer = Newer::Attach { role, size, since: Some(5), colour: "red".into() };
     message::encode(1, &newer, &mut bytes).unwrap();
-    let message = ToHolder::Attach {
-        role,
-        size,
-        since: Some(5),
-    };
-    assert_eq!(
-        through_the_wire(&bytes).unwrap(),
-        Some(Incoming::Message { tag: 1, message })
-    );
+    let message = ToHolder::Attach { role, size, since: Some(5) };
+    assert_eq!(through_the_wire(&bytes).unwrap(), Some(Incoming::Message { tag: 1, message }));
     bytes.clear();
     message::encode(1, &Older::Attach { role, size }, &mut bytes).unwrap();
-    let message = ToHolder::Attach {
-        role,
-        size,
-        since: None,
-    };
-    assert_eq!(
-        through_the_wire(&bytes).unwrap(),
-        Some(Incoming::Message { tag: 1, message })
-    );
+    let message = ToHolder::Attach { role, size, since: None };
+    assert_eq!(through_the_wire(&bytes).unwrap(), Some(Incoming::Message { tag: 1, message }));
 }
 
 #[test]
 fn the_largest_send_fits_a_frame_and_more_is_an_error() {
     let send = |length| {
         let text = vec![b'x'; length];
-        message::encode(
-            1,
-            &ToHolder::Send(message::Send {
-                text,
-                ..Default::default()
-            }),
-            &mut Vec::new(),
-        )
+        message::encode(1, &ToHolder::Send(message::Send { text, ..Default::default() }), &mut Vec::new())
     };
     assert!(send(message::MAX_SEND).is_ok());
     assert!(send(message::MAX_SEND + (2 << 20)).is_err());

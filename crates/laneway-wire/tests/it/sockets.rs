@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,14 +13,9 @@ use laneway_wire::{Decoder, FromHolder, Incoming, ToHolder};
 const LIMIT: Duration = Duration::from_secs(10);
 
 fn deep_folder(root: &Path) -> PathBuf {
-    let folder = root
-        .join("a-folder-with-a-rather-long-name".repeat(4))
-        .join("another-one".repeat(10));
+    let folder = root.join("a-folder-with-a-rather-long-name".repeat(4)).join("another-one".repeat(10));
     fs::create_dir_all(&folder).expect("the temporary folder is writable");
-    assert!(
-        folder.as_os_str().len() > 200,
-        "longer than a socket's address may be"
-    );
+    assert!(folder.as_os_str().len() > 200, "longer than a socket's address may be");
     folder
 }
 
@@ -37,15 +33,10 @@ fn a_socket_in_a_long_path_is_bound_and_reached() {
     near.write_all(b"x").unwrap();
     let mut byte = [0];
     far.read_exact(&mut byte).unwrap();
-    assert_eq!(
-        client::peer_uid(&far).unwrap(),
-        rustix::process::geteuid().as_raw()
-    );
-    let names: Vec<_> = fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
+    assert_eq!(client::peer_uid(&far).unwrap(), rustix::process::geteuid().as_raw());
+    let names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["sock"]);
+    assert_eq!(fs::metadata(folder.join("sock")).unwrap().permissions().mode() & 0o7777, 0o600);
 }
 
 #[test]
@@ -54,15 +45,9 @@ fn nobody_at_the_socket_is_an_error_that_names_the_folder() {
     let error = client::connect(root.path(), LIMIT).unwrap_err();
     assert!(matches!(&error, ClientError::Connect { folder, .. } if folder == root.path()));
     drop(client::listen(&File::open(root.path()).unwrap()).unwrap());
-    assert!(matches!(
-        client::connect(root.path(), LIMIT),
-        Err(ClientError::Connect { .. })
-    ));
+    assert!(matches!(client::connect(root.path(), LIMIT), Err(ClientError::Connect { .. })));
     let missing = root.path().join("missing");
-    assert!(matches!(
-        client::connect(&missing, LIMIT),
-        Err(ClientError::Folder { .. })
-    ));
+    assert!(matches!(client::connect(&missing, LIMIT), Err(ClientError::Folder { .. })));
 }
 
 #[test]
@@ -107,14 +92,7 @@ fn answers_are_found_among_what_is_said_unasked() {
         };
         let mut bytes = Vec::new();
         message::encode(0, &FromHolder::Resync, &mut bytes).unwrap();
-        message::encode(
-            tag,
-            &FromHolder::TextPart {
-                lines: vec!["one".into()],
-            },
-            &mut bytes,
-        )
-        .unwrap();
+        message::encode(tag, &FromHolder::TextPart { lines: vec!["one".into()] }, &mut bytes).unwrap();
         message::encode(tag, &FromHolder::Text(text), &mut bytes).unwrap();
         // Byte by byte, so that no frame comes whole.
         for byte in bytes {
@@ -123,17 +101,9 @@ fn answers_are_found_among_what_is_said_unasked() {
     });
     let mut connection = Connection::over(near);
     connection.set_read_limit(Some(LIMIT)).unwrap();
-    let request = ToHolder::Read {
-        lines: message::Lines::All,
-        ansi: false,
-    };
-    let FromHolder::Text(text) = connection.read_text(&request).unwrap() else {
-        panic!("not the text")
-    };
-    assert_eq!(
-        (text.lines, text.offset),
-        (vec!["one".to_owned(), "two".to_owned()], 3)
-    );
+    let request = ToHolder::Read { lines: message::Lines::All, ansi: false };
+    let FromHolder::Text(text) = connection.read_text(&request).unwrap() else { panic!("not the text") };
+    assert_eq!((text.lines, text.offset), (vec!["one".to_owned(), "two".to_owned()], 3));
     answering.join().unwrap();
     assert!(connection.receive().unwrap().is_none());
 }
