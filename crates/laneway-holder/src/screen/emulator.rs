@@ -5,10 +5,11 @@
 
 use super::history::History;
 use super::stacks::{KeyboardStack, Titles};
+use super::text::{is_wrapped, occupied};
 use super::{Size, handler};
 use alacritty_terminal::event::VoidListener;
-use alacritty_terminal::grid::{Cursor, Dimensions, Grid};
-use alacritty_terminal::index::{Column, Line};
+use alacritty_terminal::grid::{Dimensions, Grid};
+use alacritty_terminal::index::{Column, Line, Point};
 use alacritty_terminal::term::cell::Cell;
 use alacritty_terminal::term::{Config, Osc52, Term, TermMode};
 use std::collections::BTreeMap;
@@ -60,8 +61,6 @@ pub(super) struct Terminal {
     pub(super) history: History,
     /// The primary screen while the alternate one is shown.
     pub(super) primary: Option<Grid<Cell>>,
-    /// The saved cursor of the alternate screen, while it is not shown.
-    pub(super) alternate_saved: Cursor<Cell>,
     /// Rows that scroll.
     pub(super) region: Range<usize>,
     /// Where tabs stop, for each column.
@@ -113,7 +112,6 @@ impl Terminal {
             term: Term::new(config, &cells, VoidListener),
             history,
             primary: None,
-            alternate_saved: Cursor::default(),
             region: 0..cells.rows,
             tabs: handler::default_tabs(cells.columns),
             active_charset: CharsetIndex::default(),
@@ -173,8 +171,6 @@ impl Terminal {
         alternate.cursor = primary.cursor.clone();
         // Blank means: in the background colour of the moment.
         alternate.reset_region(..);
-        alternate.saved_cursor = mem::take(&mut self.alternate_saved);
-        clamp(&mut alternate.saved_cursor, rows, columns);
         primary.saved_cursor = primary.cursor.clone();
         self.primary = Some(primary);
         mem::swap(&mut self.keyboard, &mut self.other_keyboard);
@@ -187,25 +183,16 @@ impl Terminal {
         };
         self.term.swap_alt();
         // The alternate grid is now the inactive one, where it only takes memory.
-        *self.term.grid_mut() = placeholder();
-        self.free_inactive_with(primary, Some(()));
+        *self.term.grid_mut() = primary;
+        self.free_inactive();
         mem::swap(&mut self.keyboard, &mut self.other_keyboard);
     }
 
     /// Makes the crate's inactive grid as small as can be.
     fn free_inactive(&mut self) {
         let active = mem::replace(self.term.grid_mut(), placeholder());
-        self.free_inactive_with(active, None);
-    }
-
-    /// The same while a placeholder is the active grid; then `active` becomes it. With `keep` the saved cursor of the
-    /// inactive grid is the alternate screen's, to be kept.
-    fn free_inactive_with(&mut self, active: Grid<Cell>, keep: Option<()>) {
         self.term.swap_alt();
-        let inactive = mem::replace(self.term.grid_mut(), placeholder());
-        if keep.is_some() {
-            self.alternate_saved = inactive.saved_cursor;
-        }
+        *self.term.grid_mut() = placeholder();
         self.term.swap_alt();
         *self.term.grid_mut() = active;
     }
@@ -239,18 +226,67 @@ fn placeholder() -> Grid<Cell> {
     Grid::new(1, 1, 0)
 }
 
-fn clamp(cursor: &mut Cursor<Cell>, rows: usize, columns: usize) {
-    cursor.point.line = cursor.point.line.min(Line(rows as i32 - 1));
-    cursor.point.column = cursor.point.column.min(Column(columns - 1));
-}
-
 /// Resizes a primary screen so that every line stays, on it or in the history.
 fn resize_keeping(grid: &mut Grid<Cell>, cells: Cells, history: &mut History) {
     grid.update_history(RESIZE_ROWS);
-    grid.resize(true, cells.rows, cells.columns);
+    match Below::of(grid) {
+        // The crate keeps the cursor and drops what is below it: so the cursor waits at the end of it all.
+        Some(below) => {
+            grid.cursor.point = below.end;
+            grid.cursor.input_needs_wrap = false;
+            grid.resize(true, cells.rows, cells.columns);
+            grid.cursor.point = below.cursor(grid);
+            grid.cursor.input_needs_wrap = false;
+        }
+        None => grid.resize(true, cells.rows, cells.columns),
+    }
     for line in grid.topmost_line().0..0 {
         history.push(&grid[Line(line)]);
     }
     grid.update_history(0);
     grid.truncate();
+}
+
+/// Where a cursor is that has text below it, in terms that a change of the width leaves as they are.
+struct Below {
+    /// The last cell of the text.
+    end: Point,
+    /// Lines from the cursor's to the last one.
+    lines: usize,
+    /// Cells of the cursor's line before it.
+    cells: usize,
+}
+
+impl Below {
+    /// Nothing if there is no text below the cursor.
+    fn of(grid: &Grid<Cell>) -> Option<Self> {
+        let cursor = grid.cursor.point;
+        let end = last_text(grid).filter(|end| end.line > cursor.line)?;
+        let lines = (cursor.line.0..end.line.0).filter(|line| !is_wrapped(&grid[Line(*line)])).count();
+        let rows = (0..cursor.line.0).rev().take_while(|line| is_wrapped(&grid[Line(*line)])).count();
+        Some(Self { end, lines, cells: rows * grid.columns() + cursor.column.0 })
+    }
+
+    /// Where it is now; in the first cell if its line has left the screen.
+    fn cursor(&self, grid: &Grid<Cell>) -> Point {
+        let mut line = last_text(grid).map_or(0, |end| end.line.0);
+        let mut lines = self.lines;
+        while line > 0 && (lines > 0 || is_wrapped(&grid[Line(line - 1)])) {
+            line -= 1;
+            lines -= usize::from(!is_wrapped(&grid[Line(line)]));
+        }
+        if lines > 0 {
+            return Point::default();
+        }
+        line += (self.cells / grid.columns()) as i32;
+        Point::new(Line(line).min(grid.bottommost_line()), Column(self.cells % grid.columns()))
+    }
+}
+
+/// The last cell of a screen that is not blank.
+fn last_text(grid: &Grid<Cell>) -> Option<Point> {
+    (0..grid.screen_lines() as i32).rev().find_map(|line| {
+        let cells = occupied(&grid[Line(line)]).len();
+        (cells > 0).then(|| Point::new(Line(line), Column(cells - 1)))
+    })
 }

@@ -73,11 +73,13 @@ pub(super) struct Filter {
     held: Vec<u8>,
     /// Bytes of the present streamed string.
     streamed: usize,
+    /// Whether the present sequence's ESC is also what ended the one before.
+    ends_another: bool,
 }
 
 impl Filter {
     pub(super) fn new() -> Self {
-        Self { state: State::Ground, held: Vec::new(), streamed: 0 }
+        Self { state: State::Ground, held: Vec::new(), streamed: 0, ends_another: false }
     }
 
     /// What has to stand at the end of a snapshot so that the rest of a string that is being passed on does not
@@ -154,6 +156,7 @@ impl<S: Sink> Work<'_, S> {
             }
             Step::Before => {
                 self.complete(self.at);
+                self.filter.ends_another = true;
                 self.sequence = self.at;
                 self.at += 1;
                 self.filter.state = State::Escape;
@@ -168,6 +171,7 @@ impl<S: Sink> Work<'_, S> {
                     self.complete(self.at - 1);
                     self.sequence = self.at - 1;
                 }
+                self.filter.ends_another = true;
                 self.filter.state = State::Escape;
             }
         }
@@ -205,9 +209,14 @@ impl<S: Sink> Work<'_, S> {
                 self.filter.held = held;
             }
         }
+        self.filter.ends_another = false;
     }
 
     fn ask(&mut self, query: Query, kept: &[u8]) {
+        if self.filter.ends_another {
+            // What the question has cut off would go on without it.
+            self.sink.output(b"\x1b\\");
+        }
         if !kept.is_empty() {
             self.sink.output(kept);
         }
@@ -281,6 +290,7 @@ impl<S: Sink> Work<'_, S> {
                 }
                 self.filter.state = State::Ground;
             } else {
+                self.filter.ends_another = true;
                 self.filter.state = State::Escape;
             }
             return;

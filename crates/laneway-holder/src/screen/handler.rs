@@ -129,7 +129,6 @@ impl Handler for Terminal {
         insert_blank_lines(rows: usize);
         erase_chars(count: usize);
         delete_chars(count: usize);
-        move_backward_tabs(count: u16);
         move_forward_tabs(count: u16);
         save_cursor_position();
         restore_cursor_position();
@@ -175,6 +174,12 @@ impl Handler for Terminal {
         self.term.put_tab(count);
     }
 
+    fn move_backward_tabs(&mut self, count: u16) {
+        self.term.move_backward_tabs(count);
+        // The crate would wrap before the next character, from wherever the cursor now is.
+        self.term.grid_mut().cursor.input_needs_wrap = false;
+    }
+
     fn scroll_up(&mut self, rows: usize) {
         if self.region.start == 0 {
             self.keep_rows(rows.min(self.region.end));
@@ -195,8 +200,8 @@ impl Handler for Terminal {
                 let rows = self.rows_cleared();
                 self.keep_rows(rows);
             }
-            ClearMode::Saved => self.history.clear(),
-            ClearMode::Below | ClearMode::Above => {}
+            ClearMode::Saved if !self.alternate() => self.history.clear(),
+            ClearMode::Saved | ClearMode::Below | ClearMode::Above => {}
         }
         self.term.clear_screen(mode);
     }
@@ -244,7 +249,6 @@ impl Handler for Terminal {
         self.leave_alternate();
         self.term.reset_state();
         self.history.clear();
-        self.alternate_saved = alacritty_terminal::grid::Cursor::default();
         self.region = 0..self.rows();
         self.tabs = default_tabs(self.columns());
         self.active_charset = CharsetIndex::default();

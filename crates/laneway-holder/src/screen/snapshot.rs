@@ -5,7 +5,7 @@
 
 use super::answers::cursor_style;
 use super::emulator::Terminal;
-use super::text::{Pen, cell, is_wrapped, write_all, write_characters, write_link, write_style};
+use super::text::{Pen, cell, is_wrapped, same_look, write_all, write_characters, write_link, write_style};
 use alacritty_terminal::grid::{Cursor, Dimensions, Grid, Row};
 use alacritty_terminal::index::Line;
 use alacritty_terminal::term::TermMode;
@@ -21,12 +21,22 @@ pub(super) fn snapshot(terminal: &Terminal) -> Vec<u8> {
     let mut out = Vec::with_capacity(terminal.rows() * terminal.columns());
     colours(terminal, &mut out);
     titles(terminal, &mut out);
+    let other_keyboard: Vec<u8> = terminal.other_keyboard.levels().collect();
     if let Some(primary) = &terminal.primary {
         draw(primary, &mut out);
-        keyboard(&terminal.other_keyboard.levels().collect::<Vec<_>>(), &mut out);
+        keyboard(&other_keyboard, &mut out);
         place(&primary.cursor, primary, None, &mut out);
         out.extend_from_slice(b"\x1b[?1049h");
         forget(&primary.cursor, &mut out);
+        // The alternate screen begins in the background colour of that cursor.
+        if primary.cursor.template.bg != Cell::default().bg {
+            out.extend_from_slice(b"\x1b[2J");
+        }
+    } else if other_keyboard != [0] {
+        // What a program left on the alternate screen is in force again when the next one goes there.
+        out.extend_from_slice(b"\x1b[?1049h");
+        keyboard(&other_keyboard, &mut out);
+        out.extend_from_slice(b"\x1b[?1049l");
     }
     let grid = terminal.term.grid();
     draw(grid, &mut out);
@@ -40,7 +50,9 @@ pub(super) fn snapshot(terminal: &Terminal) -> Vec<u8> {
         forget(&grid.saved_cursor, &mut out);
     }
     if terminal.region != (0..terminal.rows()) {
-        write_all(&mut out, format_args!("\x1b[{};{}r", terminal.region.start + 1, terminal.region.end));
+        // A region of one row is to be had only by naming rows that do not exist.
+        let bottom = terminal.region.end.max(terminal.region.start + 2);
+        write_all(&mut out, format_args!("\x1b[{};{bottom}r", terminal.region.start + 1));
     }
     let origin = terminal.mode(TermMode::ORIGIN);
     if origin {
@@ -239,9 +251,13 @@ fn write_cell(cells: &[Cell], column: usize, pen: &mut Pen, out: &mut Vec<u8>) -
 fn drawn_cells<'a>(row: &'a Row<Cell>, next: Option<&Row<Cell>>) -> &'a [Cell] {
     let cells = &row[..];
     if let Some(next) = next {
-        let placeholder = cells[cells.len() - 1].flags.contains(Flags::LEADING_WIDE_CHAR_SPACER)
-            && cell(next, 0).flags.contains(Flags::WIDE_CHAR)
-            && cell(next, 1).flags.contains(Flags::WIDE_CHAR_SPACER);
+        let last = &cells[cells.len() - 1];
+        let wide = cell(next, 0);
+        // It gets the look of the character.
+        let placeholder = last.flags.contains(Flags::LEADING_WIDE_CHAR_SPACER)
+            && wide.flags.contains(Flags::WIDE_CHAR)
+            && cell(next, 1).flags.contains(Flags::WIDE_CHAR_SPACER)
+            && same_look(last, wide);
         return &cells[..cells.len() - usize::from(placeholder)];
     }
     if is_wrapped(row) {
@@ -262,13 +278,14 @@ fn place(cursor: &Cursor<Cell>, grid: &Grid<Cell>, region: Option<&Range<usize>>
         Some(region) => line.clamp(region.start, region.end.max(region.start + 1) - 1) - region.start,
         None => line,
     };
+    let behind_last = cursor.input_needs_wrap && region.is_none_or(|region| region.contains(&line));
     let cells = &grid[Line(line as i32)][..];
     let mut from = column;
-    if cursor.input_needs_wrap && column > 0 && cells[column].flags.contains(Flags::WIDE_CHAR_SPACER) {
+    if behind_last && column > 0 && cells[column].flags.contains(Flags::WIDE_CHAR_SPACER) {
         from -= usize::from(cells[column - 1].flags.contains(Flags::WIDE_CHAR));
     }
     write_all(out, format_args!("\x1b[{};{}H", row + 1, from + 1));
-    if cursor.input_needs_wrap {
+    if behind_last {
         // Only printing in the last column leaves the cursor behind it.
         let mut pen = Pen::default();
         write_cell(cells, from, &mut pen, out);

@@ -117,6 +117,15 @@ impl Pen {
     }
 }
 
+/// Whether two cells differ in their characters only.
+pub(super) fn same_look(one: &Cell, other: &Cell) -> bool {
+    one.fg == other.fg
+        && one.bg == other.bg
+        && (one.flags ^ other.flags).intersection(STYLE_FLAGS).is_empty()
+        && one.underline_color() == other.underline_color()
+        && one.hyperlink() == other.hyperlink()
+}
+
 /// Writes the characters of a cell.
 #[inline]
 pub(super) fn write_characters(cell: &Cell, out: &mut Vec<u8>) {

@@ -1,0 +1,180 @@
+//! Random program output.
+
+use proptest::prelude::*;
+
+/// Bytes that a failing test shows as text.
+#[derive(Clone)]
+pub(super) struct Output(pub(super) Vec<u8>);
+
+impl std::fmt::Debug for Output {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{:?}", String::from_utf8_lossy(&self.0))
+    }
+}
+
+/// Text of all kinds: ASCII, wide, combining, joined, invalid.
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    let part = prop_oneof![
+        6 => "[a-zA-Z0-9 .,_~|-]{1,30}",
+        1 => "[a-z]{30,200}",
+        1 => " {1,30}",
+        1 => Just("語言日本".to_owned()),
+        1 => Just("字".to_owned()),
+        1 => Just("e\u{301}o\u{308}\u{323}".to_owned()),
+        1 => Just("\u{301}".to_owned()),
+        1 => Just("👩\u{200d}👩\u{200d}👧 🇩🇪 ☎\u{fe0f} 👍🏽".to_owned()),
+        1 => Just("─│┌┐└┘░▒▓".to_owned()),
+        1 => Just("اَلْعَرَبِيَّةُ שָׁלוֹם".to_owned()),
+    ];
+    prop_oneof![
+        30 => part.prop_map(String::into_bytes),
+        1 => Just(vec![0xff, 0xc3, b'a', 0xe8, 0xaa]),
+    ]
+}
+
+fn sequence(prefix: &'static str, last: &'static str) -> impl Strategy<Value = Vec<u8>> {
+    (prop::collection::vec(prop_oneof![8 => 0_u16..14, 1 => 0_u16..200], 0..3)).prop_map(move |numbers| {
+        let numbers: Vec<String> = numbers.iter().map(u16::to_string).collect();
+        format!("\x1b[{prefix}{}{last}", numbers.join(";")).into_bytes()
+    })
+}
+
+fn control() -> impl Strategy<Value = Vec<u8>> {
+    prop::sample::select(vec![
+        "\r\n",
+        "\r\n",
+        "\r\n",
+        "\n",
+        "\n\n\n",
+        "\r",
+        "\t",
+        "\t\t",
+        "\x08",
+        "\x07",
+        "\x0b",
+        "\x0e",
+        "\x0f",
+        "\x1bD",
+        "\x1bE",
+        "\x1bM",
+        "\x1bM\x1bM",
+        "\x1b7",
+        "\x1b8",
+        "\x1bH",
+        "\x1b(0",
+        "\x1b(B",
+        "\x1b)0",
+        "\x1b=",
+        "\x1b>",
+        "\x1b#8",
+        "\x1b\\",
+        "\x1b[b",
+        "\x1b[2b",
+    ])
+    .prop_map(|text| text.as_bytes().to_vec())
+}
+
+fn movement() -> impl Strategy<Value = Vec<u8>> {
+    prop::sample::select(vec![
+        "A", "B", "C", "D", "E", "F", "G", "H", "H", "d", "`", "a", "e", "f", "I", "J", "K", "K", "X", "P",
+        "@", "L", "M", "S", "T", "r", "r", "g", "s", "u",
+    ])
+    .prop_flat_map(|last| sequence("", last))
+}
+
+fn look() -> impl Strategy<Value = Vec<u8>> {
+    let parameter = prop_oneof![
+        4 => (0_u16..10).prop_map(|number| number.to_string()),
+        1 => (21_u16..30).prop_map(|number| number.to_string()),
+        4 => (30_u16..50).prop_map(|number| number.to_string()),
+        2 => (90_u16..108).prop_map(|number| number.to_string()),
+        2 => (0_u16..256).prop_map(|number| format!("38;5;{number}")),
+        2 => (0_u16..256).prop_map(|number| format!("48;2;{number};1;2")),
+        1 => (0_u16..256).prop_map(|number| format!("58:2::{number}:3:4")),
+        1 => (0_u16..256).prop_map(|number| format!("58:5:{number}")),
+        1 => (0_u16..6).prop_map(|number| format!("4:{number}")),
+    ];
+    let colours = prop::collection::vec(parameter, 0..4)
+        .prop_map(|parameters| format!("\x1b[{}m", parameters.join(";")).into_bytes());
+    let links = prop::sample::select(vec![
+        "\x1b]8;;https://example.org/a;b\x1b\\",
+        "\x1b]8;id=one;file:///b\x07",
+        "\x1b]8;;\x1b\\",
+        "\x1b]8;;\x1b\\",
+    ])
+    .prop_map(|text| text.as_bytes().to_vec());
+    prop_oneof![6 => colours, 1 => links]
+}
+
+/// Modes and all that is set once; `\x1b7` after the switch because the crate keeps an older cursor there.
+fn setting() -> impl Strategy<Value = Vec<u8>> {
+    let private = (
+        prop::sample::select(vec![
+            1, 6, 7, 7, 12, 25, 1000, 1002, 1003, 1004, 1005, 1006, 1007, 2004, 2026, 2027, 1016,
+        ]),
+        prop::sample::select(vec!['h', 'l']),
+    )
+        .prop_map(|(mode, letter)| format!("\x1b[?{mode}{letter}").into_bytes());
+    let others = prop::sample::select(vec![
+        "\x1b[4h",
+        "\x1b[4l",
+        "\x1b[4l",
+        "\x1b[20h",
+        "\x1b[20l",
+        "\x1b[?1049h\x1b7",
+        "\x1b[?1049h\x1b7",
+        "\x1b[?1049l",
+        "\x1b[?1049l",
+        "\x1b[0 q",
+        "\x1b[3 q",
+        "\x1b[5 q",
+        "\x1b]0;title\x07",
+        "\x1b]2;t;u ü\x1b\\",
+        "\x1b[22;0t",
+        "\x1b[23t",
+        "\x1b[>1u",
+        "\x1b[>31u",
+        "\x1b[<u",
+        "\x1b[=5;2u",
+        "\x1b[3g",
+        "\x1b[g",
+        "\x1b[>4;2m",
+        "\x1b]4;3;#102030\x07",
+        "\x1b]11;rgb:11/22/33\x1b\\",
+        "\x1b]104\x07",
+        "\x1b[?3h",
+        "\x1b[r",
+    ])
+    .prop_map(|text| text.as_bytes().to_vec());
+    prop_oneof![private, others]
+}
+
+/// What takes a screen away.
+fn clearing() -> impl Strategy<Value = Vec<u8>> {
+    prop::sample::select(vec!["\x1b[2J", "\x1b[2J", "\x1b[H\x1b[2J", "\x1b[3J", "\x1bc", "\x1b[H\x1b[J"])
+        .prop_map(|text| text.as_bytes().to_vec())
+}
+
+/// Output as programs might make it. Not in it: tabs backwards, where the crate is not to be followed.
+pub(super) fn output() -> impl Strategy<Value = Output> {
+    let piece = prop_oneof![
+        12 => text(),
+        10 => control(),
+        8 => movement(),
+        5 => look(),
+        3 => setting(),
+        1 => clearing(),
+    ];
+    prop::collection::vec(piece, 0..120).prop_map(|pieces| Output(pieces.concat()))
+}
+
+/// Output that leaves lines alone once they are written: nothing that moves, erases or resets.
+pub(super) fn lines() -> impl Strategy<Value = Output> {
+    let piece = prop_oneof![12 => text(), 8 => Just(b"\r\n".to_vec()), 3 => look()];
+    prop::collection::vec(piece, 0..60).prop_map(|pieces| Output(pieces.concat()))
+}
+
+/// A size that makes rows wrap and leave.
+pub(super) fn size() -> impl Strategy<Value = (u16, u16)> {
+    (2_u16..40, 2_u16..14)
+}
