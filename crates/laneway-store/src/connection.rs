@@ -34,7 +34,7 @@ pub(crate) struct Opened {
     pub(crate) last_seq: u64,
 }
 
-/// Opens the database, after it was made for `host` if there is none.
+/// Opens the database at this absolute path, after it was made for `host` if there is none.
 pub(crate) fn open_or_create(path: &Path, host: HostId) -> Result<Opened, OpenError> {
     match fs::metadata(path) {
         Ok(_) => {}
@@ -134,7 +134,7 @@ fn create(path: &Path, host: HostId) -> Result<(), OpenError> {
             return Err(damaged(path, format!("it is gone, and its {log} file is still there")));
         }
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path.parent().expect("it is absolute and names a file");
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|source| file(folder, source))?;
     let attempt = ATTEMPT.fetch_add(1, Ordering::Relaxed);
     let unfinished = beside(path, &format!(".{}-{attempt}.new", std::process::id()));
@@ -187,9 +187,8 @@ fn look_at_the_mark(path: &Path) -> Result<(), OpenError> {
     if metadata.len() == 0 {
         return Err(damaged(path, "it is empty"));
     }
-    let absolute = std::path::absolute(path).map_err(|source| file(path, source))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    let application_id = Connection::open_with_flags(immutable(&absolute), flags)
+    let application_id = Connection::open_with_flags(immutable(path), flags)
         .and_then(|connection| connection.pragma_query_value(None, "application_id", |row| row.get(0)))
         .map_err(|source| database(path, source))?;
     if application_id != APPLICATION_ID {

@@ -69,6 +69,13 @@ pub enum OpenError {
         #[source]
         source: UnreadableRow,
     },
+    /// The thread that decides could not be started.
+    #[error("no thread could be started to write to the database")]
+    Thread {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// `SQLite` refused for another reason.
     #[error("the database {} cannot be opened", .path.display())]
     Database {

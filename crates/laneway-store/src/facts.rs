@@ -34,7 +34,8 @@ pub(crate) fn load(connection: &Connection, host: HostId, scope: &Scope) -> Resu
             let sql = concat!(
                 "SELECT ",
                 lane_columns!(),
-                " FROM lanes WHERE workspace = ?1 AND lifecycle <> 'closed' ORDER BY id"
+                " FROM lanes INDEXED BY lanes_unclosed \
+                  WHERE workspace = ?1 AND lifecycle <> 'closed' ORDER BY id"
             );
             let lanes = all(connection, sql, [&workspace], record::<LaneRecord>)?;
             Ok(Facts::Workspace(Some(lanes)))
@@ -99,9 +100,9 @@ fn of_lane(connection: &Connection, lane: LaneId, worker: Option<WorkerId>) -> R
             latest: optional_record::<RunRecord>(cells)?,
         })
     })?;
-    let sql = "SELECT workers.name FROM lanes JOIN workers ON workers.lane = lanes.id \
-               WHERE lanes.workspace = ?1 AND lanes.lifecycle <> 'closed' AND workers.name IS NOT NULL \
-               ORDER BY workers.id";
+    let sql = "SELECT workers.name FROM lanes INDEXED BY lanes_unclosed \
+               JOIN workers INDEXED BY workers_named ON workers.lane = lanes.id \
+               WHERE lanes.workspace = ?1 AND lanes.lifecycle <> 'closed' AND workers.name IS NOT NULL";
     let workspace = lane.workspace.to_string();
     let taken_names = all(connection, sql, [workspace], |cells| cells.text::<Name>("workers"))?;
     Ok(Facts::Lane(Some(LaneFacts { lane, workers, taken_names })))

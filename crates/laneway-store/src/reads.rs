@@ -57,9 +57,9 @@ pub enum WorkersOf {
     Everywhere,
 }
 
-/// `$rest` goes on after `FROM workers` and the joins with the latest run and its spec.
+/// Workers with their latest runs and specs: `$from` is or joins `workers`, `$rest` goes on after all joins.
 macro_rules! workers {
-    ($rest:literal) => {
+    ($from:expr, $rest:expr) => {
         concat!(
             "SELECT ",
             worker_columns!(),
@@ -67,17 +67,26 @@ macro_rules! workers {
             run_columns!(),
             ", ",
             spec_columns!(),
-            " FROM workers LEFT JOIN runs ON runs.worker = workers.id AND runs.number = \
+            " FROM ",
+            $from,
+            " LEFT JOIN runs ON runs.worker = workers.id AND runs.number = \
               (SELECT max(number) FROM runs AS every WHERE every.worker = workers.id) \
               LEFT JOIN specs ON specs.worker = runs.worker AND specs.number = runs.spec ",
             $rest
         )
     };
+    // Those of the lanes that are not closed, without reading the others.
+    (of unclosed lanes $and:literal) => {
+        workers!(
+            "lanes INDEXED BY lanes_unclosed CROSS JOIN workers ON workers.lane = lanes.id",
+            concat!("WHERE lanes.lifecycle <> 'closed' ", $and, " ORDER BY workers.id")
+        )
+    };
 }
 
-/// `$rest` goes on after `FROM runs` and the joins with its worker and its spec.
+/// Runs with their workers and specs: `$from` is `runs`, `$rest` goes on after all joins.
 macro_rules! runs {
-    ($rest:literal) => {
+    ($from:literal, $rest:literal) => {
         concat!(
             "SELECT ",
             run_columns!(),
@@ -85,7 +94,9 @@ macro_rules! runs {
             worker_columns!(),
             ", ",
             spec_columns!(),
-            " FROM runs JOIN workers ON workers.id = runs.worker \
+            " FROM ",
+            $from,
+            " JOIN workers ON workers.id = runs.worker \
               JOIN specs ON specs.worker = runs.worker AND specs.number = runs.spec ",
             $rest
         )
@@ -143,11 +154,19 @@ impl Store {
         }
         self.ask(|db| match (workspace.map(|id| id.to_string()), include_closed) {
             (Some(id), true) => all(db, lanes!("WHERE workspace = ?1"), [id], record::<LaneRecord>),
-            (Some(id), false) => {
-                all(db, lanes!("WHERE workspace = ?1 AND lifecycle <> 'closed'"), [id], record::<LaneRecord>)
-            }
+            (Some(id), false) => all(
+                db,
+                lanes!("INDEXED BY lanes_unclosed WHERE workspace = ?1 AND lifecycle <> 'closed'"),
+                [id],
+                record::<LaneRecord>,
+            ),
             (None, true) => all(db, lanes!(""), [], record::<LaneRecord>),
-            (None, false) => all(db, lanes!("WHERE lifecycle <> 'closed'"), [], record::<LaneRecord>),
+            (None, false) => all(
+                db,
+                lanes!("INDEXED BY lanes_unclosed WHERE lifecycle <> 'closed'"),
+                [],
+                record::<LaneRecord>,
+            ),
         })
     }
 
@@ -157,36 +176,29 @@ impl Store {
         let sql = concat!(
             "SELECT ",
             lane_columns!(),
-            " FROM lanes WHERE lifecycle <> 'closed' AND (lifecycle <> 'open' OR close_requested) ORDER BY id"
+            " FROM lanes INDEXED BY lanes_unclosed WHERE lifecycle <> 'closed' \
+              AND (lifecycle <> 'open' OR close_requested) ORDER BY id"
         );
         self.ask(|db| all(db, sql, [], record::<LaneRecord>))
     }
 
     /// One worker.
     pub fn worker(&self, id: WorkerId) -> Result<Option<WorkerRow>, ReadError> {
-        self.ask(|db| first(db, workers!("WHERE workers.id = ?1"), [id.to_string()], worker_row))
+        self.ask(|db| first(db, workers!("workers", "WHERE workers.id = ?1"), [id.to_string()], worker_row))
     }
 
     /// Workers and tasks, the oldest first.
     pub fn workers(&self, of: WorkersOf) -> Result<Vec<WorkerRow>, ReadError> {
         self.ask(|db| match of {
             WorkersOf::Lane(lane) => {
-                let sql = workers!("WHERE workers.lane = ?1 ORDER BY workers.id");
+                let sql = workers!("workers", "WHERE workers.lane = ?1 ORDER BY workers.id");
                 all(db, sql, [lane.to_string()], worker_row)
             }
             WorkersOf::Workspace(workspace) => {
-                let sql = workers!(
-                    "JOIN lanes ON lanes.id = workers.lane \
-                     WHERE lanes.workspace = ?1 AND lanes.lifecycle <> 'closed' ORDER BY workers.id"
-                );
+                let sql = workers!(of unclosed lanes "AND lanes.workspace = ?1");
                 all(db, sql, [workspace.to_string()], worker_row)
             }
-            WorkersOf::Everywhere => {
-                let sql = workers!(
-                    "JOIN lanes ON lanes.id = workers.lane WHERE lanes.lifecycle <> 'closed' ORDER BY workers.id"
-                );
-                all(db, sql, [], worker_row)
-            }
+            WorkersOf::Everywhere => all(db, workers!(of unclosed lanes ""), [], worker_row),
         })
     }
 
@@ -203,7 +215,14 @@ impl Store {
 
     /// Every run that is not over, the oldest first.
     pub fn live_runs(&self) -> Result<Vec<RunRow>, ReadError> {
-        self.ask(|db| all(db, runs!("WHERE runs.state <> 'exited' ORDER BY runs.id"), [], run_row))
+        self.ask(|db| {
+            all(
+                db,
+                runs!("runs INDEXED BY runs_live", "WHERE runs.state <> 'exited' ORDER BY runs.id"),
+                [],
+                run_row,
+            )
+        })
     }
 
     /// Everything in a repository that a person can mean, as of one moment.
@@ -291,7 +310,7 @@ fn number(seq: u64) -> i64 {
 }
 
 fn run(connection: &Connection, id: RunId) -> Result<Option<RunRow>, QueryError> {
-    first(connection, runs!("WHERE runs.id = ?1"), [id.to_string()], run_row)
+    first(connection, runs!("runs", "WHERE runs.id = ?1"), [id.to_string()], run_row)
 }
 
 fn run_row(row: &mut Cells<'_>) -> Result<RunRow, UnreadableRow> {

@@ -66,6 +66,9 @@ impl Store {
     /// Blocks: a database that was not ended cleanly is checked as a whole. `now` is the clock that
     /// decisions are made by.
     pub fn open(path: &Path, host: NewHost, now: fn() -> Timestamp) -> Result<Self, OpenError> {
+        // It may have to be opened again, and the working directory may be another one then.
+        let path =
+            &std::path::absolute(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
         let opened = connection::open_or_create(path, host.0)?;
         let readers = Arc::new(Readers::open(path)?);
         let host = opened.host;
@@ -75,7 +78,7 @@ impl Store {
         thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run(waiting))
-            .map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+            .map_err(|source| OpenError::Thread { source })?;
         Ok(Self { host, requests, events, readers })
     }
 

@@ -59,7 +59,7 @@ enum Ended {
     Committed(Vec<Answer>),
     /// Nothing of it is recorded, and each command would be told the same.
     NotRecorded(rusqlite::Error),
-    /// One command took the whole transaction with it; this is its answer.
+    /// One command took the whole transaction with it. If it was the only one this is its answer.
     Gone(SubmitError),
     /// Nobody knows whether it is recorded.
     Unknown(rusqlite::Error),
@@ -102,25 +102,26 @@ impl Writer {
         let mut taken = Vec::with_capacity(BATCH);
         let mut jobs = Vec::with_capacity(BATCH);
         while requests.blocking_recv_many(&mut taken, BATCH) > 0 {
-            let mut close = None;
+            let mut closing = Vec::new();
             for request in taken.drain(..) {
                 match request {
-                    Request::Decide(job) if close.is_none() => jobs.push(*job),
+                    Request::Decide(job) if closing.is_empty() => jobs.push(*job),
                     Request::Decide(job) => drop(job.answer.send(Err(SubmitError::Closed))),
-                    Request::Close(answer) => close = close.or(Some(answer)),
+                    Request::Close(answer) => closing.push(answer),
                 }
             }
             self.decide_all(&mut jobs);
-            if let Some(answer) = close {
+            if !closing.is_empty() {
                 requests.close();
                 let ended = self.end();
                 while let Some(request) = requests.blocking_recv() {
-                    if let Request::Decide(job) = request {
-                        drop(job.answer.send(Err(SubmitError::Closed)));
+                    match request {
+                        Request::Decide(job) => drop(job.answer.send(Err(SubmitError::Closed))),
+                        Request::Close(answer) => closing.push(answer),
                     }
                 }
-                // Nobody may wait for it.
-                drop(answer.send(ended));
+                // The first is told how it went; for the others it was closed when they came.
+                drop(closing.swap_remove(0).send(ended));
                 return;
             }
         }
@@ -194,12 +195,12 @@ impl Writer {
                     suspect |= execute(connection, "ROLLBACK").is_err();
                 }
                 match error.sqlite_error_code() {
-                    Some(
-                        ErrorCode::DiskFull
-                        | ErrorCode::DatabaseBusy
-                        | ErrorCode::DatabaseLocked
-                        | ErrorCode::ConstraintViolation,
-                    ) => Ended::NotRecorded(error),
+                    Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                        Ended::NotRecorded(error)
+                    }
+                    Some(ErrorCode::ConstraintViolation) => {
+                        Ended::Gone(not_recorded(&self.path, &Arc::new(error)))
+                    }
                     _ => Ended::Unknown(error),
                 }
             }

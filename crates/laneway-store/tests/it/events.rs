@@ -71,8 +71,11 @@ fn one_that_lags_catches_up_by_number() {
 
 #[test]
 fn a_live_event_is_the_recorded_one_and_comes_after_its_commit() {
-    let (_folder, store) = store();
+    let folder = folder();
+    let store = open(&database(&folder));
     let mut live = store.subscribe();
+    done(&store, laneway_core::command::Command::RegisterWorkspace(workspace()));
+    assert_eq!(live.blocking_recv().unwrap().seq, 1);
     let answered = done(&store, create_lane(1));
     let event = live.blocking_recv().unwrap();
     assert_eq!(answered.events, std::slice::from_ref(&event));

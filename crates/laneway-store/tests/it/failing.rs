@@ -48,13 +48,13 @@ fn a_row_that_is_not_what_was_decided_on_is_a_conflict_and_nothing_stays() {
     assert_eq!(done(&store, exit).seq, seq + 2);
 }
 
-/// Lanes 1 to 60 at once, of which every tenth cannot be written because of `raise`.
-fn every_tenth_fails(raise: &str) -> usize {
+/// Lanes 1 to 60 at once, of which every tenth cannot be written: `fails` is what happens then.
+fn every_tenth_fails(fails: &str) -> usize {
     let (folder, store) = store();
     let path = database(&folder);
     let sql = format!(
-        "CREATE TRIGGER bad BEFORE INSERT ON events WHEN NEW.data LIKE '%/lanes/_0\"%' \
-         BEGIN SELECT RAISE({raise}, 'bad'); END"
+        "CREATE TABLE orphans (id PRIMARY KEY, parent REFERENCES orphans DEFERRABLE INITIALLY DEFERRED); \
+         CREATE TRIGGER bad BEFORE INSERT ON events WHEN NEW.data LIKE '%/lanes/_0\"%' BEGIN {fails}; END"
     );
     another(&path).execute_batch(&sql).unwrap();
     let before = commits_in_the_log(&path);
@@ -78,12 +78,18 @@ fn every_tenth_fails(raise: &str) -> usize {
 
 #[test]
 fn a_decision_that_fails_in_a_batch_leaves_the_others_in_it() {
-    let transactions = every_tenth_fails("ABORT");
+    let transactions = every_tenth_fails("SELECT RAISE(ABORT, 'bad')");
     assert!(transactions <= 2, "{transactions} transactions");
 }
 
 #[test]
 fn a_decision_that_takes_the_transaction_with_it_has_the_others_decided_again() {
-    let transactions = every_tenth_fails("ROLLBACK");
+    let transactions = every_tenth_fails("SELECT RAISE(ROLLBACK, 'bad')");
+    assert!(transactions > 2, "{transactions} transactions: they were not decided one by one");
+}
+
+#[test]
+fn a_decision_that_is_found_wrong_at_the_commit_has_the_others_decided_again() {
+    let transactions = every_tenth_fails("INSERT INTO orphans (parent) VALUES ('no such')");
     assert!(transactions > 2, "{transactions} transactions: they were not decided one by one");
 }

@@ -149,6 +149,33 @@ fn a_damaged_database_is_refused_untouched() {
 }
 
 #[test]
+fn damage_where_opening_does_not_look_by_itself_is_found_after_a_crash() {
+    let error = refused_untouched(|path| {
+        let other = another(path);
+        let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'events'";
+        let page: u32 = other.query_row(sql, [], |row| row.get(0)).unwrap();
+        other.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        drop(other);
+        let mut bytes = fs::read(path).unwrap();
+        bytes[(page as usize - 1) * 4096..][..64].fill(0xff);
+        fs::write(path, bytes).unwrap();
+    });
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
+}
+
+#[test]
+fn a_database_is_marked_as_in_use_until_it_is_ended() {
+    let (folder, store) = store();
+    let ended_cleanly = || {
+        let sql = "SELECT ended_cleanly FROM meta";
+        another(&database(&folder)).query_row(sql, [], |row| row.get::<_, bool>(0)).unwrap()
+    };
+    assert!(!ended_cleanly());
+    close(&store);
+    assert!(ended_cleanly());
+}
+
+#[test]
 fn a_log_without_its_database_is_not_taken_for_a_new_one() {
     let error = refused_untouched(|path| fs::remove_file(path).unwrap());
     assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
