@@ -1,0 +1,203 @@
+//! `lane attach`: a worker's terminal on the user's own.
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use laneway_api::error::{ErrorKind, Problem, exit_code};
+use laneway_api::request::{ReadText, Which};
+use laneway_api::routes;
+use laneway_api::view::{TerminalAccess, TextView, WorkerView};
+use laneway_core::run::Exit;
+use laneway_wire::client::ClientError;
+use laneway_wire::message::{Exited, Role};
+use serde::Serialize;
+
+use crate::client::{Client, Request};
+use crate::context::{Context, Outcome};
+use crate::failure::{Failure, with_causes};
+use crate::terminal::attach_pump;
+use crate::terminal::detach::DetachKey;
+use crate::terminal::guard::{Manner, guarded};
+use crate::terminal::link::Link;
+use crate::terminal::view::Leaving;
+use crate::text::worker_name;
+
+/// The variable with the id of the worker that a command is typed in.
+const WORKER_VARIABLE: &str = "LANEWAY_WORKER";
+
+const EXAMPLES: &str = "\
+EXAMPLES:
+  lane attach fix             use its terminal; ctrl-\\ leaves, the program goes on
+  lane attach fix --observe   look on while someone else types
+  lane attach fix --detach-keys ctrl-a
+
+Typed twice, the key that leaves goes to the program once. One attachment types at a time: the last one that
+came. Exit codes: 0 left, or the program has ended; 1 its holder was lost; 5 refused; 128+n ended by signal n.";
+
+/// Use a worker's terminal full-screen; leaving brings back what was there
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct AttachArgs {
+    /// The worker, or a lane with one live worker
+    target: String,
+    /// Look on: nothing typed goes to the program, and its size stays
+    #[arg(long)]
+    observe: bool,
+    /// The key that leaves: ctrl- with a letter or one of \ ] ^ _ @ [
+    #[arg(long, value_name = "KEY", default_value_t)]
+    detach_keys: DetachKey,
+}
+
+/// What `--json` prints when it is over.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    worker: &'a WorkerView,
+    /// `detached`, `ended` or `lost`.
+    left: &'static str,
+    exit: Option<Exit>,
+}
+
+pub(crate) fn run(args: AttachArgs, context: &Context) -> Outcome {
+    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+        let target = &args.target;
+        return Err(Problem::new(
+            ErrorKind::Usage,
+            "not_a_terminal",
+            format!("attaching to {target} needs a terminal on standard input and output"),
+        )
+        .hint(format!("lane read {target}\nlane exec LANE -- COMMAND"))
+        .into());
+    }
+    guarded(Manner::FullScreen, || attach(&args, context))
+}
+
+fn attach(args: &AttachArgs, context: &Context) -> Outcome {
+    let client = context.client()?;
+    let access = ask_for_access(&client, &args.target)?;
+    refuse_what_cannot_be_attached(&access.worker)?;
+    if let Some(exit) = &access.worker.exit {
+        return show_ended(&client, &access.worker, exit, context);
+    }
+    let link = match open(&access)? {
+        Ok(link) => link,
+        Err(error) => {
+            // It may have ended at this very moment.
+            let access = ask_for_access(&client, &access.worker.id.to_string())?;
+            return match &access.worker.exit {
+                Some(exit) => show_ended(&client, &access.worker, exit, context),
+                None => Err(holder_unreachable(&access.worker, &error)),
+            };
+        }
+    };
+    drop(client);
+    let name = worker_name(&access.worker);
+    let role = if args.observe { Role::Observer } else { Role::Driver };
+    let leaving = attach_pump::run(link, &name, role, args.detach_keys);
+    let leaving = leaving.map_err(|error| {
+        Failure::new(ErrorKind::Failed, "attach_failed", format!("attached to {name}: {}", with_causes(&error)))
+    })?;
+    say_how_it_ended(&access.worker, &leaving, context)
+}
+
+fn ask_for_access(client: &Client, target: &str) -> Result<TerminalAccess, Failure> {
+    client.ask(&Request::get(format!("attaching to {target}"), routes::with_target(routes::WORKER_TERMINAL, target)))
+}
+
+fn refuse_what_cannot_be_attached(worker: &WorkerView) -> Result<(), Failure> {
+    let name = worker_name(worker);
+    let is_this_one = std::env::var(WORKER_VARIABLE).is_ok_and(|own| own == worker.id.to_string());
+    if is_this_one {
+        let message = format!("this is {name}: a terminal cannot show itself");
+        return Err(Failure::new(ErrorKind::Refused, "attach_to_itself", message));
+    }
+    if !worker.terminal.tty {
+        let message = format!("{name} runs on pipes and has no terminal");
+        let problem = Problem::new(ErrorKind::Refused, "no_terminal", message);
+        return Err(problem.hint(format!("lane read {name}")).into());
+    }
+    Ok(())
+}
+
+fn open(access: &TerminalAccess) -> Result<Result<Link, ClientError>, Failure> {
+    match &access.holder_folder {
+        Some(folder) => Ok(Link::open(Path::new(folder.as_os_str()))),
+        None => {
+            let name = worker_name(&access.worker);
+            let status = access.worker.status.as_str();
+            let problem = Problem::new(
+                ErrorKind::Unreachable,
+                "no_holder",
+                format!("{name} is {status}, and no holder is there to attach to"),
+            );
+            Err(problem.hint(format!("lane show {name}")).into())
+        }
+    }
+}
+
+fn holder_unreachable(worker: &WorkerView, error: &ClientError) -> Failure {
+    let name = worker_name(worker);
+    let message = format!("the holder of {name} cannot be reached: {}", with_causes(error));
+    Problem::new(ErrorKind::Unreachable, "holder_unreachable", message).hint(format!("lane show {name}")).into()
+}
+
+/// The last screen of a run that is over, among the lines of the user's own terminal.
+fn show_ended(client: &Client, worker: &WorkerView, exit: &Exit, context: &Context) -> Outcome {
+    let name = worker_name(worker);
+    if context.json() {
+        context.printer.json(&Report { worker, left: "ended", exit: Some(exit.clone()) })?;
+        return Ok(exit_code::OK);
+    }
+    let query = ReadText { lines: None, which: Some(Which::Screen), ansi: true };
+    let path = routes::with_target(routes::WORKER_TEXT, &worker.id.to_string());
+    let request = Request::get(format!("reading the last screen of {name}"), path).query(&query)?;
+    // A run that was lost, or never ran, has left no screen.
+    if let Ok(mut text) = client.ask::<TextView>(&request) {
+        while text.lines.last().is_some_and(|line| line.trim().is_empty()) {
+            text.lines.pop();
+        }
+        let lines: String = text.lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+        context.printer.bytes(lines.as_bytes())?;
+    }
+    context.printer.line(&format!("{name} has ended: {exit}"))?;
+    Ok(exit_code::OK)
+}
+
+fn say_how_it_ended(worker: &WorkerView, leaving: &Leaving, context: &Context) -> Outcome {
+    let name = worker_name(worker);
+    let (left, exit, line, code) = match leaving {
+        Leaving::Detached => ("detached", None, format!("detached from {name} (still running)"), exit_code::OK),
+        Leaving::Exited(exited) => {
+            let exit = exit_of(exited);
+            let line = format!("{name} has ended: {exit}");
+            ("ended", Some(exit), line, exit_code::OK)
+        }
+        Leaving::Lost => {
+            let line = format!("{name} is lost: its holder went away");
+            ("lost", Some(Exit::Lost), line, exit_code::FAILED)
+        }
+        // Nobody is there to read anything.
+        Leaving::TerminalGone => return Ok(exit_code::FAILED),
+        Leaving::Signalled(signal) => {
+            let line = format!("detached from {name} (still running)");
+            ("detached", None, line, exit_code::SIGNAL_BASE.saturating_add(signal.as_raw() as u8))
+        }
+        Leaving::Refused(message) => {
+            let message = format!("the holder of {name} refused: {message}");
+            return Err(Failure::new(ErrorKind::Refused, "attach_refused", message));
+        }
+    };
+    if context.json() {
+        context.printer.json(&Report { worker, left, exit })?;
+    } else {
+        context.printer.line(&line)?;
+    }
+    Ok(code)
+}
+
+fn exit_of(exited: &Exited) -> Exit {
+    match (exited.code, exited.signal) {
+        (Some(code), _) => Exit::Code { code: code as u8 },
+        (None, Some(signal)) => Exit::Signal { signal },
+        (None, None) => Exit::Lost,
+    }
+}
