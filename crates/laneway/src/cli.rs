@@ -3,8 +3,10 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::error::ContextKind;
 use clap::{Parser, Subcommand};
 use laneway_api::error::{ErrorKind, exit_code};
+use laneway_core::os_text::OsText;
 
 use crate::context::{Context, Outcome};
 use crate::failure::Failure;
@@ -60,7 +62,7 @@ pub(crate) fn main() -> ExitCode {
     }
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return misunderstood(&error, &arguments),
+        Err(error) => return misunderstood(error, &arguments),
     };
     let context = Context::new(cli.json);
     let outcome = dispatch(cli.verb, &context);
@@ -70,22 +72,22 @@ pub(crate) fn main() -> ExitCode {
 fn dispatch(verb: Option<Verb>, context: &Context) -> Outcome {
     match verb {
         None => verbs::overview::run(context),
-        Some(Verb::New(args)) => verbs::new::run(args, context),
-        Some(Verb::Run(args)) => verbs::run::run(args, context),
-        Some(Verb::Exec(args)) => verbs::exec::run(args, context),
-        Some(Verb::Ls(args)) => verbs::ls::run(args, context),
-        Some(Verb::Ps(args)) => verbs::ps::run(args, context),
-        Some(Verb::Show(args)) => verbs::show::run(args, context),
-        Some(Verb::Path(args)) => verbs::path::run(args, context),
-        Some(Verb::Attach(args)) => verbs::attach::run(args, context),
-        Some(Verb::Read(args)) => verbs::read::run(args, context),
-        Some(Verb::Send(args)) => verbs::send::run(args, context),
-        Some(Verb::Stop(args)) => verbs::stop::run(args, context),
-        Some(Verb::Close(args)) => verbs::close::run(args, context),
-        Some(Verb::Events(args)) => verbs::events::run(args, context),
-        Some(Verb::Daemon(args)) => verbs::daemon::run(args, context),
-        Some(Verb::Completions(args)) => verbs::completions::run(args, context),
-        Some(Verb::Version(args)) => verbs::version::run(args, context),
+        Some(Verb::New(args)) => verbs::new::run(&args, context),
+        Some(Verb::Run(args)) => verbs::run::run(&args, context),
+        Some(Verb::Exec(args)) => verbs::exec::run(&args, context),
+        Some(Verb::Ls(args)) => verbs::ls::run(&args, context),
+        Some(Verb::Ps(args)) => verbs::ps::run(&args, context),
+        Some(Verb::Show(args)) => verbs::show::run(&args, context),
+        Some(Verb::Path(args)) => verbs::path::run(&args, context),
+        Some(Verb::Attach(args)) => verbs::attach::run(&args, context),
+        Some(Verb::Read(args)) => verbs::read::run(&args, context),
+        Some(Verb::Send(args)) => verbs::send::run(&args, context),
+        Some(Verb::Stop(args)) => verbs::stop::run(&args, context),
+        Some(Verb::Close(args)) => verbs::close::run(&args, context),
+        Some(Verb::Events(args)) => verbs::events::run(&args, context),
+        Some(Verb::Daemon(args)) => verbs::daemon::run(&args, context),
+        Some(Verb::Completions(args)) => verbs::completions::run(&args, context),
+        Some(Verb::Version(args)) => verbs::version::run(&args, context),
     }
 }
 
@@ -110,8 +112,23 @@ fn end(outcome: Outcome, context: &Context) -> u8 {
 }
 
 /// A command line that makes no sense, or that asks for help.
-fn misunderstood(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
-    let json = arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json");
+fn misunderstood(mut error: clap::Error, arguments: &[OsString]) -> ExitCode {
+    let own = || arguments.iter().take_while(|argument| *argument != "--");
+    let json = own().any(|argument| argument == "--json");
+    if error.kind() == clap::error::ErrorKind::InvalidUtf8
+        && let Some(odd) = own().find(|argument| argument.to_str().is_none())
+    {
+        let message = format!("{} is not UTF-8, which all names are", OsText::from(odd.as_os_str()));
+        return ExitCode::from(end(
+            Err(Failure::new(ErrorKind::Usage, "usage", message)),
+            &Context::new(json),
+        ));
+    }
+    // Where a program follows the dashes, they are no way to give a name that begins with one.
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+    if usage.contains("-- <COMMAND>") {
+        error.remove(ContextKind::Suggested);
+    }
     if json && error.use_stderr() {
         let text = error.to_string();
         let message = text.strip_prefix("error: ").unwrap_or(&text).trim_end();

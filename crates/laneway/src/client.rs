@@ -29,6 +29,9 @@ use crate::failure::{Failure, with_causes};
 /// The stable word of the problem that no daemon runs and none may be started.
 pub(crate) const NOT_RUNNING: &str = "daemon_not_running";
 
+/// The stable word of the problem that the daemon was there and is gone.
+pub(crate) const WENT_AWAY: &str = "daemon_went_away";
+
 /// How many requests are under way at once when one command asks many things: the daemon's own work (git,
 /// stops) is bounded too, and this many connections fit any backlog.
 const AT_ONCE: usize = 16;
@@ -43,6 +46,15 @@ pub(crate) enum Start {
     OnDemand,
     /// Asking fails with [`NOT_RUNNING`].
     Never,
+}
+
+/// Why lines do not come any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FollowEnd {
+    /// The daemon had no more, or ended.
+    DaemonEnded,
+    /// Nobody reads standard output any more.
+    NobodyReads,
 }
 
 /// The way to the daemon.
@@ -103,13 +115,13 @@ impl Client {
         })
     }
 
-    /// Asks for lines that come one after the other. Ends when the daemon ends them, when `on_line` fails, or
-    /// when nobody reads standard output any more.
+    /// Asks for lines that come one after the other, until one side has had enough. Fails if `on_line` does,
+    /// or if the connection is lost.
     pub(crate) fn follow(
         &self,
         request: &Request,
         mut on_line: impl FnMut(&[u8]) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+    ) -> Result<FollowEnd, Failure> {
         self.runtime.block_on(async {
             let mut exchange = self.exchange(request).await?;
             let reader_gone = reader_of_stdout_gone();
@@ -118,7 +130,7 @@ impl Client {
             loop {
                 let frame = tokio::select! {
                     frame = exchange.response.body_mut().frame() => frame,
-                    () = &mut reader_gone => return Ok(()),
+                    () = &mut reader_gone => return Ok(FollowEnd::NobodyReads),
                 };
                 let Some(frame) = frame else { break };
                 let frame = frame.map_err(|error| went_away(request, &error))?;
@@ -129,7 +141,10 @@ impl Client {
                     on_line(&line[..end])?;
                 }
             }
-            if partial.is_empty() { Ok(()) } else { on_line(&partial) }
+            if !partial.is_empty() {
+                on_line(&partial)?;
+            }
+            Ok(FollowEnd::DaemonEnded)
         })
     }
 
@@ -180,13 +195,11 @@ impl Client {
         let status = exchange.response.status();
         let body = exchange.response.body_mut().collect().await;
         let body = body.map_err(|error| went_away(request, &error))?.to_bytes();
-        match serde_json::from_slice::<ErrorBody>(&body) {
-            Ok(error) => Err(error.error.into()),
-            Err(_) => {
-                let text = OsText::from_bytes(body);
-                Err(not_understood(request, &format!("it answered {status}: {text}")))
-            }
+        if let Ok(error) = serde_json::from_slice::<ErrorBody>(&body) {
+            return Err(error.error.into());
         }
+        let text = OsText::from_bytes(body);
+        Err(not_understood(request, &format!("it answered {status}: {text}")))
     }
 
     async fn daemon_is_older(&self) -> Result<bool, Failure> {
@@ -245,7 +258,7 @@ fn not_understood(request: &Request, why: &str) -> Failure {
 fn went_away(request: &Request, error: &dyn std::error::Error) -> Failure {
     Problem::new(
         ErrorKind::Unreachable,
-        "daemon_went_away",
+        WENT_AWAY,
         format!("the daemon went away while {}: {}", request.doing(), with_causes(error)),
     )
     .hint("lane daemon logs")

@@ -21,12 +21,20 @@ pub(crate) struct Context {
     pub(crate) printer: Printer,
     /// The folder the caller stands in; none if it is gone.
     pub(crate) cwd: Option<OsText>,
+    /// When the command was given.
+    pub(crate) now: Timestamp,
+    home: Result<Home, HomeError>,
 }
 
 impl Context {
     /// As the process stands.
     pub(crate) fn new(json: bool) -> Self {
-        Self { printer: Printer::new(json), cwd: std::env::current_dir().ok().map(OsText::from) }
+        Self {
+            printer: Printer::new(json),
+            cwd: std::env::current_dir().ok().map(OsText::from),
+            now: now(),
+            home: Home::from_environment(),
+        }
     }
 
     /// True if JSON was asked for.
@@ -36,7 +44,10 @@ impl Context {
 
     /// Where everything lies.
     pub(crate) fn home(&self) -> Result<Home, Failure> {
-        Home::from_environment().map_err(|error| home_problem(&error).into())
+        match &self.home {
+            Ok(home) => Ok(home.clone()),
+            Err(error) => Err(home_problem(error).into()),
+        }
     }
 
     /// The way to the daemon, which is started if it does not run.
@@ -48,13 +59,12 @@ impl Context {
     pub(crate) fn client_of_running_daemon(&self) -> Result<Client, Failure> {
         Client::new(self.home()?, self.cwd.clone(), Start::Never)
     }
+}
 
-    /// The present moment.
-    #[expect(clippy::disallowed_methods, reason = "the one place of this program that reads the clock")]
-    pub(crate) fn now(&self) -> Timestamp {
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Timestamp(i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX))
-    }
+#[expect(clippy::disallowed_methods, reason = "the one place of this program that reads the clock")]
+fn now() -> Timestamp {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// A home that cannot be used, as a problem.

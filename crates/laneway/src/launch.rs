@@ -92,7 +92,7 @@ mod tests {
         let launch = launch(&argv, TerminalSpec::Pipes).unwrap();
         assert_eq!(launch.argv[1].as_bytes(), b"\xff");
         assert_eq!(launch.environment.len(), std::env::vars_os().count());
-        let files = launch.limits.iter().find(|limit| limit.which == libc::RLIMIT_NOFILE as u32).unwrap();
+        let files = launch.limits.iter().find(|limit| limit.which == libc::RLIMIT_NOFILE).unwrap();
         assert_eq!(files.soft, getrlimit(Resource::Nofile).current);
     }
 

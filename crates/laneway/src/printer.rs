@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::losses;
+use crate::text::Lines;
 
 /// What an error begins with.
 const ERROR: Style = AnsiColor::Red.on_default().bold();
@@ -23,6 +24,7 @@ pub(crate) struct Printer {
     json: bool,
 }
 
+#[expect(clippy::unused_self, reason = "whoever prints has to be given the printer")]
 impl Printer {
     /// With `json`, standard output gets JSON and nothing else.
     pub(crate) const fn new(json: bool) -> Self {
@@ -80,15 +82,16 @@ impl Printer {
 
 /// An error as people read it: the message, what would be lost, what to type next.
 fn in_words(problem: &Problem) -> String {
-    let mut text = format!("{ERROR}error:{ERROR:#} {}\n", problem.message);
+    let mut text = Lines::default();
+    text.add(format_args!("{ERROR}error:{ERROR:#} {}", problem.message));
     let details = problem.details.clone().filter(|_| problem.code == losses::CODE);
     if let Some(losses) = details.and_then(|details| serde_json::from_value::<Losses>(details).ok()) {
-        text.push_str(&losses::list(&losses));
+        text.add_all(&losses::list(&losses));
     }
     for hint in problem.hint.iter().flat_map(|hint| hint.lines()) {
-        text.push_str(&format!("  {TRY}try:{TRY:#} {hint}\n"));
+        text.add(format_args!("  {TRY}try:{TRY:#} {hint}"));
     }
-    text
+    text.into_string()
 }
 
 #[cfg(test)]

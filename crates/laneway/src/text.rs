@@ -1,5 +1,7 @@
 //! Words for what is shown: statuses with their colours, ages, programs, exits.
 
+use std::fmt::{self, Write};
+
 use anstyle::{AnsiColor, Style};
 use laneway_api::view::{LaneView, WorkerView};
 use laneway_core::lane::LaneStatus;
@@ -102,6 +104,27 @@ pub(crate) fn age(now: Timestamp, then: Timestamp) -> String {
         60..=3_599 => format!("{}m", seconds / 60),
         3_600..=86_399 => format!("{}h", seconds / 3_600),
         _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// Text that grows line by line.
+#[derive(Debug, Default)]
+pub(crate) struct Lines(String);
+
+impl Lines {
+    /// Adds a line.
+    pub(crate) fn add(&mut self, line: impl fmt::Display) {
+        writeln!(self.0, "{line}").expect("a String takes every text");
+    }
+
+    /// Adds lines that have their line ends.
+    pub(crate) fn add_all(&mut self, lines: &str) {
+        self.0.push_str(lines);
+    }
+
+    /// All of them, each with its line end.
+    pub(crate) fn into_string(self) -> String {
+        self.0
     }
 }
 

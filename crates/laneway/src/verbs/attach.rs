@@ -57,7 +57,7 @@ struct Report<'a> {
     exit: Option<Exit>,
 }
 
-pub(crate) fn run(args: AttachArgs, context: &Context) -> Outcome {
+pub(crate) fn run(args: &AttachArgs, context: &Context) -> Outcome {
     if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
         let target = &args.target;
         return Err(Problem::new(

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use laneway_api::error::Problem;
 use laneway_api::request::{CloseLane, LaneClosed};
 use laneway_api::routes;
@@ -13,7 +14,6 @@ use crate::client::Request;
 use crate::context::{Context, Outcome};
 use crate::duration::{millis, parse};
 use crate::losses;
-use crate::text::counted;
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -28,14 +28,14 @@ holds. Else it is refused (exit 5), and what would be lost is listed.";
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CloseArgs {
     /// The lanes
-    #[arg(required = true, value_name = "LANE")]
+    #[arg(required = true, value_name = "LANE", value_parser = NonEmptyStringValueParser::new())]
     lanes: Vec<String>,
     /// How long their programs may take to end by themselves [default: 5s]
     #[arg(long, value_name = "DURATION", value_parser = parse)]
     grace: Option<Duration>,
 }
 
-pub(crate) fn run(args: CloseArgs, context: &Context) -> Outcome {
+pub(crate) fn run(args: &CloseArgs, context: &Context) -> Outcome {
     let body = CloseLane { grace_ms: args.grace.map(millis) };
     let request = |lane: &str| {
         let route = routes::with_target(routes::LANE_CLOSE, lane);
@@ -51,12 +51,12 @@ fn in_words(closed: &LaneClosed) -> String {
     }
     let branch = OsText::from(lane.branch.as_str());
     let kept = if closed.branch_deleted { "deleted" } else { "kept" };
-    let mut text = format!("{} is closed; branch {branch} is {kept}", lane.name);
-    if closed.stashes > 0 {
-        let stashes = counted(u64::from(closed.stashes), "stash").replace("stashs", "stashes");
-        text.push_str(&format!("; the repository has {stashes}: git stash list"));
-    }
-    text
+    let stashes = match closed.stashes {
+        0 => String::new(),
+        1 => "; the repository has 1 stash: git stash list".to_owned(),
+        n => format!("; the repository has {n} stashes: git stash list"),
+    };
+    format!("{} is closed; branch {branch} is {kept}{stashes}", lane.name)
 }
 
 /// A refusal with the commands that bring the work to safety.

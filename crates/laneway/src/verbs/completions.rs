@@ -27,7 +27,7 @@ struct Script {
     script: String,
 }
 
-pub(crate) fn run(args: CompletionsArgs, context: &Context) -> Outcome {
+pub(crate) fn run(args: &CompletionsArgs, context: &Context) -> Outcome {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "lane", &mut script);
     if context.json() {

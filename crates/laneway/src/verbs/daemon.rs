@@ -63,8 +63,8 @@ struct Stopped {
     pid: Option<u32>,
 }
 
-pub(crate) fn run(args: DaemonArgs, context: &Context) -> Outcome {
-    match args.verb {
+pub(crate) fn run(args: &DaemonArgs, context: &Context) -> Outcome {
+    match &args.verb {
         DaemonVerb::Start => start(context),
         DaemonVerb::Stop => stop(context),
         DaemonVerb::Status => say(context, "runs", &status(&context.client_of_running_daemon()?)?),

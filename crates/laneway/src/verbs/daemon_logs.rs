@@ -40,7 +40,7 @@ struct Line<'a> {
     line: &'a str,
 }
 
-pub(super) fn run(args: LogsArgs, context: &Context) -> Outcome {
+pub(super) fn run(args: &LogsArgs, context: &Context) -> Outcome {
     let home = context.home()?;
     if args.follow {
         follow(&home, context)?;

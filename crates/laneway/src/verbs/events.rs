@@ -1,13 +1,13 @@
 //! `lane events`: what has happened, and what happens.
 
-use laneway_api::error::{ErrorKind, exit_code};
+use laneway_api::error::{ErrorKind, Problem, exit_code};
 use laneway_api::request::ReadEvents;
 use laneway_api::routes;
-use laneway_api::view::EventView;
+use laneway_api::view::{DaemonStatus, EventView};
 use laneway_core::event::{Event, Subject};
 use laneway_core::os_text::OsText;
 
-use crate::client::Request;
+use crate::client::{FollowEnd, NOT_RUNNING, Request, WENT_AWAY};
 use crate::context::{Context, Outcome};
 use crate::failure::Failure;
 use crate::text::{FAINT, NAME};
@@ -17,6 +17,13 @@ EXAMPLES:
   lane events                the last 50
   lane events --follow       those to come
   lane events --since 120 --follow --json";
+
+/// How many connections in a row may end without an event. A new daemon tells at least of its own start; one
+/// that is just ending may take a connection or two before it is gone.
+const MAX_FRUITLESS: u32 = 10;
+
+/// How wide the column with the names of events is, in characters: the longest are a little wider.
+const NAME_WIDTH: usize = 20;
 
 /// Print what has happened: the last 50 events, or those after a number
 #[derive(Debug, clap::Args)]
@@ -30,18 +37,60 @@ pub(crate) struct EventsArgs {
     since: Option<u64>,
 }
 
-pub(crate) fn run(args: EventsArgs, context: &Context) -> Outcome {
-    let query = ReadEvents { since: args.since, follow: args.follow };
-    let request = Request::get("reading the events", routes::EVENTS).query(&query)?;
-    context.client()?.follow(&request, |line| {
-        if context.json() {
-            let mut line = line.to_vec();
-            line.push(b'\n');
-            return context.printer.bytes(&line);
+pub(crate) fn run(args: &EventsArgs, context: &Context) -> Outcome {
+    let client = context.client()?;
+    if !args.follow {
+        let request = request(&ReadEvents { since: args.since, follow: false })?;
+        client.follow(&request, |line| print(context, line))?;
+        return Ok(exit_code::OK);
+    }
+    let mut after = match args.since {
+        Some(since) => since,
+        // Told by number from the beginning, so that nothing is missed when the daemon executes itself anew.
+        None => client.ask::<DaemonStatus>(&Request::get("asking for its status", routes::DAEMON))?.last_seq,
+    };
+    let mut client = client;
+    let mut n_fruitless = 0;
+    while n_fruitless < MAX_FRUITLESS {
+        n_fruitless += 1;
+        let request = request(&ReadEvents { since: Some(after), follow: true })?;
+        let end = client.follow(&request, |line| {
+            after = seq(line).unwrap_or(after);
+            n_fruitless = 0;
+            print(context, line)
+        });
+        match end {
+            Ok(FollowEnd::NobodyReads) => return Ok(exit_code::OK),
+            // It may have executed itself anew; one that was stopped is left alone.
+            Ok(FollowEnd::DaemonEnded) => client = context.client_of_running_daemon()?,
+            Err(failure) if failure.is(WENT_AWAY) || failure.is(NOT_RUNNING) => break,
+            Err(failure) => return Err(failure),
         }
-        context.printer.line(&in_words(line)?)
-    })?;
-    Ok(exit_code::OK)
+    }
+    Err(ended(after))
+}
+
+fn request(query: &ReadEvents) -> Result<Request, Failure> {
+    Request::get("reading the events", routes::EVENTS).query(query)
+}
+
+fn print(context: &Context, line: &[u8]) -> Result<(), Failure> {
+    if context.json() {
+        let mut line = line.to_vec();
+        line.push(b'\n');
+        return context.printer.bytes(&line);
+    }
+    context.printer.line(&in_words(line)?)
+}
+
+fn seq(line: &[u8]) -> Option<u64> {
+    serde_json::from_slice::<serde_json::Value>(line).ok()?["seq"].as_u64()
+}
+
+fn ended(after: u64) -> Failure {
+    Problem::new(ErrorKind::Unreachable, WENT_AWAY, "the daemon has ended, and nothing more can be told")
+        .hint(format!("lane events --follow --since {after}"))
+        .into()
 }
 
 /// One event on one line. One that this build does not know is shown by its name.
@@ -67,9 +116,12 @@ fn in_words(line: &[u8]) -> Result<String, Failure> {
 fn words(seq: u64, at: &str, name: &str, about: &str, what: &str) -> String {
     // Down to seconds: the microseconds are in --json.
     let at = at.get(..19).map_or_else(|| at.to_owned(), |seconds| format!("{seconds}Z"));
-    let line = format!("{seq:>6}  {FAINT}{at}{FAINT:#}  {NAME}{name:<20}{NAME:#}  {what}");
-    let line = line.trim_end();
-    if about.is_empty() { line.to_owned() } else { format!("{line}  {FAINT}{about}{FAINT:#}") }
+    let mut line = format!("{seq:>6}  {FAINT}{at}{FAINT:#}  {NAME}{name}{NAME:#}");
+    if !what.is_empty() || !about.is_empty() {
+        line = format!("{line}{:1$}{what}", "  ", (NAME_WIDTH + 2).saturating_sub(name.len()));
+    }
+    let gap = if what.is_empty() { "" } else { "  " };
+    if about.is_empty() { line } else { format!("{line}{gap}{FAINT}{about}{FAINT:#}") }
 }
 
 /// The id of the narrowest thing that an event is about.

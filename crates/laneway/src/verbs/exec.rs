@@ -65,7 +65,7 @@ struct Report {
     truncated: bool,
 }
 
-pub(crate) fn run(args: ExecArgs, context: &Context) -> Outcome {
+pub(crate) fn run(args: &ExecArgs, context: &Context) -> Outcome {
     if !args.tty || args.detach {
         return exec(&args, context).map_err(with_own_code);
     }

@@ -34,14 +34,14 @@ struct Query {
     closed: bool,
 }
 
-pub(crate) fn run(args: LsArgs, context: &Context) -> Outcome {
+pub(crate) fn run(args: &LsArgs, context: &Context) -> Outcome {
     let lanes = lanes(context, args.closed)?;
     if context.json() {
         context.printer.json(&lanes)?;
     } else if lanes.lanes.is_empty() {
         context.printer.note("no lanes; lane new NAME makes one");
     } else {
-        context.printer.text(&table(&lanes.lanes, context.cwd.as_ref(), context.now()))?;
+        context.printer.text(&table(&lanes.lanes, context.cwd.as_ref(), context.now))?;
     }
     Ok(exit_code::OK)
 }

@@ -5,11 +5,12 @@ use std::ffi::OsString;
 use laneway_api::error::exit_code;
 use laneway_api::request::{LaneMade, NewLane};
 use laneway_api::routes;
+use laneway_core::os_text::OsText;
 
 use crate::client::Request;
 use crate::context::{Context, Outcome};
 use crate::launch::{launch, terminal_like_the_callers};
-use crate::text::{FAINT, NAME, program, short_commit, worker_name, worker_status, worker_style};
+use crate::text::{BAD, FAINT, Lines, NAME, program, short_commit, worker_name, worker_status, worker_style};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -35,7 +36,7 @@ pub(crate) struct NewArgs {
     command: Vec<OsString>,
 }
 
-pub(crate) fn run(args: NewArgs, context: &Context) -> Outcome {
+pub(crate) fn run(args: &NewArgs, context: &Context) -> Outcome {
     let launch = match args.command.as_slice() {
         [] => None,
         command => Some(launch(command, terminal_like_the_callers())?),
@@ -44,7 +45,8 @@ pub(crate) fn run(args: NewArgs, context: &Context) -> Outcome {
         Some(name) => format!("making lane {name}"),
         None => "making a lane".to_owned(),
     };
-    let body = NewLane { name: args.name, base: args.base, branch: args.branch, launch };
+    let body =
+        NewLane { name: args.name.clone(), base: args.base.clone(), branch: args.branch.clone(), launch };
     let made: LaneMade = context.client()?.ask(&Request::post(doing, routes::LANES).json(&body)?)?;
     if context.json() {
         context.printer.json(&made)?;
@@ -56,29 +58,26 @@ pub(crate) fn run(args: NewArgs, context: &Context) -> Outcome {
 
 fn in_words(made: &LaneMade) -> String {
     let lane = &made.lane;
-    let mut text = format!("lane {NAME}{}{NAME:#}\n", lane.name);
-    text.push_str(&format!("  path    {}\n", lane.path));
-    text.push_str(&format!(
-        "  branch  {} {FAINT}from {} ({}){FAINT:#}\n",
-        laneway_core::os_text::OsText::from(lane.branch.as_str()),
-        laneway_core::os_text::OsText::from(lane.base_ref.as_str()),
+    let shown = |text: &str| OsText::from(text).shown();
+    let mut text = Lines::default();
+    text.add(format_args!("lane {NAME}{}{NAME:#}", lane.name));
+    text.add(format_args!("  path    {}", lane.path));
+    text.add(format_args!(
+        "  branch  {} {FAINT}from {} ({}){FAINT:#}",
+        shown(&lane.branch),
+        shown(&lane.base_ref),
         short_commit(&lane.base_commit),
     ));
     if let Some(failure) = &lane.failure {
-        text.push_str(&format!("  failure {}\n", laneway_core::os_text::OsText::from(failure.as_str())));
+        text.add(format_args!("  failure {BAD}{}{BAD:#}", shown(failure)));
     }
-    match &made.worker {
-        Some(worker) => {
-            let style = worker_style(worker.status);
-            text.push_str(&format!(
-                "  worker  {}: {}, {style}{}{style:#}\n",
-                worker_name(worker),
-                program(&worker.argv),
-                worker_status(worker),
-            ));
-            text.push_str(&format!("  next    lane attach {}\n", worker_name(worker)));
-        }
-        None => text.push_str(&format!("  next    lane run {} -- COMMAND\n", lane.name)),
+    if let Some(worker) = &made.worker {
+        let style = worker_style(worker.status);
+        let (name, status) = (worker_name(worker), worker_status(worker));
+        text.add(format_args!("  worker  {name}: {}, {style}{status}{style:#}", program(&worker.argv)));
+        text.add(format_args!("  next    lane attach {name}"));
+    } else {
+        text.add(format_args!("  next    lane run {} -- COMMAND", lane.name));
     }
-    text
+    text.into_string()
 }

@@ -1,5 +1,6 @@
 //! `lane path`: where a lane's worktree is.
 
+use clap::builder::NonEmptyStringValueParser;
 use laneway_api::error::exit_code;
 use laneway_api::routes;
 use laneway_api::view::LaneView;
@@ -18,6 +19,7 @@ EXAMPLES:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PathArgs {
     /// The lane
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     lane: String,
 }
 
@@ -26,7 +28,7 @@ struct Path {
     path: OsText,
 }
 
-pub(crate) fn run(args: PathArgs, context: &Context) -> Outcome {
+pub(crate) fn run(args: &PathArgs, context: &Context) -> Outcome {
     let doing = format!("looking up {}", args.lane);
     let request = Request::get(doing, routes::with_target(routes::LANE, &args.lane));
     let lane: LaneView = context.client()?.ask(&request)?;

@@ -31,7 +31,7 @@ struct Query {
     all: bool,
 }
 
-pub(crate) fn run(args: PsArgs, context: &Context) -> Outcome {
+pub(crate) fn run(args: &PsArgs, context: &Context) -> Outcome {
     let request = Request::get("listing the workers", routes::WORKERS).query(&Query { all: args.all })?;
     let workers: Workers = context.client()?.ask(&request)?;
     if context.json() {
@@ -39,7 +39,7 @@ pub(crate) fn run(args: PsArgs, context: &Context) -> Outcome {
     } else if workers.workers.is_empty() {
         context.printer.note("no workers; lane run LANE -- COMMAND starts one");
     } else {
-        context.printer.text(&table(&workers.workers, context.now()))?;
+        context.printer.text(&table(&workers.workers, context.now))?;
     }
     Ok(exit_code::OK)
 }

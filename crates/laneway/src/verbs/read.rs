@@ -1,5 +1,6 @@
 //! `lane read`: what a terminal shows.
 
+use clap::builder::NonEmptyStringValueParser;
 use laneway_api::error::exit_code;
 use laneway_api::request::{ReadText, Which};
 use laneway_api::routes;
@@ -20,6 +21,7 @@ EXAMPLES:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ReadArgs {
     /// The worker
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     target: String,
     /// The last N lines; wrapped ones are joined [default: 100]
     #[arg(long, value_name = "N", conflicts_with_all = ["screen", "all"])]
@@ -35,7 +37,7 @@ pub(crate) struct ReadArgs {
     ansi: bool,
 }
 
-pub(crate) fn run(args: ReadArgs, context: &Context) -> Outcome {
+pub(crate) fn run(args: &ReadArgs, context: &Context) -> Outcome {
     let which = match (args.screen, args.all) {
         (true, _) => Some(Which::Screen),
         (false, true) => Some(Which::All),

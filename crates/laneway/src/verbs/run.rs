@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use clap::builder::NonEmptyStringValueParser;
 use laneway_api::error::exit_code;
 use laneway_api::request::{RunWorker, WorkerStarted};
 use laneway_api::routes;
@@ -22,6 +23,7 @@ EXAMPLES:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RunArgs {
     /// The lane
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     lane: String,
     /// The worker's name [default: the lane's, or the next free one after it]
     #[arg(long, value_name = "NAME")]
@@ -31,8 +33,9 @@ pub(crate) struct RunArgs {
     command: Vec<OsString>,
 }
 
-pub(crate) fn run(args: RunArgs, context: &Context) -> Outcome {
-    let body = RunWorker { name: args.name, launch: launch(&args.command, terminal_like_the_callers())? };
+pub(crate) fn run(args: &RunArgs, context: &Context) -> Outcome {
+    let body =
+        RunWorker { name: args.name.clone(), launch: launch(&args.command, terminal_like_the_callers())? };
     let doing = format!("starting a worker in {}", args.lane);
     let request = Request::post(doing, routes::with_target(routes::LANE_WORKERS, &args.lane)).json(&body)?;
     let started: WorkerStarted = context.client()?.ask(&request)?;

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{IsTerminal, Read};
 use std::os::unix::ffi::OsStrExt;
 
+use clap::builder::NonEmptyStringValueParser;
 use laneway_api::error::{ErrorKind, Problem, exit_code};
 use laneway_api::request::{SendInput, Sent};
 use laneway_api::routes;
@@ -25,6 +26,7 @@ EXAMPLES:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct SendArgs {
     /// The worker
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     target: String,
     /// The text; its words are joined by one space [default: standard input, up to 16 MiB]
     text: Vec<OsString>,
@@ -36,7 +38,7 @@ pub(crate) struct SendArgs {
     raw: bool,
 }
 
-pub(crate) fn run(args: SendArgs, context: &Context) -> Outcome {
+pub(crate) fn run(args: &SendArgs, context: &Context) -> Outcome {
     let text = if args.text.is_empty() { from_stdin(args.enter)? } else { joined(&args.text) };
     if text.len() > MAX_SEND {
         let message = format!("the text is longer than {} MiB, and nothing was sent", MAX_SEND >> 20);

@@ -1,5 +1,6 @@
 //! `lane show`: a lane or a worker in detail.
 
+use clap::builder::NonEmptyStringValueParser;
 use laneway_api::error::exit_code;
 use laneway_api::routes;
 use laneway_api::view::{LaneView, Resolved, TerminalKind, WorkerView};
@@ -7,7 +8,7 @@ use laneway_core::os_text::OsText;
 
 use crate::client::Request;
 use crate::context::{Context, Outcome};
-use crate::text::{NAME, program, worker_name, worker_status, worker_style};
+use crate::text::{Lines, NAME, program, worker_name, worker_status, worker_style};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -20,10 +21,11 @@ EXAMPLES:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ShowArgs {
     /// A lane or a worker: a name, lane/worker, or an id
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     target: String,
 }
 
-pub(crate) fn run(args: ShowArgs, context: &Context) -> Outcome {
+pub(crate) fn run(args: &ShowArgs, context: &Context) -> Outcome {
     let doing = format!("looking up {}", args.target);
     let request = Request::get(doing, routes::with_target(routes::RESOLVE, &args.target));
     let resolved: Resolved = context.client()?.ask(&request)?;
@@ -38,12 +40,18 @@ pub(crate) fn run(args: ShowArgs, context: &Context) -> Outcome {
     Ok(exit_code::OK)
 }
 
-/// Labelled lines, one per fact.
-struct Facts(String);
+/// A title and labelled lines, one per fact.
+struct Facts(Lines);
 
 impl Facts {
+    fn of(what: &str, name: &str) -> Self {
+        let mut lines = Lines::default();
+        lines.add(format_args!("{what} {NAME}{name}{NAME:#}"));
+        Self(lines)
+    }
+
     fn add(&mut self, label: &str, value: impl std::fmt::Display) {
-        self.0.push_str(&format!("  {label:<9} {value}\n"));
+        self.0.add(format_args!("  {label:<9} {value}"));
     }
 
     fn add_if(&mut self, label: &str, value: Option<impl std::fmt::Display>) {
@@ -54,7 +62,7 @@ impl Facts {
 }
 
 fn lane_in_words(lane: &LaneView, context: &Context) -> String {
-    let mut facts = Facts(format!("lane {NAME}{}{NAME:#}\n", lane.name));
+    let mut facts = Facts::of("lane", lane.name.as_str());
     facts.add("id", lane.id);
     let shared = if lane.shared { ", shared" } else { "" };
     facts.add("status", format!("{}{shared}", lane.status.as_str()));
@@ -67,15 +75,15 @@ fn lane_in_words(lane: &LaneView, context: &Context) -> String {
     facts.add_if("closed", lane.closed_at);
     let mut text = facts.0;
     if !lane.workers.is_empty() {
-        text.push('\n');
-        text.push_str(&super::ps::table(&lane.workers, context.now()));
+        text.add("");
+        text.add_all(&super::ps::table(&lane.workers, context.now));
     }
-    text
+    text.into_string()
 }
 
 fn worker_in_words(worker: &WorkerView) -> String {
     let what = if worker.name.is_some() { "worker" } else { "task" };
-    let mut facts = Facts(format!("{what} {NAME}{}{NAME:#}\n", worker_name(worker)));
+    let mut facts = Facts::of(what, &worker_name(worker));
     facts.add("id", worker.id);
     let style = worker_style(worker.status);
     facts.add("status", format!("{style}{}{style:#}", worker_status(worker)));
@@ -95,5 +103,5 @@ fn worker_in_words(worker: &WorkerView) -> String {
     facts.add("created", worker.created_at);
     facts.add_if("started", worker.started_at);
     facts.add_if("ended", worker.ended_at);
-    facts.0
+    facts.0.into_string()
 }

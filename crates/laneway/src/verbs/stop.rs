@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use laneway_api::request::{StopWorker, WorkerStopped};
 use laneway_api::routes;
 use laneway_core::os_text::OsText;
@@ -22,14 +23,14 @@ EXAMPLES:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct StopArgs {
     /// The workers
-    #[arg(required = true, value_name = "TARGET")]
+    #[arg(required = true, value_name = "TARGET", value_parser = NonEmptyStringValueParser::new())]
     targets: Vec<String>,
     /// How long they may take to end by themselves [default: 5s]
     #[arg(long, value_name = "DURATION", value_parser = parse)]
     grace: Option<Duration>,
 }
 
-pub(crate) fn run(args: StopArgs, context: &Context) -> Outcome {
+pub(crate) fn run(args: &StopArgs, context: &Context) -> Outcome {
     let body = StopWorker { grace_ms: args.grace.map(millis) };
     let request = |target: &str| {
         let route = routes::with_target(routes::WORKER_STOP, target);

@@ -20,7 +20,7 @@ struct Version {
     version: &'static str,
 }
 
-pub(crate) fn run(_args: VersionArgs, context: &Context) -> Outcome {
+pub(crate) fn run(_args: &VersionArgs, context: &Context) -> Outcome {
     if context.json() {
         context.printer.json(&Version { version: VERSION })?;
     } else {

@@ -5,11 +5,11 @@ use std::process::{Command, Output};
 /// `lane` with nothing of the caller's environment, so that it can start no daemon and find no home.
 #[expect(clippy::disallowed_methods, reason = "the program under test is started here")]
 fn lane(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_lane")).args(arguments).env_clear().output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_lane")).args(arguments).env_clear().output().expect("lane can be run")
 }
 
 fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
+    std::str::from_utf8(bytes).expect("what lane says is UTF-8")
 }
 
 #[test]
@@ -91,5 +91,23 @@ fn commands_that_need_no_daemon_start_none() {
         let output = lane(arguments);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
         assert!(!home.exists(), "{arguments:?} made the home");
+    }
+}
+
+#[test]
+fn a_name_that_is_empty_no_utf8_or_like_an_option_is_a_usage_error_that_says_so() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    for (arguments, said) in [
+        ([OsStr::new("show"), OsStr::new("")], "a value is required"),
+        ([OsStr::new("show"), OsStr::from_bytes(b"a\xff")], "a\\xff is not UTF-8"),
+        ([OsStr::new("new"), OsStr::new("-x")], "unexpected argument '-x'"),
+    ] {
+        #[expect(clippy::disallowed_methods, reason = "the program under test is started here")]
+        let output = Command::new(env!("CARGO_BIN_EXE_lane")).args(arguments).env_clear().output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).contains(said), "{}", text(&output.stderr));
+        assert!(!text(&output.stderr).contains("'-- -x'"), "a program would follow the dashes");
     }
 }
