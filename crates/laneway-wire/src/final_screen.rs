@@ -102,9 +102,7 @@ impl FinalScreen {
             drop(fs::remove_file(&temporary));
             return Err(failed("written")(error));
         }
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(failed("synced into its folder"))
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("synced into its folder"))
     }
 
     /// Reads it from the run's folder.
@@ -122,21 +120,10 @@ mod tests {
     fn it_comes_back_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
         let screen = FinalScreen {
-            offsets: Offsets {
-                pty: 5,
-                stdout: 0,
-                stderr: 0,
-            },
+            offsets: Offsets { pty: 5, stdout: 0, stderr: 0 },
             terminal: Some(FinalTerminal {
-                size: Size {
-                    columns: 80,
-                    rows: 24,
-                },
-                cursor: Cursor {
-                    column: 1,
-                    row: 2,
-                    visible: true,
-                },
+                size: Size { columns: 80, rows: 24 },
+                cursor: Cursor { column: 1, row: 2, visible: true },
                 title: None,
                 alternate_screen: false,
                 lines: vec!["a".into()],
@@ -149,9 +136,6 @@ mod tests {
         assert_eq!(FinalScreen::read(folder.path()).unwrap(), screen);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         fs::write(folder.path().join(SCREEN_NAME), b"\xff").unwrap();
-        assert!(matches!(
-            FinalScreen::read(folder.path()),
-            Err(FinalScreenError::Damaged(_))
-        ));
+        assert!(matches!(FinalScreen::read(folder.path()), Err(FinalScreenError::Damaged(_))));
     }
 }

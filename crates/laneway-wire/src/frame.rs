@@ -174,17 +174,7 @@ impl Decoder {
 }
 
 fn parse_header(header: &[u8; HEADER_LENGTH]) -> Result<(Frame, usize), FrameError> {
-    let [
-        version,
-        stream,
-        reserved_low,
-        reserved_high,
-        l0,
-        l1,
-        l2,
-        l3,
-        offset @ ..,
-    ] = *header;
+    let [version, stream, reserved_low, reserved_high, l0, l1, l2, l3, offset @ ..] = *header;
     if version != FRAME_VERSION {
         return Err(FrameError::Version(version));
     }
@@ -195,18 +185,10 @@ fn parse_header(header: &[u8; HEADER_LENGTH]) -> Result<(Frame, usize), FrameErr
     let length = u32::from_le_bytes([l0, l1, l2, l3]);
     let bound = stream.bound();
     match usize::try_from(length) {
-        Ok(length) if length <= bound => Ok((
-            Frame {
-                stream,
-                offset: u64::from_le_bytes(offset),
-                body: Vec::new(),
-            },
-            length,
-        )),
-        _ => Err(FrameError::TooLong {
-            length: u64::from(length),
-            bound,
-        }),
+        Ok(length) if length <= bound => {
+            Ok((Frame { stream, offset: u64::from_le_bytes(offset), body: Vec::new() }, length))
+        }
+        _ => Err(FrameError::TooLong { length: u64::from(length), bound }),
     }
 }
 
@@ -300,10 +282,7 @@ mod tests {
         let mut bytes = Vec::new();
         encode_header(Stream::Pty, 0, MAX_DATA + 1, &mut bytes);
         let mut decoder = Decoder::new();
-        let expected = Err(FrameError::TooLong {
-            length: MAX_DATA as u64 + 1,
-            bound: MAX_DATA,
-        });
+        let expected = Err(FrameError::TooLong { length: MAX_DATA as u64 + 1, bound: MAX_DATA });
         assert_eq!(decoder.feed(&mut bytes.as_slice()), expected);
         assert_eq!(decoder.feed(&mut [].as_slice()), expected);
     }
@@ -314,10 +293,7 @@ mod tests {
         encode_data(Stream::Stdout, 7, &vec![b'x'; MAX_DATA + 5], &mut bytes);
         let (frames, error) = feed_in_pieces(&bytes, &[]);
         assert_eq!(error, None);
-        let shape: Vec<_> = frames
-            .iter()
-            .map(|frame| (frame.offset, frame.body.len()))
-            .collect();
+        let shape: Vec<_> = frames.iter().map(|frame| (frame.offset, frame.body.len())).collect();
         assert_eq!(shape, [(7, MAX_DATA), (7 + MAX_DATA as u64, 5)]);
     }
 }

@@ -23,14 +23,8 @@ mod tests {
 
     #[test]
     fn the_mark_of_a_run_is_fixed_and_in_its_range() {
-        assert_eq!(
-            lock_limit("rn_01K0000000000000000000000A"),
-            lock_limit("rn_01K0000000000000000000000A")
-        );
-        assert_ne!(
-            lock_limit("rn_01K0000000000000000000000A"),
-            lock_limit("rn_01K0000000000000000000000B")
-        );
+        assert_eq!(lock_limit("rn_01K0000000000000000000000A"), lock_limit("rn_01K0000000000000000000000A"));
+        assert_ne!(lock_limit("rn_01K0000000000000000000000A"), lock_limit("rn_01K0000000000000000000000B"));
         assert_eq!(lock_limit(""), 0x4bf2_9ce4_8422_2325);
         assert!((1 << 62..1 << 63).contains(&lock_limit("anything")));
     }

@@ -66,16 +66,8 @@ impl Decoder {
     {
         match self.feed(input)? {
             None => Ok(None),
-            Some(Frame {
-                stream: Stream::Control,
-                body,
-                ..
-            }) => decode_control(&body).map(Some),
-            Some(Frame { stream, offset, body }) => Ok(Some(Incoming::Data {
-                stream,
-                offset,
-                bytes: body,
-            })),
+            Some(Frame { stream: Stream::Control, body, .. }) => decode_control(&body).map(Some),
+            Some(Frame { stream, offset, body }) => Ok(Some(Incoming::Data { stream, offset, bytes: body })),
         }
     }
 }

@@ -130,8 +130,7 @@ impl RecordFile {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
         let file = options.open(path).map_err(failed("made"))?;
-        file.write_all_at(&[0; RECORD_LENGTH], 0)
-            .map_err(failed("written"))?;
+        file.write_all_at(&[0; RECORD_LENGTH], 0).map_err(failed("written"))?;
         let mut this = Self { file, generation: 0 };
         this.write(record)?;
         this.file.sync_all().map_err(failed("synced"))?;
@@ -176,19 +175,14 @@ pub fn read(path: &Path) -> Result<RunRecord, RecordError> {
 }
 
 fn decode(bytes: &[u8]) -> Result<RunRecord, RecordError> {
-    let newest = bytes
-        .chunks(SLOT_LENGTH)
-        .filter_map(decode_slot)
-        .max_by_key(|(generation, _)| *generation);
+    let newest = bytes.chunks(SLOT_LENGTH).filter_map(decode_slot).max_by_key(|(generation, _)| *generation);
     newest.map(|(_, record)| record).ok_or(RecordError::Damaged)
 }
 
 fn encode_slot(generation: u64, record: &RunRecord) -> Result<Vec<u8>, RecordError> {
     let mut record = record.clone();
     if let RecordState::StartFailed(failure) = &mut record.state {
-        failure
-            .message
-            .truncate(failure.message.floor_char_boundary(MAX_MESSAGE));
+        failure.message.truncate(failure.message.floor_char_boundary(MAX_MESSAGE));
     }
     let body = minicbor::to_vec(&record).expect("a Vec takes every byte");
     if body.len() > SLOT_LENGTH - HEADER_LENGTH {
@@ -237,24 +231,15 @@ mod tests {
             holder_version: "0.1.0".into(),
             run: "rn_01K0000000000000000000000A".into(),
             boot_id: "b5e0f1d2-0000-4000-8000-000000000000".into(),
-            holder: ProcessIdentity {
-                pid: 7,
-                start_ticks: 8,
-            },
+            holder: ProcessIdentity { pid: 7, start_ticks: 8 },
             state,
             offsets: Offsets::default(),
         }
     }
 
     fn running() -> RunRecord {
-        let program = ProcessIdentity {
-            pid: 9,
-            start_ticks: 10,
-        };
-        record(RecordState::Running {
-            program,
-            started_at_micros: 11,
-        })
+        let program = ProcessIdentity { pid: 9, start_ticks: 10 };
+        record(RecordState::Running { program, started_at_micros: 11 })
     }
 
     #[test]
@@ -288,16 +273,9 @@ mod tests {
     #[test]
     fn a_long_message_is_cut_to_fit() {
         let message = "ü".repeat(2000);
-        let failure = StartFailure {
-            stage: StartStage::Exec,
-            errno: 2,
-            message,
-        };
+        let failure = StartFailure { stage: StartStage::Exec, errno: 2, message };
         let slot = encode_slot(1, &record(RecordState::StartFailed(failure))).unwrap();
-        assert!(matches!(
-            decode_slot(&slot).unwrap().1.state,
-            RecordState::StartFailed(_)
-        ));
+        assert!(matches!(decode_slot(&slot).unwrap().1.state, RecordState::StartFailed(_)));
     }
 
     proptest! {
