@@ -26,7 +26,7 @@ fn follow(store: &Store, mut live: Receiver<Arc<Recorded>>, last: u64) -> Vec<u6
             if at(&seen) >= last {
                 return seen;
             }
-            match live.blocking_recv() {
+            match wait(live.recv()) {
                 Ok(event) if event.seq > at(&seen) => seen.push(event.seq),
                 Ok(_) => {}
                 Err(RecvError::Lagged(_)) => break,
@@ -65,7 +65,7 @@ fn one_that_lags_catches_up_by_number() {
         }
         submitted.join_all().await;
     });
-    assert!(matches!(live.blocking_recv(), Err(RecvError::Lagged(_))));
+    assert!(matches!(wait(live.recv()), Err(RecvError::Lagged(_))));
     assert_eq!(follow(&store, live, 5_001), (1..=5_001).collect::<Vec<_>>());
 }
 
@@ -75,9 +75,9 @@ fn a_live_event_is_the_recorded_one_and_comes_after_its_commit() {
     let store = open(&database(&folder));
     let mut live = store.subscribe();
     done(&store, laneway_core::command::Command::RegisterWorkspace(workspace()));
-    assert_eq!(live.blocking_recv().unwrap().seq, 1);
+    assert_eq!(wait(live.recv()).unwrap().seq, 1);
     let answered = done(&store, create_lane(1));
-    let event = live.blocking_recv().unwrap();
+    let event = wait(live.recv()).unwrap();
     assert_eq!(answered.events, std::slice::from_ref(&event));
     assert_eq!(store.events_since(1, 10).unwrap(), [event.as_ref().clone()]);
     assert_eq!((event.host, event.seq, event.actor), (HOST, 2, ASKED.actor));

@@ -119,7 +119,7 @@ fn child_with_a_failing_disk() {
     done(&store, laneway_core::command::Command::RegisterWorkspace(workspace()));
     // The log becomes longer than the other files, whose growth is not what is looked at.
     (1..=20).for_each(|n| drop(done(&store, create_lane(n))));
-    (1..=21).for_each(|seq| assert_eq!(live.blocking_recv().unwrap().seq, seq));
+    (1..=21).for_each(|seq| assert_eq!(wait(live.recv()).unwrap().seq, seq));
 
     // Once with nothing of it in the log, once with its first page there.
     for (lane, beyond) in [(21, 10), (22, 5_000)] {
@@ -130,7 +130,7 @@ fn child_with_a_failing_disk() {
         assert_eq!(store.last_seq().unwrap(), u64::from(lane));
         unlimit_files();
         assert_eq!(done(&store, create_lane(lane)).seq, u64::from(lane) + 1);
-        assert_eq!(live.blocking_recv().unwrap().seq, u64::from(lane) + 1);
+        assert_eq!(wait(live.recv()).unwrap().seq, u64::from(lane) + 1);
     }
 
     // Recorded although nobody was told, as an error after the last write leaves it.
@@ -143,7 +143,7 @@ fn child_with_a_failing_disk() {
     unlimit_files();
     assert_eq!(done(&store, create_lane(23)).seq, 25);
     for seq in [24, 25] {
-        let event = live.blocking_recv().unwrap();
+        let event = wait(live.recv()).unwrap();
         assert_eq!(event.seq, seq);
         assert!(matches!(event.event, Event::LaneCreated { .. }));
     }

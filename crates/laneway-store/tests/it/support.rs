@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::Command as Program;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use laneway_core::actor::Actor;
 use laneway_core::command::{Command, NewLane, NewWorker, Provisioned, WorkerNaming};
@@ -50,8 +51,12 @@ pub(crate) fn store() -> (TempDir, Store) {
     (folder, store)
 }
 
+/// What the future gives, which all here do within moments.
+#[track_caller]
 pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let limited = async { tokio::time::timeout(Duration::from_mins(1), future).await };
+    runtime.block_on(limited).expect("this should not take a minute")
 }
 
 pub(crate) fn submit(store: &Store, command: Command) -> Result<Committed, SubmitError> {
