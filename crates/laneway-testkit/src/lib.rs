@@ -1,1 +1,13 @@
-//! stub
+//! What tests of the whole share: an environment of their own, and ways to wait without sleeping.
+//!
+//! * [`TestEnvironment`]: a folder, a home, a repository; the real `lane` in it; nothing left afterwards
+//! * [`process`]: one bounded run of a program, and what is left of an environment in `/proc`
+//! * [`screen`]: waiting until a terminal shows something, driven by its output
+//! * the program `fake-agent`: what programs in terminals do, on demand
+
+pub mod environment;
+pub mod process;
+pub mod screen;
+
+pub use environment::TestEnvironment;
+pub use process::{Finished, LIMIT};
