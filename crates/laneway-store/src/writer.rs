@@ -3,7 +3,7 @@
 //! ```text
 //!  BEGIN IMMEDIATE ─► each: facts, decide, SAVEPOINT, changes + events, RELEASE ─► COMMIT ─► answers, events
 //!                      │ error, transaction still there: ROLLBACK TO, the others stay
-//!                      └ error, transaction gone: the same commands again, one by one
+//!                      └ error, transaction gone or not to be trusted: the same again, one by one
 //! ```
 //!
 //! What fails before COMMIT is known not to be recorded. So is a full disk at COMMIT: the last frame
@@ -156,13 +156,11 @@ impl Writer {
             },
             Ended::Unknown(error) => {
                 let error = Arc::new(error);
-                self.disconnect();
-                // Before anyone is answered: whoever looks then finds what really is recorded. If it
-                // cannot be opened, the next command is told so.
-                drop(self.connected());
                 answer_alike(jobs, || SubmitError::OutcomeUnknown { source: Some(Arc::clone(&error)) });
             }
         }
+        // Not left to the next command: readers wait for it. If it cannot be opened they are told so.
+        drop(self.connected());
     }
 
     fn transact(&mut self, jobs: &[Job]) -> Ended {
@@ -173,42 +171,34 @@ impl Writer {
             }
             return Ended::NotRecorded(error);
         }
-        let mut suspect = false;
         let mut answers = Vec::with_capacity(jobs.len());
         for job in jobs {
-            let answer = self.decide_one(connection, job);
-            suspect |= matches!(&answer, Err(SubmitError::Database { source }) if is_suspect(source));
-            match answer {
-                Err(error) if connection.is_autocommit() => {
-                    if suspect {
-                        self.disconnect();
-                    }
-                    return Ended::Gone(error);
+            match self.decide_one(connection, job) {
+                Err(SubmitError::Database { source }) if is_suspect(&source) => {
+                    // Its end takes the transaction back.
+                    self.disconnect();
+                    return Ended::Gone(SubmitError::Database { source });
                 }
+                Err(error) if connection.is_autocommit() => return Ended::Gone(error),
                 answer => answers.push(answer),
             }
         }
-        let ended = match execute(connection, "COMMIT") {
-            Ok(()) => Ended::Committed(answers),
-            Err(error) => {
-                if !connection.is_autocommit() {
-                    suspect |= execute(connection, "ROLLBACK").is_err();
-                }
-                match error.sqlite_error_code() {
-                    Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                        Ended::NotRecorded(error)
-                    }
-                    Some(ErrorCode::ConstraintViolation) => {
-                        Ended::Gone(not_recorded(&self.path, &Arc::new(error)))
-                    }
-                    _ => Ended::Unknown(error),
-                }
-            }
+        let Err(error) = execute(connection, "COMMIT") else {
+            return Ended::Committed(answers);
         };
-        if suspect {
-            self.disconnect();
+        let taken_back = connection.is_autocommit() || execute(connection, "ROLLBACK").is_ok();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) if taken_back => {
+                Ended::NotRecorded(error)
+            }
+            Some(ErrorCode::ConstraintViolation) if taken_back => {
+                Ended::Gone(not_recorded(&self.path, &Arc::new(error)))
+            }
+            _ => {
+                self.disconnect();
+                Ended::Unknown(error)
+            }
         }
-        ended
     }
 
     fn decide_one(&self, connection: &Connection, job: &Job) -> Answer {
@@ -352,7 +342,8 @@ fn not_recorded(path: &Path, source: &Arc<rusqlite::Error>) -> SubmitError {
     }
 }
 
-/// True for errors after which the database is closed and looked at as a whole.
+/// True for errors after which nothing of the connection is trusted: the database is opened again, and
+/// looked at as a whole.
 fn is_suspect(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),

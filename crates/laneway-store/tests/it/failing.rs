@@ -1,10 +1,14 @@
 //! A decision that cannot be written: nothing of it stays, and it takes no other with it.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
 use laneway_core::command::Command;
 use laneway_core::lane::Lifecycle;
 use laneway_core::run::{Exit, RunState};
 use laneway_core::time::Timestamp;
-use laneway_store::SubmitError;
+use laneway_store::{OpenError, ReadError, SubmitError};
 
 use crate::support::*;
 
@@ -92,4 +96,36 @@ fn a_decision_that_takes_the_transaction_with_it_has_the_others_decided_again() 
 fn a_decision_that_is_found_wrong_at_the_commit_has_the_others_decided_again() {
     let transactions = every_tenth_fails("INSERT INTO orphans (parent) VALUES ('no such')");
     assert!(transactions > 2, "{transactions} transactions: they were not decided one by one");
+}
+
+#[test]
+fn damage_that_shows_while_deciding_stops_writing_and_reading_until_it_is_mended() {
+    let (folder, store) = store();
+    let path = database(&folder);
+    open_lane(&store, 1);
+    let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'workers'";
+    let page: u64 = another(&path).query_row(sql, [], |row| row.get::<_, u32>(0)).unwrap().into();
+    close(&store);
+    // Opened again, nobody has read that page yet.
+    let store = open(&path);
+    let file = File::options().read(true).write(true).open(&path).unwrap();
+    let mut sound = [0; 64];
+    file.read_exact_at(&mut sound, (page - 1) * 4096).unwrap();
+    file.write_all_at(&[0xff; 64], (page - 1) * 4096).unwrap();
+
+    let stop = Command::StopWorker { worker: worker_id(1), grace_ms: 1 };
+    let answer = submit(&store, stop.clone());
+    assert!(matches!(answer, Err(SubmitError::Database { .. })), "{answer:?}");
+    let (answer, answered) = std::sync::mpsc::channel();
+    let reader = store.clone();
+    std::thread::spawn(move || answer.send(reader.workspaces()));
+    let answer = answered.recv_timeout(Duration::from_secs(30)).expect("who reads is told at once");
+    let is_damaged = |source: &OpenError| matches!(source, OpenError::Damaged { .. });
+    assert!(matches!(&answer, Err(ReadError::Unavailable { source }) if is_damaged(source)), "{answer:?}");
+    let answer = submit(&store, create_lane(2));
+    assert!(matches!(&answer, Err(SubmitError::Unavailable { source }) if is_damaged(source)), "{answer:?}");
+
+    file.write_all_at(&sound, (page - 1) * 4096).unwrap();
+    done(&store, create_lane(2));
+    assert_eq!(store.workspaces().unwrap(), [workspace()]);
 }
