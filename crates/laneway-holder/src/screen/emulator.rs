@@ -267,18 +267,18 @@ impl Below {
         Some(Self { end, lines, cells: rows * grid.columns() + cursor.column.0 })
     }
 
-    /// Where it is now; in the first cell if its line has left the screen.
+    /// Where it is now; in the first cell if its row has left the screen.
     fn cursor(&self, grid: &Grid<Cell>) -> Point {
         let mut line = last_text(grid).map_or(0, |end| end.line.0);
         let mut lines = self.lines;
-        while line > 0 && (lines > 0 || is_wrapped(&grid[Line(line - 1)])) {
+        while line > grid.topmost_line().0 && (lines > 0 || is_wrapped(&grid[Line(line - 1)])) {
             line -= 1;
             lines -= usize::from(!is_wrapped(&grid[Line(line)]));
         }
-        if lines > 0 {
+        line += (self.cells / grid.columns()) as i32;
+        if lines > 0 || line < 0 {
             return Point::default();
         }
-        line += (self.cells / grid.columns()) as i32;
         Point::new(Line(line).min(grid.bottommost_line()), Column(self.cells % grid.columns()))
     }
 }
