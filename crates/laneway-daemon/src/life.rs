@@ -275,11 +275,9 @@ fn log_to(path: &Path) -> io::Result<()> {
         fs::rename(path, path.with_extension("log.1"))?;
     }
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-    let filter = tracing_subscriber::EnvFilter::try_from_env("LANEWAY_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     // A second one in the same process is only in tests; the first stays.
     let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_max_level(tracing::Level::INFO)
         .with_ansi(false)
         .with_writer(std::sync::Mutex::new(file))
         .try_init();

@@ -143,6 +143,8 @@ impl Engine {
         match self.try_start(run, request).await {
             Ok(()) => {}
             Err(problem) => {
+                // A holder that could not start its program leaves its folder empty.
+                let _ = std::fs::remove_dir(self.home.run(run));
                 let exit = Exit::NotStarted { reason: problem.message.clone() };
                 self.start_problems.lock().expect("no holder of this lock panics").insert(run, problem);
                 self.report(Command::RecordExit { run, exit, at: now() }, request).await;
@@ -393,6 +395,6 @@ mod tests {
         assert_eq!(exit_of_wait_status(0), Exit::Code { code: 0 });
         assert_eq!(exit_of_wait_status(7 << 8), Exit::Code { code: 7 });
         assert_eq!(exit_of_wait_status(9), Exit::Signal { signal: 9 });
-        assert_eq!(exit_of_wait_status(11 | 0x80), Exit::Signal { signal: 11 });
+        assert_eq!(exit_of_wait_status(0x8b), Exit::Signal { signal: 11 });
     }
 }
