@@ -96,7 +96,7 @@ fn an_acknowledgement_before_the_exit_is_refused() {
 
 #[test]
 fn a_killed_holder_takes_its_program_with_it() {
-    let mut run = start(script("trap '' HUP TERM; echo pid=$$\\;; while :; do sleep 1000; done"));
+    let mut run = start(script("trap '' HUP TERM; echo pid=$$\\;; exec sleep 1000"));
     let mut viewer = run.attach(Role::Observer);
     viewer.until("the pid", |viewer| number_after(&[&viewer.snapshot[..], &viewer.pty].concat(), "pid"));
     let program = run.started.program.pid;

@@ -6,7 +6,7 @@ use laneway_wire::message::{FromHolder, Program, Role};
 use laneway_wire::{ByteVec, ToHolder};
 
 use crate::support::{
-    TestRun, ends_within_limit, is_alive, launch, number_after, script, start, status_field,
+    KilledAtEnd, TestRun, ends_within_limit, is_alive, launch, number_after, script, start, status_field,
 };
 
 const GRACE: Duration = Duration::from_millis(300);
@@ -147,18 +147,17 @@ fn other_holders_and_the_daemon_are_left_alone_wherever_they_stand() {
     std::fs::copy("/bin/sh", folder.path().join("lane")).unwrap();
     std::fs::write(folder.path().join("daemon"), "echo \"$1=$$;\"; read forever <fifo\n").unwrap();
     let mut run = start(script(&format!(
-        "trap '' HUP; cd {}; mkfifo fifo; ./lane-holder 1000 & echo \"holder=$!;\"; ./lane daemon run & \
+        "trap '' HUP; cd {}; mkfifo fifo; ./lane-holder 1000 & \
+         until [ \"$(readlink /proc/$!/exe)\" = \"$PWD/lane-holder\" ]; do :; done; echo \"holder=$!;\"; \
+         ./lane daemon run & \
          ./lane daemon status & while :; do sleep 1000; done",
         folder.path().display(),
     )));
     let [holder, daemon, neither] = numbers(&run, ["holder", "run", "status"]);
+    let _ended = [holder, daemon].map(KilledAtEnd);
     assert!(run.stop(GRACE).is_empty());
     assert!(is_alive(holder) && is_alive(daemon) && !is_alive(neither));
     // They are not this run's, so its holder does not stay for them.
     run.wait_for_exit();
     run.acknowledge_and_leave();
-    for pid in [holder, daemon] {
-        let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    }
 }

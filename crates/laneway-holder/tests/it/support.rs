@@ -126,6 +126,17 @@ pub(crate) fn ends_within_limit(pid: u32) -> bool {
     poll(&mut fds, Some(&timeout)).unwrap() == 1
 }
 
+/// A process outside every run's tree that a test has made: killed when the test ends.
+pub(crate) struct KilledAtEnd(pub(crate) u32);
+
+impl Drop for KilledAtEnd {
+    fn drop(&mut self) {
+        let pid = Pid::from_raw(self.0 as i32).expect("it is the pid of a process");
+        // It may be gone already.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
 /// Whether a process is there and not a zombie.
 pub(crate) fn is_alive(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
