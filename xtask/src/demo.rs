@@ -71,7 +71,7 @@ impl Stage {
     fn play(&self) -> Result<()> {
         shell::heading("three lanes, each a git worktree with a program on a terminal of its own");
         self.show(&["new", "shell", "--", "bash", "--norc"])?;
-        self.show(&["new", "editor", "--", "vim", "-u", "NONE", "notes.txt"])?;
+        self.show(&["new", "editor", "--", "vim", "-n", "-u", "NONE", "notes.txt"])?;
         let count = "import itertools, time\nfor n in itertools.count(1):\n print('line', n, flush=True); time.sleep(0.2)";
         self.show(&["new", "counter", "--", "python3", "-c", count])?;
         self.show(&["ls"])?;
