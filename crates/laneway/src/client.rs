@@ -7,6 +7,9 @@ mod connect;
 mod request;
 mod start;
 
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http_body_util::{BodyExt, Full};
@@ -18,8 +21,9 @@ use laneway_api::request::Restart;
 use laneway_api::routes;
 use laneway_core::os_text::OsText;
 use laneway_daemon::home::Home;
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
 use serde::de::DeserializeOwned;
-use std::time::Duration;
 use tokio::task::JoinHandle;
 
 pub(crate) use request::Request;
@@ -38,6 +42,12 @@ const AT_ONCE: usize = 16;
 
 /// How long a daemon that executes itself anew may take to let go of its connections.
 const RESTART_LIMIT: Duration = Duration::from_secs(20);
+
+/// How often a request is sent in all when daemons end before they have read it.
+const MAX_TRIES: u32 = 5;
+
+/// How long a daemon may take from ending a connection to being gone from it.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Whether a daemon is started if none runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,51 +172,44 @@ impl Client {
 
     /// Sends a request and has the head of a good answer; errors are failures. An older daemon is renewed.
     async fn exchange(&self, request: &Request) -> Result<Exchange, Failure> {
-        match self.exchange_once(request).await {
+        match self.exchange_with_this_daemon(request, self.start).await {
             Err(failure) if failure.is_older_daemon() => {}
             result => return result,
         }
-        // One at a time: a second one must find the new daemon, and not restart it again under the first.
-        let _lock = start::lock(&self.home)?;
-        if self.daemon_is_older().await? {
-            self.execute_anew().await?;
-        }
-        self.exchange_once(request).await
+        self.renew().await?;
+        self.exchange_with_this_daemon(request, self.start).await
     }
 
-    async fn exchange_once(&self, request: &Request) -> Result<Exchange, Failure> {
-        let stream = match connect::connect(&self.home)? {
-            Some(stream) => stream,
-            None if self.start == Start::OnDemand => start::start(&self.home)?,
-            None => return Err(not_running(&self.home)),
-        };
-        let stream = stream.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(stream));
-        let stream = stream.map_err(|error| went_away(request, &error))?;
-        let (mut sender, connection) =
-            handshake(TokioIo::new(stream)).await.map_err(|error| went_away(request, &error))?;
-        // What goes wrong with the connection is also told to the request on it.
-        let connection = tokio::spawn(async move { drop(connection.await) });
-        let message = request.to_http(self.cwd.as_ref())?;
-        let response = sender.send_request(message).await.map_err(|error| went_away(request, &error))?;
-        let mut exchange = Exchange { response, _sender: sender, connection };
-        if exchange.response.status().is_success() {
-            return Ok(exchange);
+    async fn exchange_with_this_daemon(&self, request: &Request, start: Start) -> Result<Exchange, Failure> {
+        let mut tries_left = MAX_TRIES;
+        loop {
+            tries_left -= 1;
+            match send(self.connection(start).await?, request, self.cwd.as_ref()).await {
+                Ok(exchange) => return exchange.or_refused(request).await,
+                Err(SendError::Lost { may_repeat: true, .. }) if tries_left > 0 => {}
+                Err(SendError::Lost { failure, .. } | SendError::NotSent(failure)) => return Err(failure),
+            }
         }
-        let status = exchange.response.status();
-        let body = exchange.response.body_mut().collect().await;
-        let body = body.map_err(|error| went_away(request, &error))?.to_bytes();
-        if let Ok(error) = serde_json::from_slice::<ErrorBody>(&body) {
-            return Err(error.error.into());
-        }
-        let text = OsText::from_bytes(body);
-        Err(not_understood(request, &format!("it answered {status}: {text}")))
     }
 
-    async fn daemon_is_older(&self) -> Result<bool, Failure> {
-        match self.exchange_once(&Request::get("asking for its version", routes::DAEMON)).await {
-            Ok(_) => Ok(false),
-            Err(failure) if failure.is_older_daemon() => Ok(true),
-            Err(failure) => Err(failure),
+    async fn connection(&self, start: Start) -> Result<UnixStream, Failure> {
+        match (connect::connect(&self.home)?, start) {
+            (Some(stream), _) => Ok(stream),
+            (None, Start::OnDemand) => apart(&self.home, start::start).await,
+            (None, Start::Never) => Err(not_running(&self.home)),
+        }
+    }
+
+    /// Has an older daemon execute itself anew: one command at a time, so that a second one finds the new
+    /// daemon, and does not restart it again under the first.
+    async fn renew(&self) -> Result<(), Failure> {
+        let _lock = apart(&self.home, start::lock).await?;
+        let version = Request::get("asking for its version", routes::DAEMON);
+        // A daemon that is gone is not started here: that needs the same lock. The request does it afterwards.
+        match self.exchange_with_this_daemon(&version, Start::Never).await {
+            Err(failure) if failure.is_older_daemon() => self.execute_anew().await,
+            Err(failure) if !failure.is(NOT_RUNNING) => Err(failure),
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 
@@ -214,22 +217,107 @@ impl Client {
         let program = start::own_program()?.into();
         let request =
             Request::post("executing itself anew", routes::DAEMON_RESTART).json(&Restart { program })?;
-        let mut exchange = self.exchange_once(&request).await?;
+        let mut exchange = self.exchange_with_this_daemon(&request, Start::Never).await?;
         // The connection ends when the old program is replaced; from then on only the new one accepts.
         let body = exchange.response.body_mut().collect().await;
         drop(body.map_err(|error| went_away(&request, &error))?);
         let ended = tokio::time::timeout(RESTART_LIMIT, exchange.connection).await;
-        match ended {
-            Ok(_) => Ok(()),
-            Err(_) => Err(Problem::new(
+        ended.map(drop).map_err(|_| {
+            Problem::new(
                 ErrorKind::TimedOut,
                 "daemon_restart_timed_out",
                 format!("the daemon did not execute itself anew within {} s", RESTART_LIMIT.as_secs()),
             )
             .hint("lane daemon logs")
-            .into()),
+            .into()
+        })
+    }
+}
+
+impl Exchange {
+    /// The same if the answer is a good one, else the error in it.
+    async fn or_refused(mut self, request: &Request) -> Result<Self, Failure> {
+        let status = self.response.status();
+        if status.is_success() {
+            return Ok(self);
+        }
+        let body = self.response.body_mut().collect().await;
+        let body = body.map_err(|error| went_away(request, &error))?.to_bytes();
+        if let Ok(error) = serde_json::from_slice::<ErrorBody>(&body) {
+            return Err(error.error.into());
+        }
+        let text = OsText::from_bytes(body);
+        Err(not_understood(request, &format!("it answered {status}: {text}")))
+    }
+}
+
+/// Why a request got no answer.
+enum SendError {
+    /// It could not be put into words.
+    NotSent(Failure),
+    /// The connection was lost.
+    Lost {
+        failure: Failure,
+        /// It was certainly not carried out, or may be twice.
+        may_repeat: bool,
+    },
+}
+
+async fn send(stream: UnixStream, request: &Request, cwd: Option<&OsText>) -> Result<Exchange, SendError> {
+    let message = request.to_http(cwd).map_err(SendError::NotSent)?;
+    let lost = |error: &dyn std::error::Error, may_repeat| SendError::Lost {
+        failure: went_away(request, error),
+        may_repeat,
+    };
+    // Kept beside the one that is used, to see afterwards how the connection ended.
+    let (stream, witness) = stream
+        .set_nonblocking(true)
+        .and_then(|()| Ok((stream.try_clone()?, stream)))
+        .map_err(|error| lost(&error, false))?;
+    let stream = tokio::net::UnixStream::from_std(stream).map_err(|error| lost(&error, false))?;
+    let (mut sender, connection) =
+        handshake(TokioIo::new(stream)).await.map_err(|error| lost(&error, true))?;
+    // What goes wrong with the connection is also told to the request on it.
+    let connection = tokio::spawn(async move { drop(connection.await) });
+    match sender.send_request(message).await {
+        Ok(response) => Ok(Exchange { response, _sender: sender, connection }),
+        Err(error) => {
+            let may_repeat = request.changes_nothing() || was_not_read(&error, &witness);
+            Err(lost(&error, may_repeat))
         }
     }
+}
+
+/// True if the daemon closed the connection before it had read all of the request: it was just ending, and
+/// has not begun to carry it out. The system tells the other side of a unix socket by a reset.
+fn was_not_read(error: &hyper::Error, socket: &UnixStream) -> bool {
+    if error.is_canceled() {
+        return true;
+    }
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if matches!(kind, Some(std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    // It may have ended its side and not be gone yet.
+    let limit = CLOSE_LIMIT.try_into().expect("a second is a time that the system knows");
+    let mut watched = [PollFd::new(socket, PollFlags::empty())];
+    let closed = rustix::event::poll(&mut watched, Some(&limit));
+    let reset = rustix::net::sockopt::socket_error(socket);
+    closed.is_ok() && reset == Ok(Err(Errno::CONNRESET))
+}
+
+/// Does what waits for locks and processes apart from the requests that are under way.
+async fn apart<T: Send + 'static>(
+    home: &Home,
+    work: impl FnOnce(&Home) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let home = home.clone();
+    let done = tokio::task::spawn_blocking(move || work(&home)).await;
+    done.expect("work apart is neither cancelled nor panics")
 }
 
 /// Ends when standard output is a pipe or socket that nobody reads any more.
@@ -273,4 +361,48 @@ fn not_running(home: &Home) -> Failure {
     )
     .hint("lane daemon start")
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::net::UnixListener;
+
+    /// Whether a request may be repeated after a daemon that does `then` with its connection and closes it.
+    fn may_repeat(request: &Request, then: impl FnOnce(UnixStream) + Send + 'static) -> bool {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path().to_owned());
+        let listener = UnixListener::bind(home.socket()).unwrap();
+        let daemon = std::thread::spawn(move || then(listener.accept().unwrap().0));
+        let client = Client::new(home, Some("/".into()), Start::Never).unwrap();
+        let stream = connect::connect(&client.home).unwrap().unwrap();
+        let sent = client.runtime.block_on(send(stream, request, client.cwd.as_ref()));
+        daemon.join().unwrap();
+        match sent {
+            Err(SendError::Lost { failure, may_repeat }) => {
+                assert!(failure.is(WENT_AWAY));
+                may_repeat
+            }
+            Err(SendError::NotSent(failure)) => panic!("{failure:?}"),
+            Ok(exchange) => panic!("{:?}", exchange.response),
+        }
+    }
+
+    fn read_all(mut stream: UnixStream) {
+        let mut read = Vec::new();
+        let mut byte = [0];
+        while !read.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte).unwrap();
+            read.push(byte[0]);
+        }
+    }
+
+    #[test]
+    fn what_a_daemon_may_have_done_before_it_went_away_is_not_asked_twice() {
+        let post = Request::post("stopping a", "/x");
+        assert!(may_repeat(&post, drop), "it has read nothing");
+        assert!(!may_repeat(&post, read_all), "it has read all");
+        assert!(may_repeat(&Request::get("listing", "/x"), read_all), "it changes nothing");
+    }
 }

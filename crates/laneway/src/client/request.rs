@@ -66,6 +66,11 @@ impl Request {
         self
     }
 
+    /// True if it may be asked twice.
+    pub(super) fn changes_nothing(&self) -> bool {
+        self.method == Method::GET
+    }
+
     /// What it is about.
     pub(crate) fn doing(&self) -> &str {
         &self.doing
