@@ -42,6 +42,15 @@ pub struct CommitLine {
 pub struct Findings {
     /// The worktree is not there (any more): nothing in it can be lost.
     pub tree_missing: bool,
+    /// What would be lost if the lane went now.
+    pub losses: Losses,
+    /// Stashes of the repository; told, never a reason to refuse.
+    pub stashes: u32,
+}
+
+/// Work that would be lost: the reason a close is refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Losses {
     /// Files with changes that are not committed.
     pub changed: Listed<OsText>,
     /// Files that git does not know.
@@ -50,53 +59,17 @@ pub struct Findings {
     pub ignored: Listed<OsText>,
     /// Submodules with changes or commits of their own.
     pub submodules: Listed<OsText>,
-    /// Commits that no other branch, tag or remote-tracking ref reaches.
-    pub commits: Listed<CommitLine>,
-    /// What git is in the middle of (`rebase`, `merge` …).
-    pub operation: Option<String>,
-    /// Stashes of the repository; told, never a reason to refuse.
-    pub stashes: u32,
-    /// What could not be looked at, and why; never taken for nothing.
-    pub not_looked_at: Option<String>,
-}
-
-impl Findings {
-    /// What would be lost if the lane went now. None if nothing would.
-    pub fn losses(&self) -> Option<Losses> {
-        let losses = Losses {
-            changed: self.changed.clone(),
-            untracked: self.untracked.clone(),
-            ignored: self.ignored.clone(),
-            submodules: self.submodules.clone(),
-            commits: self.commits.clone(),
-            operation: self.operation.clone(),
-            not_looked_at: self.not_looked_at.clone(),
-        };
-        (!losses.is_empty()).then_some(losses)
-    }
-}
-
-/// Work that would be lost: the reason a close is refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Losses {
-    /// Files with changes that are not committed.
-    pub changed: Listed<OsText>,
-    /// Files that git does not know.
-    pub untracked: Listed<OsText>,
-    /// Ignored files that cannot be made again by a build.
-    pub ignored: Listed<OsText>,
-    /// Submodules with changes or commits of their own.
-    pub submodules: Listed<OsText>,
     /// Commits that nothing else reaches.
     pub commits: Listed<CommitLine>,
     /// What git is in the middle of.
     pub operation: Option<String>,
-    /// What could not be looked at, and why.
+    /// What could not be looked at, and why; never taken for nothing.
     pub not_looked_at: Option<String>,
 }
 
 impl Losses {
-    fn is_empty(&self) -> bool {
+    /// Nothing would be lost.
+    pub const fn is_empty(&self) -> bool {
         self.changed.is_empty()
             && self.untracked.is_empty()
             && self.ignored.is_empty()
@@ -141,15 +114,16 @@ mod tests {
     #[test]
     fn a_stash_or_a_missing_tree_is_no_loss_and_everything_else_is() {
         let clean = Findings { stashes: 2, tree_missing: true, ..Findings::default() };
-        assert_eq!(clean.losses(), None);
-        let dirty = Findings {
+        assert!(clean.losses.is_empty());
+        let dirty = Losses {
             changed: Listed { first: vec!["a".into()], count: 1 },
             commits: Listed { first: vec![], count: 3 },
             operation: Some("rebase".into()),
-            ..Findings::default()
+            ..Losses::default()
         };
+        assert!(!dirty.is_empty());
         assert_eq!(
-            dirty.losses().unwrap().to_string(),
+            dirty.to_string(),
             "1 changed file, 3 commits that nothing else holds, an unfinished rebase"
         );
     }

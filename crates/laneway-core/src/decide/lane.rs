@@ -133,8 +133,9 @@ pub(super) fn close(
             let Some(findings) = findings else {
                 return Ok(Decision::unchanged().then(Effect::CloseRemembered { lane: lane.id }));
             };
-            if let Some(losses) = findings.losses() {
-                return Err(Refusal::WouldLose { lane: lane.name.clone(), losses: Box::new(losses) });
+            if !findings.losses.is_empty() {
+                let losses = Box::new(findings.losses.clone());
+                return Err(Refusal::WouldLose { lane: lane.name.clone(), losses });
             }
             let epoch = lane.epoch + 1;
             let cleaning = Lane {
@@ -167,14 +168,13 @@ pub(super) fn finish_quieting(lane: &Lane, epoch: u64, outcome: &Quieted) -> Res
 /// The second look decides: take the lane away, or keep it for the work that turned up.
 pub(super) fn judge_again(lane: &Lane, epoch: u64, findings: &Findings) -> Result<Decision, Refusal> {
     expect(lane, epoch, Lifecycle::Cleaning)?;
-    Ok(match findings.losses() {
-        Some(losses) => {
-            let mut decision = reopened(lane, None);
-            decision.events.insert(0, (about(lane), Event::LaneCloseRefused { losses }));
-            decision
-        }
-        None => Decision::unchanged().then(Effect::Remove { lane: lane.id, epoch }),
-    })
+    if findings.losses.is_empty() {
+        return Ok(Decision::unchanged().then(Effect::Remove { lane: lane.id, epoch }));
+    }
+    let mut decision = reopened(lane, None);
+    let refused = Event::LaneCloseRefused { losses: findings.losses.clone() };
+    decision.events.insert(0, (about(lane), refused));
+    Ok(decision)
 }
 
 /// The lane is over, or could not be taken away and is open again.

@@ -12,7 +12,7 @@ use crate::command::{
 use crate::decide::decide;
 use crate::decision::{Change, Decision, Effect};
 use crate::event::Event;
-use crate::findings::{Findings, Listed};
+use crate::findings::{Findings, Listed, Losses};
 use crate::id::{HostId, LaneId, RunId, WorkerId, WorkspaceId};
 use crate::lane::{Lane, LaneBranch, Lifecycle};
 use crate::launch::TerminalSpec;
@@ -173,7 +173,8 @@ fn new_worker(n: u8, task: bool) -> NewWorker {
 }
 
 fn findings(lost: u64) -> Findings {
-    Findings { untracked: Listed { first: vec![], count: lost }, ..Findings::default() }
+    let losses = Losses { untracked: Listed { first: vec![], count: lost }, ..Losses::default() };
+    Findings { losses, ..Findings::default() }
 }
 
 fn commands() -> impl Strategy<Value = Command> {
@@ -284,7 +285,7 @@ proptest! {
                     record.apply(&decision);
                     let removes = decision.effects.iter().any(|e| matches!(e, Effect::Remove { .. }));
                     if removes {
-                        let judged = matches!(command, Command::JudgeAgain { findings, .. } if findings.losses().is_none());
+                        let judged = matches!(command, Command::JudgeAgain { findings, .. } if findings.losses.is_empty());
                         prop_assert!(judged, "only a clean second look takes a lane away");
                     }
                 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use laneway_api::error::{ErrorKind, Problem};
 use laneway_core::command::{Command, Quieted, Removed};
 use laneway_core::event::{Event, Subject};
-use laneway_core::findings::{CommitLine, Findings, Listed};
+use laneway_core::findings::{CommitLine, Findings, Listed, Losses};
 use laneway_core::id::LaneId;
 use laneway_core::lane::{Lane, Lifecycle};
 use laneway_core::launch::DEFAULT_GRACE_MS;
@@ -210,7 +210,10 @@ impl Engine {
                 findings
             }
             // What cannot be looked at is not taken away.
-            Err(problem) => Findings { not_looked_at: Some(problem.message), ..Findings::default() },
+            Err(problem) => Findings {
+                losses: Losses { not_looked_at: Some(problem.message), ..Losses::default() },
+                ..Findings::default()
+            },
         };
         self.report(Command::JudgeAgain { lane: id, epoch, findings }, request).await;
     }
@@ -296,8 +299,7 @@ fn findings_of(found: laneway_git::Findings) -> Findings {
         TreeState::NotAFolder => Some("its path is a link or a file, not a folder".to_owned()),
         TreeState::NotRegistered => Some("its folder is not a worktree of this repository".to_owned()),
     };
-    Findings {
-        tree_missing: found.tree == TreeState::Missing,
+    let losses = Losses {
         changed: listed(found.changed, |file| OsText::from(file.path)),
         untracked: listed(found.untracked, OsText::from),
         ignored: listed(found.ignored, OsText::from),
@@ -306,17 +308,20 @@ fn findings_of(found: laneway_git::Findings) -> Findings {
             id: commit.id.as_str().to_owned(),
             subject: commit.subject,
         }),
-        operation: found.operation.map(|operation| {
-            match operation {
-                Operation::Merge => "merge",
-                Operation::Rebase => "rebase",
-                Operation::CherryPick => "cherry-pick",
-                Operation::Revert => "revert",
-                Operation::Bisect => "bisect",
-            }
-            .to_owned()
-        }),
-        stashes: u32::try_from(found.n_stashes).unwrap_or(u32::MAX),
+        operation: found.operation.map(|operation| operation_name(operation).to_owned()),
         not_looked_at,
+    };
+    let stashes = u32::try_from(found.n_stashes).unwrap_or(u32::MAX);
+    Findings { tree_missing: found.tree == TreeState::Missing, losses, stashes }
+}
+
+/// As git's own commands are called.
+const fn operation_name(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Merge => "merge",
+        Operation::Rebase => "rebase",
+        Operation::CherryPick => "cherry-pick",
+        Operation::Revert => "revert",
+        Operation::Bisect => "bisect",
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use laneway_api::error::{ErrorKind, Problem};
 use laneway_api::request::NewLane as Wanted;
 use laneway_core::command::{Command, NewLane, NewWorker, Provisioned, WorkerNaming};
-use laneway_core::event::Event;
 use laneway_core::id::{LaneId, RunId, WorkerId};
 use laneway_core::lane::{Lane, LaneBranch, Lifecycle};
 use laneway_core::name::Name;
@@ -16,12 +15,15 @@ use laneway_git::{
     Base, ChosenBranch, CommitId, CreateWarning, Left, NewBranch, NewTree, Repository, TreeRecord,
 };
 
-use super::runs::{self, Started};
+use super::runs::Started;
 use super::{BeingMade, Engine, MAX_LANES, Request, blocking, not_found};
 use crate::problem::{IntoProblem, chain};
 
 /// How long a client waits for a lane: a checkout of a very large tree, not more.
 const CREATE_LIMIT: Duration = Duration::from_mins(30);
+
+/// A program that never ran needs no time to end.
+const NO_GRACE: u64 = 0;
 
 /// A lane that was made, with the run of its first worker.
 pub(crate) struct Made {
@@ -96,7 +98,7 @@ impl Engine {
             Started::Runs => return Ok(()),
             Started::Failed(problem) => problem,
         };
-        match self.close_lane(lane.id, runs::no_grace(), request).await {
+        match self.close_lane(lane.id, NO_GRACE, request).await {
             Ok(_) => problem.message.push_str("; the lane was undone"),
             Err(kept) => {
                 problem.message =
@@ -323,14 +325,6 @@ fn word_pair(bits: u128) -> Name {
     let first = FIRST[(bits & 31) as usize];
     let second = SECOND[(bits >> 5 & 31) as usize];
     format!("{first}-{second}").parse().expect("two words and a hyphen are a name")
-}
-
-/// Whether an event says that a worker of this run was withdrawn, and why.
-pub(super) fn withdrawn(event: &laneway_core::event::Recorded, run: RunId) -> Option<&str> {
-    match &event.event {
-        Event::WorkerWithdrawn { reason, .. } if event.subject.run == Some(run) => Some(reason),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

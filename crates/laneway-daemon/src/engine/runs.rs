@@ -5,7 +5,7 @@ use std::time::Duration;
 use laneway_api::error::{ErrorKind, Problem};
 use laneway_api::request::Launch as Wanted;
 use laneway_core::command::{Command, NewWorker, WorkerNaming};
-use laneway_core::event::{Event, Subject};
+use laneway_core::event::{Event, Recorded, Subject};
 use laneway_core::id::{LaneId, RunId, WorkerId};
 use laneway_core::launch::{DEFAULT_GRACE_MS, StopSignal, TerminalSpec};
 use laneway_core::os_text::OsText;
@@ -17,7 +17,6 @@ use laneway_wire::record::{RecordError, RecordState};
 use rustix::process::Signal;
 use tokio::sync::mpsc;
 
-use super::create::withdrawn;
 use super::{Engine, Request, blocking, leftovers, not_found};
 use crate::clock::now;
 use crate::holders::{StartError, Told};
@@ -39,11 +38,6 @@ pub(crate) enum Started {
     Runs,
     /// It never ran.
     Failed(Problem),
-}
-
-/// The least time a program can be given to end by itself.
-pub(super) const fn no_grace() -> u64 {
-    0
 }
 
 impl Engine {
@@ -338,6 +332,14 @@ impl Engine {
         }
         let (exit, at) = ended.unwrap_or_else(|| (Exit::Lost, now()));
         self.report(Command::RecordExit { run, exit, at }, request).await;
+    }
+}
+
+/// Whether an event says that a worker of this run was withdrawn, and why.
+fn withdrawn(event: &Recorded, run: RunId) -> Option<&str> {
+    match &event.event {
+        Event::WorkerWithdrawn { reason, .. } if event.subject.run == Some(run) => Some(reason),
+        _ => None,
     }
 }
 

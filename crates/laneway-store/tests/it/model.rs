@@ -8,7 +8,7 @@ use laneway_core::command::{
 use laneway_core::decide::decide;
 use laneway_core::decision::{Change, Decision};
 use laneway_core::event::{Event, Subject};
-use laneway_core::findings::{Findings, Listed};
+use laneway_core::findings::{Findings, Listed, Losses};
 use laneway_core::id::{LaneId, RunId, WorkerId, WorkspaceId};
 use laneway_core::lane::{Lane, LaneBranch, Lifecycle};
 use laneway_core::launch::{LaunchSpec, TerminalSpec};
@@ -148,7 +148,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 
 fn findings() -> impl Strategy<Value = Findings> {
     (0..3_u64, os_text()).prop_map(|(lost, file)| Findings {
-        untracked: Listed { first: vec![file], count: lost / 2 },
+        losses: Losses { untracked: Listed { first: vec![file], count: lost / 2 }, ..Losses::default() },
         ..Findings::default()
     })
 }
