@@ -50,12 +50,11 @@ pub(crate) fn run(link: Link, name: &str, role: Role, key: DetachKey) -> Result<
     let signals = SignalDescriptor::open(&[endings.as_slice(), &others].concat())?;
     let mut pump = Pump {
         // Read after signals are taken, so that no change is missed.
-        view: View::new(name, role, size_of_terminal()?, key),
+        view: View::new(name, role, size_of_terminal()?, key, Instant::now()),
         link,
         full_screen,
         inlet: Inlet::new(io::stdin().as_fd())?,
         signals,
-        typed_at: Instant::now(),
     };
     let leaving = pump.run()?;
     pump.say_last_words();
@@ -77,7 +76,6 @@ struct Pump {
     full_screen: FullScreen,
     inlet: Inlet,
     signals: SignalDescriptor,
-    typed_at: Instant,
 }
 
 impl Pump {
@@ -94,7 +92,7 @@ impl Pump {
         if let leave @ Response::Leave(_) = self.take_from_holder()? {
             return Ok(leave);
         }
-        self.link.flush();
+        self.say();
         if self.full_screen.outlet.flush().is_err() {
             return Ok(self.handle(Event::TerminalGone));
         }
@@ -103,11 +101,11 @@ impl Pump {
             return Ok(leave);
         }
         if keyboard {
-            return self.take_from_keyboard();
+            return Ok(self.take_from_keyboard());
         }
-        match self.view.patience() {
-            Some(patience) if self.typed_at.elapsed() >= patience => Ok(self.handle(Event::TimePassed)),
-            _ => Ok(Response::Stay),
+        match self.view.deadline() {
+            Some(deadline) if deadline <= Instant::now() => Ok(self.handle(Event::TimePassed)),
+            Some(_) | None => Ok(Response::Stay),
         }
     }
 
@@ -129,15 +127,19 @@ impl Pump {
         if outlet.n_waiting() > 0 {
             watched.push(PollFd::from_borrowed_fd(outlet.as_fd(), PollFlags::OUT));
         }
-        let patience = self.view.patience().map(|patience| patience.saturating_sub(self.typed_at.elapsed()));
-        wait(&mut watched, patience)?;
+        let left = self.view.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        wait(&mut watched, left)?;
         let is_ready = |index: usize| !watched[index].revents().is_empty();
         Ok((may_type && is_ready(1), is_ready(0)))
     }
 
     fn handle(&mut self, event: Event<'_>) -> Response {
-        let response = self.view.handle(event, self.full_screen.outlet.buffer());
+        let response = self.view.handle(event, Instant::now(), self.full_screen.outlet.buffer());
         self.full_screen.changes = self.view.changes();
+        response
+    }
+
+    fn say(&mut self) {
         for said in self.view.take_said() {
             match said {
                 Said::Request(request) => {
@@ -146,7 +148,7 @@ impl Pump {
                 Said::Input(bytes) => self.link.input(&bytes),
             }
         }
-        response
+        self.link.flush();
     }
 
     fn take_from_holder(&mut self) -> Result<Response, AttachError> {
@@ -163,16 +165,13 @@ impl Pump {
         Ok(Response::Stay)
     }
 
-    fn take_from_keyboard(&mut self) -> Result<Response, AttachError> {
+    fn take_from_keyboard(&mut self) -> Response {
         let mut buffer = [0; READ_LENGTH];
         match self.inlet.read(&mut buffer) {
-            Ok(ReadOutcome::Bytes(n_read)) => {
-                self.typed_at = Instant::now();
-                Ok(self.handle(Event::Typed(&buffer[..n_read])))
-            }
-            Ok(ReadOutcome::Nothing) => Ok(Response::Stay),
+            Ok(ReadOutcome::Bytes(n_read)) => self.handle(Event::Typed(&buffer[..n_read])),
+            Ok(ReadOutcome::Nothing) => Response::Stay,
             // A terminal that was hung up reads as ended, or as broken.
-            Ok(ReadOutcome::End) | Err(_) => Ok(self.handle(Event::TerminalGone)),
+            Ok(ReadOutcome::End) | Err(_) => self.handle(Event::TerminalGone),
         }
     }
 
@@ -183,7 +182,9 @@ impl Pump {
                     let size = size_of_terminal()?;
                     self.handle(Event::Resized(size))
                 }
-                Signal::TERM | Signal::HUP | Signal::INT | Signal::QUIT => self.handle(Event::Signalled(signal)),
+                Signal::TERM | Signal::HUP | Signal::INT | Signal::QUIT => {
+                    self.handle(Event::Signalled(signal))
+                }
                 // Only the keyboard stops an attachment, and its keys are the program's.
                 _ => Response::Stay,
             };
@@ -198,7 +199,7 @@ impl Pump {
     fn say_last_words(&mut self) {
         let deadline = Instant::now() + LAST_KEYS;
         loop {
-            self.link.flush();
+            self.say();
             let left = deadline.saturating_duration_since(Instant::now());
             if self.link.n_waiting() == 0 || left.is_zero() {
                 return;

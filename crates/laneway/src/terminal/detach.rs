@@ -84,7 +84,9 @@ impl FromStr for DetachKey {
         let lower = text.to_ascii_lowercase();
         let symbol = lower.strip_prefix("ctrl-").ok_or_else(refused)?;
         match symbol.as_bytes() {
-            [symbol @ (b'a'..=b'z' | b'\\' | b']' | b'^' | b'_' | b'@' | b'[')] => Ok(Self { symbol: *symbol }),
+            [symbol @ (b'a'..=b'z' | b'\\' | b']' | b'^' | b'_' | b'@' | b'[')] => {
+                Ok(Self { symbol: *symbol })
+            }
             _ => Err(refused()),
         }
     }

@@ -13,7 +13,7 @@ use rustix::termios::tcgetwinsize;
 
 use super::guard::RawMode;
 use super::link::{Link, Received};
-use super::modes::{self, Changes};
+use super::modes;
 use super::stream::{Inlet, Outlet, ReadOutcome, wait};
 use super::task::{Action, Ending, Event, Task};
 use crate::sys::SignalDescriptor;
@@ -94,14 +94,16 @@ pub(crate) fn run(link: Link, terms: Terms) -> Result<Finished, ExecError> {
         taken.extend([Signal::WINCH, Signal::TTIN, Signal::TTOU]);
     }
     let signals = SignalDescriptor::open(&taken)?;
-    let (task, actions) = Task::begin();
+    // Asked after signals are taken, so that no change is missed.
+    let size = terms.tty.then(size_of_terminal).transpose()?;
+    let (task, actions) = Task::begin(size);
     let mut pump = Pump {
         task,
         link,
         aside: None,
         signals,
         // A terminal whose guard is gone is given back.
-        guard: terms.tty.then(getppid),
+        guard: if terms.tty { getppid() } else { None },
         inlet: Some(Inlet::new(io::stdin().as_fd())?),
         stdout: Outlet::new(io::stdout().as_fd())?,
         stderr: Outlet::new(io::stderr().as_fd())?,
@@ -120,14 +122,19 @@ pub(crate) fn run(link: Link, terms: Terms) -> Result<Finished, ExecError> {
     Ok(Finished { ending, stdout, stderr })
 }
 
+fn size_of_terminal() -> io::Result<Size> {
+    let size = tcgetwinsize(io::stdout())?;
+    Ok(Size { columns: size.ws_col, rows: size.ws_row })
+}
+
 struct Pump {
     task: Task,
     link: Link,
     /// For signals and the stop, made when it is needed first.
     aside: Option<Link>,
     signals: SignalDescriptor,
-    /// The parent at the start, if it is a guard.
-    guard: Option<Option<Pid>>,
+    /// The process that guards the terminal, if there is one.
+    guard: Option<Pid>,
     /// None when it has ended.
     inlet: Option<Inlet>,
     stdout: Outlet,
@@ -167,10 +174,14 @@ impl Pump {
             return Ok(ending);
         }
         let ready = self.wait()?;
-        if ready.signals && let ending @ Some(_) = self.take_signals()? {
+        if ready.signals
+            && let ending @ Some(_) = self.take_signals()?
+        {
             return Ok(ending);
         }
-        if ready.aside && let ending @ Some(_) = self.take_from_aside()? {
+        if ready.aside
+            && let ending @ Some(_) = self.take_from_aside()?
+        {
             return Ok(ending);
         }
         if self.terms.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
@@ -179,7 +190,7 @@ impl Pump {
                 return Ok(ending);
             }
         }
-        if ready.input { self.take_input() } else { Ok(None) }
+        Ok(if ready.input { self.take_input() } else { None })
     }
 
     fn has_room(&self) -> bool {
@@ -190,7 +201,8 @@ impl Pump {
         let mut from_holder = PollFlags::empty();
         from_holder.set(PollFlags::IN, self.has_room());
         from_holder.set(PollFlags::OUT, self.link.n_waiting() > 0);
-        let inlet = self.inlet.as_ref().filter(|_| self.task.takes_input() && self.link.n_waiting() < INPUT_LIMIT);
+        let inlet =
+            self.inlet.as_ref().filter(|_| self.task.takes_input() && self.link.n_waiting() < INPUT_LIMIT);
         let mut watched = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
         let mut watch = |fd, flags| {
             watched.push(PollFd::from_borrowed_fd(fd, flags));
@@ -276,8 +288,8 @@ impl Pump {
         }
     }
 
-    fn take_input(&mut self) -> Result<Option<Ending>, ExecError> {
-        let Some(inlet) = &self.inlet else { return Ok(None) };
+    fn take_input(&mut self) -> Option<Ending> {
+        let inlet = self.inlet.as_ref()?;
         let mut buffer = std::mem::take(&mut self.buffer);
         let outcome = inlet.read(&mut buffer);
         let ending = match outcome {
@@ -290,17 +302,17 @@ impl Pump {
             }
         };
         self.buffer = buffer;
-        Ok(ending)
+        ending
     }
 
     fn take_signals(&mut self) -> Result<Option<Ending>, ExecError> {
         for signal in self.signals.take() {
             let ending = match signal {
                 Signal::WINCH => {
-                    let size = tcgetwinsize(io::stdout()).map_err(io::Error::from)?;
-                    self.handle(Event::Resized(Size { columns: size.ws_col, rows: size.ws_row }))
+                    let size = size_of_terminal()?;
+                    self.handle(Event::Resized(size))
                 }
-                Signal::TERM if self.guard.is_some_and(|guard| guard != getppid()) => {
+                Signal::TERM if self.guard.is_some() && self.guard != getppid() => {
                     return Err(ExecError::GuardGone);
                 }
                 Signal::INT | Signal::TERM => self.handle(Event::Signalled(signal)),
@@ -325,7 +337,7 @@ impl Pump {
     fn end(&mut self, ended: Result<Ending, ExecError>) -> Result<Ending, ExecError> {
         let has_cleaned_up = matches!(&ended, Ok(Ending::Exited(exited)) if exited.code.is_some());
         if self.terms.tty && !has_cleaned_up {
-            self.stdout.buffer().extend(modes::plain_on_first_screen(Changes::default()));
+            self.stdout.buffer().extend(modes::plain_on_first_screen());
         }
         match ended {
             Ok(Ending::OutputGone) => Ok(Ending::OutputGone),

@@ -45,10 +45,10 @@ pub(crate) enum Manner {
 impl Manner {
     /// What brings the terminal back, if it is not known what was done to it.
     fn bring_back(self) -> Vec<u8> {
-        let changes = Changes { colours: true };
         match self {
-            Manner::FullScreen => modes::give_back(changes),
-            Manner::InPlace => modes::plain_on_first_screen(changes),
+            Manner::FullScreen => modes::give_back(Changes { colours: true }),
+            // As `exec` itself does: what is written in place is not looked at.
+            Manner::InPlace => modes::plain_on_first_screen(),
         }
     }
 }
@@ -61,7 +61,14 @@ pub(crate) fn guarded(manner: Manner, work: impl FnOnce() -> Outcome) -> Outcome
             follow_guard(&guard).map_err(|error| failed("the guard of the terminal is gone", &error))?;
             work()
         }
-        None => guard(manner).map_err(|error| failed("the terminal cannot be guarded", &error)),
+        None => match guard(manner).map_err(|error| failed("the terminal cannot be guarded", &error))? {
+            ChildEnd::Code(code) => Ok(code),
+            ChildEnd::Killed(signal) => {
+                let message = format!("the process that used the terminal was killed by signal {signal}");
+                let code = exit_code::SIGNAL_BASE.saturating_add(u8::try_from(signal).unwrap_or_default());
+                Err(Failure::new(ErrorKind::Failed, "client_killed", message).with_code(code))
+            }
+        },
     }
 }
 
@@ -80,16 +87,23 @@ fn follow_guard(guard: &OsStr) -> io::Result<()> {
     Ok(())
 }
 
-fn guard(manner: Manner) -> io::Result<u8> {
+/// How the child ended.
+enum ChildEnd {
+    /// By itself, with this exit code; it has brought the terminal back.
+    Code(u8),
+    /// By this signal; the terminal was brought back here.
+    Killed(i32),
+}
+
+fn guard(manner: Manner) -> io::Result<ChildEnd> {
     let saved = tcgetattr(io::stdin())?;
     let mut child = start_child()?;
     let status = wait_for(&mut child)?;
     if let Some(code) = status.code() {
-        return Ok(u8::try_from(code).unwrap_or(exit_code::FAILED));
+        return Ok(ChildEnd::Code(u8::try_from(code).unwrap_or(exit_code::FAILED)));
     }
     bring_back(manner, &saved);
-    let signal = status.signal().unwrap_or_default();
-    Ok(exit_code::SIGNAL_BASE.saturating_add(u8::try_from(signal).unwrap_or_default()))
+    Ok(ChildEnd::Killed(status.signal().unwrap_or_default()))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that starts this program anew")]

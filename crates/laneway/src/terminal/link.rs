@@ -82,7 +82,9 @@ impl Link {
         match self.connection.receive() {
             Ok(Some(incoming)) => Ok(Received::Incoming(incoming)),
             Ok(None) | Err(ClientError::Closed) => Ok(Received::End),
-            Err(ClientError::Broken(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(Received::Nothing),
+            Err(ClientError::Broken(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                Ok(Received::Nothing)
+            }
             Err(ClientError::Broken(_)) => Ok(Received::End),
             Err(error) => Err(error),
         }

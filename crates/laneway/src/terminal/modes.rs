@@ -35,7 +35,7 @@ const PLAIN_MODES: &[&[u8]] = &[
 const PLAIN_COLOURS: &[u8] = b"\x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\";
 
 /// An empty screen with the cursor at its start.
-const CLEAR: &[u8] = b"\x1b[H\x1b[2J";
+pub(crate) const CLEAR: &[u8] = b"\x1b[H\x1b[2J";
 
 /// What has become of the user's terminal beyond its modes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub(crate) fn take() -> Vec<u8> {
     [TAKE, &plain(Changes::default()), CLEAR].concat()
 }
 
-/// An empty screen on which a snapshot can be drawn.
+/// As after a full reset, on the screen that is shown.
 pub(crate) fn blank(changes: Changes) -> Vec<u8> {
     [plain(changes).as_slice(), CLEAR].concat()
 }
@@ -69,9 +69,9 @@ pub(crate) fn give_back(changes: Changes) -> Vec<u8> {
 }
 
 /// Brings all modes back and makes sure that the first screen is shown; for a terminal that was used in place.
-pub(crate) fn plain_on_first_screen(changes: Changes) -> Vec<u8> {
+pub(crate) fn plain_on_first_screen() -> Vec<u8> {
     // Without the alternate screen this brings the cursor to where it was saved, which is where it is.
-    [plain(changes).as_slice(), b"\x1b[?1049l"].concat()
+    [plain(Changes::default()).as_slice(), b"\x1b[?1049l"].concat()
 }
 
 /// Sets the title of the terminal's window.
@@ -96,7 +96,9 @@ mod tests {
         let bytes = give_back(Changes { colours: true });
         let text = String::from_utf8(bytes).unwrap();
         let position = |wanted: &str| text.find(wanted).unwrap_or_else(|| panic!("{wanted:?} is missing"));
-        for mode in ["\x1b[?1003l", "\x1b[?2004l", "\x1b[?1004l", "\x1b[<64u", "\x1b[0 q", "\x1b[?25h", "\x1b]104"] {
+        for mode in
+            ["\x1b[?1003l", "\x1b[?2004l", "\x1b[?1004l", "\x1b[<64u", "\x1b[0 q", "\x1b[?25h", "\x1b]104"]
+        {
             assert!(position(mode) < position("\x1b[?1049l"), "{mode:?} belongs to the screen that is left");
         }
         assert!(!plain(Changes::default()).windows(5).any(|window| window == b"\x1b]104"));

@@ -194,7 +194,7 @@ impl OutputFilter {
             // The scrolled-off lines are the user's.
             (b"3", b'J') => {}
             // The window, its title stack, and printing.
-            ([] | [b'0'..=b'9' | b';', ..] | [b'>', ..], b't') | (_, b'i') => {}
+            ([] | [b'0'..=b'9' | b';' | b'>', ..], b't') | (_, b'i') => {}
             _ => screen.extend_from_slice(sequence),
         }
         Passed::All

@@ -16,7 +16,8 @@ use rustix::pipe::PIPE_BUF;
 
 /// Waits until one of `watched` is ready, for `limit` at most. A signal ends the wait too.
 pub(crate) fn wait(watched: &mut [PollFd<'_>], limit: Option<Duration>) -> io::Result<()> {
-    let limit = limit.map(|limit| Timespec::try_from(limit).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
+    let limit =
+        limit.map(|limit| Timespec::try_from(limit).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
     match rustix::event::poll(watched, limit.as_ref()) {
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(errno) => Err(errno.into()),

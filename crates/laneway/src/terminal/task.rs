@@ -116,8 +116,9 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    /// A task that was started and whose caller is to become its owner: the first actions are to be carried out.
-    pub(crate) fn begin() -> (Self, Vec<Action>) {
+    /// A task that was started and whose caller is to become its owner; on a terminal, with the caller's present
+    /// size. The first actions are to be carried out.
+    pub(crate) fn begin(size: Option<Size>) -> (Self, Vec<Action>) {
         let task = Self {
             taken: Offsets::default(),
             exited: None,
@@ -126,7 +127,8 @@ impl Task {
             is_owned: false,
             has_ended: false,
         };
-        (task, vec![Action::Ask(ToHolder::Own)])
+        let resize = size.map(|size| Action::Ask(ToHolder::Resize { size }));
+        (task, [Action::Ask(ToHolder::Own)].into_iter().chain(resize).collect())
     }
 
     /// Whether input is still of use.
@@ -141,7 +143,9 @@ impl Task {
         }
         let mut actions = self.answer(event);
         self.has_ended = matches!(actions.last(), Some(Action::End(_)));
-        if !self.has_ended && let Some(ending) = self.ending() {
+        if !self.has_ended
+            && let Some(ending) = self.ending()
+        {
             actions.push(Action::End(ending));
             self.has_ended = true;
         }
@@ -247,11 +251,16 @@ mod tests {
     }
 
     fn owned() -> Task {
-        let (mut task, actions) = Task::begin();
+        let (mut task, actions) = Task::begin(None);
         assert_eq!(actions, [Action::Ask(ToHolder::Own)]);
         assert!(!task.takes_input(), "nothing is read before the program is ours");
         let role = laneway_wire::message::Role::Driver;
-        task.handle(message(FromHolder::Attached { role, resumed: true, offsets: Offsets::default(), size: None }));
+        task.handle(message(FromHolder::Attached {
+            role,
+            resumed: true,
+            offsets: Offsets::default(),
+            size: None,
+        }));
         assert!(task.takes_input());
         task
     }
@@ -286,8 +295,12 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_writes_to_standard_output() {
+    fn a_terminal_has_the_callers_size_and_writes_to_standard_output() {
+        let size = Size { columns: 80, rows: 24 };
+        let resize = Action::Ask(ToHolder::Resize { size });
+        assert_eq!(Task::begin(Some(size)).1, [Action::Ask(ToHolder::Own), resize.clone()]);
         assert_eq!(owned().handle(data(Stream::Pty, 0, OUT)), [Action::Stdout(OUT.to_vec())]);
+        assert_eq!(owned().handle(Event::Resized(size)), [resize]);
     }
 
     #[test]
@@ -330,7 +343,7 @@ mod tests {
         assert_eq!(owned().handle(Event::OutputGone), [Action::End(Ending::OutputGone)]);
         let refused = || message(FromHolder::Refused { code: "x".into(), message: "no".into() });
         assert_eq!(owned().handle(refused()), [], "a late refusal is no end");
-        assert_eq!(Task::begin().0.handle(refused()), [Action::End(Ending::Refused("no".into()))]);
+        assert_eq!(Task::begin(None).0.handle(refused()), [Action::End(Ending::Refused("no".into()))]);
         let mut task = owned();
         task.handle(message(FromHolder::Exited(exited(Some(0), None, 5))));
         assert_eq!(task.handle(Event::HolderGone), [Action::End(Ending::Lost)], "its output is not all here");

@@ -7,6 +7,8 @@
 //!     any ── detach key, exit, holder gone, terminal gone, signal ──► Leave
 //! ```
 
+use std::time::{Duration, Instant};
+
 use laneway_wire::message::{Exited, Incoming, Role, Size};
 use laneway_wire::{FromHolder, Stream, ToHolder};
 use rustix::process::Signal;
@@ -22,12 +24,16 @@ const SIZES: std::ops::RangeInclusive<u16> = 2..=1_000;
 const BEGIN_UPDATE: &[u8] = b"\x1b[?2026h";
 const END_UPDATE: &[u8] = b"\x1b[?2026l";
 
+/// How long a line of ours stands over the last row: time enough to read it. Output is not drawn meanwhile, and a
+/// picture makes good for it.
+const NOTICE_TIME: Duration = Duration::from_millis(1_500);
+
 /// What happens to an attachment.
 #[derive(Debug)]
 pub(crate) enum Event<'a> {
     /// Bytes from the keyboard.
     Typed(&'a [u8]),
-    /// Nothing more came from the keyboard for as long as [`View::patience`] said.
+    /// The moment that [`View::deadline`] said has come.
     TimePassed,
     /// Something from the holder.
     Holder(Incoming<FromHolder>),
@@ -98,14 +104,16 @@ pub(crate) struct View {
     picture: Picture,
     /// The holder has let us in.
     is_attached: bool,
-    /// A line of ours covers the last row.
-    is_covered: bool,
+    /// When the keyboard was heard last.
+    typed_at: Instant,
+    /// A line of ours over the last row, and until when.
+    notice: Option<(String, Instant)>,
     said: Vec<Said>,
 }
 
 impl View {
     /// An attachment to the program called `name`, from a terminal of `size`.
-    pub(crate) fn new(name: &str, role: Role, size: Size, key: DetachKey) -> Self {
+    pub(crate) fn new(name: &str, role: Role, size: Size, key: DetachKey, now: Instant) -> Self {
         let mut view = Self {
             name: name.to_owned(),
             key,
@@ -115,16 +123,19 @@ impl View {
             size,
             picture: Picture::Awaited,
             is_attached: false,
-            is_covered: false,
+            typed_at: now,
+            notice: None,
             said: Vec::new(),
         };
         view.ask_for_picture();
         view
     }
 
-    /// How long to wait for the keyboard before [`Event::TimePassed`].
-    pub(crate) fn patience(&self) -> Option<std::time::Duration> {
-        self.recogniser.patience()
+    /// When [`Event::TimePassed`] is to come, if nothing else does before.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let keyboard = self.recogniser.patience().map(|patience| self.typed_at + patience);
+        let notice = self.notice.as_ref().map(|(_, until)| *until);
+        keyboard.into_iter().chain(notice).min()
     }
 
     /// What has become of the user's terminal beyond its modes.
@@ -138,21 +149,19 @@ impl View {
     }
 
     /// Takes an event; appends what is to be drawn to `screen`.
-    pub(crate) fn handle(&mut self, event: Event<'_>, screen: &mut Vec<u8>) -> Response {
+    pub(crate) fn handle(&mut self, event: Event<'_>, now: Instant, screen: &mut Vec<u8>) -> Response {
         match event {
             Event::Typed(bytes) => {
+                self.typed_at = now;
                 let typed = self.recogniser.feed(bytes);
-                self.take_typed(typed, screen)
+                self.take_typed(typed, now, screen)
             }
-            Event::TimePassed => {
-                let typed = self.recogniser.time_passed();
-                self.take_typed(typed, screen)
-            }
+            Event::TimePassed => self.take_time(now, screen),
             Event::Holder(Incoming::Data { stream, bytes, .. }) => {
                 self.take_data(stream, &bytes, screen);
                 Response::Stay
             }
-            Event::Holder(Incoming::Message { message, .. }) => self.take_message(message, screen),
+            Event::Holder(Incoming::Message { message, .. }) => self.take_message(message, now, screen),
             Event::Holder(Incoming::Unknown { .. }) => Response::Stay,
             Event::HolderGone => Response::Leave(Leaving::Lost),
             Event::Resized(size) => {
@@ -164,7 +173,21 @@ impl View {
         }
     }
 
-    fn take_typed(&mut self, typed: Typed, screen: &mut Vec<u8>) -> Response {
+    fn take_time(&mut self, now: Instant, screen: &mut Vec<u8>) -> Response {
+        if self.notice.as_ref().is_some_and(|(_, until)| *until <= now) {
+            self.notice = None;
+            self.ask_for_picture();
+        }
+        match self.recogniser.patience() {
+            Some(patience) if self.typed_at + patience <= now => {
+                let typed = self.recogniser.time_passed();
+                self.take_typed(typed, now, screen)
+            }
+            Some(_) | None => Response::Stay,
+        }
+    }
+
+    fn take_typed(&mut self, typed: Typed, now: Instant, screen: &mut Vec<u8>) -> Response {
         let (bytes, response) = match typed {
             Typed::Bytes(bytes) => (bytes, Response::Stay),
             Typed::Detach(bytes) => (bytes, Response::Leave(Leaving::Detached)),
@@ -174,7 +197,7 @@ impl View {
             // Sequences are also what the mouse, the window's focus and a paste send by themselves.
             Role::Observer if bytes.first().is_some_and(|byte| *byte != 0x1b) => {
                 let line = format!(" you observe {}: {} leaves ", self.name, self.key);
-                self.cover(&line, screen);
+                self.notify(line, now, screen);
             }
             Role::Driver | Role::Observer => {}
         }
@@ -195,13 +218,10 @@ impl View {
 
     fn take_data(&mut self, stream: Stream, bytes: &[u8], screen: &mut Vec<u8>) {
         match (stream, self.picture) {
-            (Stream::Pty, Picture::Live) => {
-                if self.is_covered {
-                    self.ask_for_picture();
-                } else if self.filter.pass(bytes, screen) == Passed::NeedsPicture {
-                    self.ask_for_picture();
-                }
-            }
+            (Stream::Pty, Picture::Live) if self.notice.is_none() => match self.filter.pass(bytes, screen) {
+                Passed::All => {}
+                Passed::NeedsPicture => self.ask_for_picture(),
+            },
             (Stream::Snapshot, Picture::Arriving(n_left)) => {
                 // A snapshot shows one screen, whatever it says of the other.
                 let _ = self.filter.pass(bytes, screen);
@@ -211,19 +231,17 @@ impl View {
         }
     }
 
-    fn take_message(&mut self, message: FromHolder, screen: &mut Vec<u8>) -> Response {
+    fn take_message(&mut self, message: FromHolder, now: Instant, screen: &mut Vec<u8>) -> Response {
         match message {
             FromHolder::Attached { role, .. } => {
                 self.is_attached = true;
                 self.role = role;
             }
             FromHolder::Snapshot { length, .. } => {
+                screen.extend(modes::plain(self.filter.changes()));
                 screen.extend_from_slice(BEGIN_UPDATE);
-                screen.extend(modes::blank(self.filter.changes()));
-                // The reset has ended the update as well.
-                screen.extend_from_slice(BEGIN_UPDATE);
+                screen.extend_from_slice(modes::CLEAR);
                 self.filter.begin_picture();
-                self.is_covered = false;
                 self.expect_of_picture(length, screen);
             }
             FromHolder::Resync => self.picture = Picture::Awaited,
@@ -231,7 +249,7 @@ impl View {
                 self.role = Role::Observer;
                 screen.extend(modes::title(&format!("{} (observing)", self.name)));
                 let line = format!(" {} is used from elsewhere now; {} leaves ", self.name, self.key);
-                self.cover(&line, screen);
+                self.notify(line, now, screen);
             }
             FromHolder::Exited(exited) => return Response::Leave(Leaving::Exited(exited)),
             FromHolder::Refused { message, .. } if !self.is_attached => {
@@ -247,6 +265,7 @@ impl View {
         self.picture = if n_left > 0 { Picture::Arriving(n_left) } else { Picture::Live };
         if n_left == 0 {
             screen.extend_from_slice(END_UPDATE);
+            self.draw_notice(screen);
         }
     }
 
@@ -256,11 +275,16 @@ impl View {
         self.said.push(Said::Request(attach));
     }
 
-    /// Draws a line of ours, unless a picture is about to come: then it comes first.
-    fn cover(&mut self, line: &str, screen: &mut Vec<u8>) {
+    fn notify(&mut self, line: String, now: Instant, screen: &mut Vec<u8>) {
+        self.notice = Some((line, now + NOTICE_TIME));
         if self.picture == Picture::Live {
+            self.draw_notice(screen);
+        }
+    }
+
+    fn draw_notice(&self, screen: &mut Vec<u8>) {
+        if let Some((line, _)) = &self.notice {
             screen.extend(modes::line_over_the_last_row(line, self.size.columns, self.size.rows));
-            self.is_covered = true;
         }
     }
 }
@@ -280,16 +304,23 @@ mod tests {
     struct Attached {
         view: View,
         screen: Vec<u8>,
+        now: Instant,
     }
 
     impl Attached {
         /// Let in with `role`, and nothing drawn yet.
         fn new(role: Role) -> Self {
-            let view = View::new("w", role, SIZE, DetachKey::default());
-            let mut attached = Self { view, screen: Vec::new() };
+            let now = Instant::now();
+            let view = View::new("w", role, SIZE, DetachKey::default(), now);
+            let mut attached = Self { view, screen: Vec::new(), now };
             let attach = ToHolder::Attach { role, size: SIZE, since: None };
             assert_eq!(attached.view.take_said(), [Said::Request(attach)]);
-            attached.say(FromHolder::Attached { role, resumed: false, offsets: Offsets::default(), size: Some(SIZE) });
+            attached.say(FromHolder::Attached {
+                role,
+                resumed: false,
+                offsets: Offsets::default(),
+                size: Some(SIZE),
+            });
             attached
         }
 
@@ -302,7 +333,13 @@ mod tests {
         }
 
         fn event(&mut self, event: Event<'_>) -> Response {
-            self.view.handle(event, &mut self.screen)
+            self.view.handle(event, self.now, &mut self.screen)
+        }
+
+        /// The next deadline comes.
+        fn let_time_pass(&mut self) -> Response {
+            self.now = self.view.deadline().expect("something is waited for");
+            self.event(Event::TimePassed)
         }
 
         fn say(&mut self, message: FromHolder) -> Response {
@@ -358,8 +395,10 @@ mod tests {
         assert!(attached.drawn().contains("ctrl-\\ leaves"));
         assert_eq!(attached.view.take_said(), []);
         attached.data(Stream::Pty, b"output");
-        assert!(attached.asked_for_picture(), "the line is not left standing in the output");
-        assert_eq!(attached.drawn(), "");
+        assert_eq!(attached.drawn(), "", "it stands for a while");
+        assert_eq!(attached.let_time_pass(), Response::Stay);
+        assert!(attached.asked_for_picture(), "and what it covered comes back");
+        assert_eq!(attached.view.deadline(), None);
     }
 
     #[test]
@@ -367,6 +406,11 @@ mod tests {
         let mut attached = Attached::live(Role::Driver, b"x");
         attached.say(FromHolder::DriverLost);
         assert!(attached.drawn().contains("is used from elsewhere"));
+        attached.picture(b"in another size");
+        assert!(
+            attached.drawn().contains("is used from elsewhere"),
+            "the new driver's size does not hide it"
+        );
         attached.event(Event::Typed(b"rm"));
         attached.event(Event::Resized(Size { columns: 10, rows: 10 }));
         let said = attached.view.take_said();
@@ -415,8 +459,13 @@ mod tests {
 
     #[test]
     fn every_end_is_told_apart() {
-        let exited =
-            Exited { code: Some(3), signal: None, core_dumped: false, at_micros: 1, offsets: Offsets::default() };
+        let exited = Exited {
+            code: Some(3),
+            signal: None,
+            core_dumped: false,
+            at_micros: 1,
+            offsets: Offsets::default(),
+        };
         let refused = || FromHolder::Refused { code: "x".into(), message: "no".into() };
         let mut attached = Attached::live(Role::Driver, b"x");
         assert_eq!(attached.say(refused()), Response::Stay, "a late refusal is no end");
@@ -426,13 +475,14 @@ mod tests {
         let signalled = Response::Leave(Leaving::Signalled(Signal::TERM));
         assert_eq!(attached.event(Event::Signalled(Signal::TERM)), signalled);
         assert_eq!(attached.event(Event::Typed(b"a\x1c")), Response::Stay);
-        assert!(attached.view.patience().is_some());
-        assert_eq!(attached.event(Event::TimePassed), Response::Leave(Leaving::Detached));
+        assert_eq!(attached.event(Event::TimePassed), Response::Stay, "a second press may come");
+        assert_eq!(attached.let_time_pass(), Response::Leave(Leaving::Detached));
         assert_eq!(attached.view.take_said(), [Said::Input(b"a".to_vec())]);
 
-        let mut outside = View::new("w", Role::Driver, SIZE, DetachKey::default());
+        let now = Instant::now();
+        let mut outside = View::new("w", Role::Driver, SIZE, DetachKey::default(), now);
         let message = Incoming::Message { tag: 2, message: refused() };
-        let response = outside.handle(Event::Holder(message), &mut Vec::new());
+        let response = outside.handle(Event::Holder(message), now, &mut Vec::new());
         assert_eq!(response, Response::Leave(Leaving::Refused("no".into())));
     }
 }

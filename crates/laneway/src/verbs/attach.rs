@@ -1,12 +1,13 @@
 //! `lane attach`: a worker's terminal on the user's own.
 
 use std::io::IsTerminal;
-use std::path::Path;
 
 use laneway_api::error::{ErrorKind, Problem, exit_code};
 use laneway_api::request::{ReadText, Which};
 use laneway_api::routes;
 use laneway_api::view::{TerminalAccess, TextView, WorkerView};
+use laneway_core::id::WorkerId;
+use laneway_core::name::Name;
 use laneway_core::run::Exit;
 use laneway_wire::client::ClientError;
 use laneway_wire::message::{Exited, Role};
@@ -51,10 +52,17 @@ pub(crate) struct AttachArgs {
 /// What `--json` prints when it is over.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
-    worker: &'a WorkerView,
+    worker: WorkerId,
+    name: Option<&'a Name>,
     /// `detached`, `ended` or `lost`.
     left: &'static str,
     exit: Option<Exit>,
+}
+
+impl<'a> Report<'a> {
+    fn new(worker: &'a WorkerView, left: &'static str, exit: Option<Exit>) -> Self {
+        Self { worker: worker.id, name: worker.name.as_ref(), left, exit }
+    }
 }
 
 pub(crate) fn run(args: &AttachArgs, context: &Context) -> Outcome {
@@ -68,7 +76,7 @@ pub(crate) fn run(args: &AttachArgs, context: &Context) -> Outcome {
         .hint(format!("lane read {target}\nlane exec LANE -- COMMAND"))
         .into());
     }
-    guarded(Manner::FullScreen, || attach(&args, context))
+    guarded(Manner::FullScreen, || attach(args, context))
 }
 
 fn attach(args: &AttachArgs, context: &Context) -> Outcome {
@@ -94,13 +102,20 @@ fn attach(args: &AttachArgs, context: &Context) -> Outcome {
     let role = if args.observe { Role::Observer } else { Role::Driver };
     let leaving = attach_pump::run(link, &name, role, args.detach_keys);
     let leaving = leaving.map_err(|error| {
-        Failure::new(ErrorKind::Failed, "attach_failed", format!("attached to {name}: {}", with_causes(&error)))
+        Failure::new(
+            ErrorKind::Failed,
+            "attach_failed",
+            format!("attached to {name}: {}", with_causes(&error)),
+        )
     })?;
     say_how_it_ended(&access.worker, &leaving, context)
 }
 
 fn ask_for_access(client: &Client, target: &str) -> Result<TerminalAccess, Failure> {
-    client.ask(&Request::get(format!("attaching to {target}"), routes::with_target(routes::WORKER_TERMINAL, target)))
+    client.ask(&Request::get(
+        format!("attaching to {target}"),
+        routes::with_target(routes::WORKER_TERMINAL, target),
+    ))
 }
 
 fn refuse_what_cannot_be_attached(worker: &WorkerView) -> Result<(), Failure> {
@@ -118,33 +133,30 @@ fn refuse_what_cannot_be_attached(worker: &WorkerView) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The way to its holder; the inner error says that nobody answers there.
 fn open(access: &TerminalAccess) -> Result<Result<Link, ClientError>, Failure> {
-    match &access.holder_folder {
-        Some(folder) => Ok(Link::open(Path::new(folder.as_os_str()))),
-        None => {
-            let name = worker_name(&access.worker);
-            let status = access.worker.status.as_str();
-            let problem = Problem::new(
-                ErrorKind::Unreachable,
-                "no_holder",
-                format!("{name} is {status}, and no holder is there to attach to"),
-            );
-            Err(problem.hint(format!("lane show {name}")).into())
-        }
+    if let Some(folder) = &access.holder_folder {
+        return Ok(Link::open(folder.as_path()));
     }
+    let name = worker_name(&access.worker);
+    let status = access.worker.status.as_str();
+    let message = format!("{name} is {status}, and no holder is there to attach to");
+    Err(Problem::new(ErrorKind::Unreachable, "no_holder", message).hint(format!("lane show {name}")).into())
 }
 
 fn holder_unreachable(worker: &WorkerView, error: &ClientError) -> Failure {
     let name = worker_name(worker);
     let message = format!("the holder of {name} cannot be reached: {}", with_causes(error));
-    Problem::new(ErrorKind::Unreachable, "holder_unreachable", message).hint(format!("lane show {name}")).into()
+    Problem::new(ErrorKind::Unreachable, "holder_unreachable", message)
+        .hint(format!("lane show {name}"))
+        .into()
 }
 
 /// The last screen of a run that is over, among the lines of the user's own terminal.
 fn show_ended(client: &Client, worker: &WorkerView, exit: &Exit, context: &Context) -> Outcome {
     let name = worker_name(worker);
     if context.json() {
-        context.printer.json(&Report { worker, left: "ended", exit: Some(exit.clone()) })?;
+        context.printer.json(&Report::new(worker, "ended", Some(exit.clone())))?;
         return Ok(exit_code::OK);
     }
     let query = ReadText { lines: None, which: Some(Which::Screen), ansi: true };
@@ -165,7 +177,9 @@ fn show_ended(client: &Client, worker: &WorkerView, exit: &Exit, context: &Conte
 fn say_how_it_ended(worker: &WorkerView, leaving: &Leaving, context: &Context) -> Outcome {
     let name = worker_name(worker);
     let (left, exit, line, code) = match leaving {
-        Leaving::Detached => ("detached", None, format!("detached from {name} (still running)"), exit_code::OK),
+        Leaving::Detached => {
+            ("detached", None, format!("detached from {name} (still running)"), exit_code::OK)
+        }
         Leaving::Exited(exited) => {
             let exit = exit_of(exited);
             let line = format!("{name} has ended: {exit}");
@@ -187,7 +201,7 @@ fn say_how_it_ended(worker: &WorkerView, leaving: &Leaving, context: &Context) -
         }
     };
     if context.json() {
-        context.printer.json(&Report { worker, left, exit })?;
+        context.printer.json(&Report::new(worker, left, exit))?;
     } else {
         context.printer.line(&line)?;
     }

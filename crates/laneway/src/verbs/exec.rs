@@ -67,7 +67,7 @@ struct Report {
 
 pub(crate) fn run(args: &ExecArgs, context: &Context) -> Outcome {
     if !args.tty || args.detach {
-        return exec(&args, context).map_err(with_own_code);
+        return exec(args, context).map_err(with_own_code);
     }
     if context.json() {
         let message = "--json keeps the output and --tty shows it: take one of them";
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &ExecArgs, context: &Context) -> Outcome {
         let problem = Problem::new(ErrorKind::Usage, "not_a_terminal", message);
         return Err(problem.hint(format!("lane exec {} -- COMMAND", args.lane)).into());
     }
-    guarded(Manner::InPlace, || exec(&args, context)).map_err(with_own_code)
+    guarded(Manner::InPlace, || exec(args, context).map_err(with_own_code))
 }
 
 /// The codes that tell a failure of ours from one of the command.
@@ -106,7 +106,11 @@ fn exec(args: &ExecArgs, context: &Context) -> Outcome {
     let deadline = args.timeout.and_then(|limit| Instant::now().checked_add(limit));
     let terms = Terms { holder_folder, tty: args.tty, keep_output: context.json(), deadline };
     let finished = exec_pump::run(link, terms).map_err(|error| {
-        Failure::new(ErrorKind::Failed, "exec_failed", format!("waiting for the command: {}", with_causes(&error)))
+        Failure::new(
+            ErrorKind::Failed,
+            "exec_failed",
+            format!("waiting for the command: {}", with_causes(&error)),
+        )
     })?;
     end(&started, finished, args, context)
 }
