@@ -1,5 +1,6 @@
 //! Reading, typing and attaching: asked of the run's holder while it is there, of its last screen afterwards.
 
+use std::io;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -79,7 +80,7 @@ impl Engine {
             Ok(FromHolder::Text(text)) => Ok(text_view(text)),
             Ok(FromHolder::Refused { code, message }) => Err(of_holder(&code, message)),
             Ok(other) => Err(odd(&other)),
-            Err(ClientError::Connect { .. } | ClientError::Folder { .. } | ClientError::Closed) => {
+            Err(error) if is_gone(&error) => {
                 let screen = blocking(move || FinalScreen::read(&folder)).await?;
                 screen.map(|screen| last_text(screen, lines, ansi)).map_err(|error| no_screen(&error))
             }
@@ -114,11 +115,11 @@ impl Engine {
             Ok(FromHolder::Sent { offset }) => Ok(Sent { offset }),
             Ok(FromHolder::Refused { code, message }) => Err(of_holder(&code, message)),
             Ok(other) => Err(odd(&other)),
-            Err(ClientError::Connect { .. } | ClientError::Folder { .. }) => Err(of_holder(
+            Err(error) if is_gone(&error) => Err(of_holder(
                 laneway_wire::message::refusal::ENDED,
                 format!("the program of {id} has ended"),
             )),
-            Err(ClientError::Broken(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            Err(ClientError::Broken(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                 Err(Problem::new(
                     ErrorKind::TimedOut,
                     "not_read",
@@ -140,6 +141,17 @@ const CLIENT: &str = concat!("laneway-daemon ", env!("CARGO_PKG_VERSION"));
 
 fn no_run(id: WorkerId) -> Problem {
     Problem::new(ErrorKind::NotFound, "no_run", format!("{id} has never run"))
+}
+
+/// The holder has left, perhaps at this very moment; what it showed last is in the run's folder.
+fn is_gone(error: &ClientError) -> bool {
+    match error {
+        ClientError::Connect { .. } | ClientError::Folder { .. } | ClientError::Closed => true,
+        ClientError::Broken(error) => {
+            matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+        }
+        _ => false,
+    }
 }
 
 fn odd(message: &FromHolder) -> Problem {

@@ -95,7 +95,7 @@ impl Engine {
     /// Waits for the first worker's start; a lane whose program never ran is undone.
     async fn first_start(&self, lane: &Lane, run: RunId, seq: u64, request: Request) -> Result<(), Problem> {
         let mut problem = match self.started(run, lane.id, seq).await? {
-            Started::Runs => return Ok(()),
+            Started::Runs => return self.is_still_there(run).await,
             Started::Failed(problem) => problem,
         };
         match self.close_lane(lane.id, NO_GRACE, request).await {

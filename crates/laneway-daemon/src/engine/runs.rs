@@ -32,6 +32,17 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 /// What a stop may take beyond its grace: freezing, killing and reaping a large tree.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long a program that was just started is looked at for one that dies at once, unless it waits for something
+/// before that: a program that works on without a pause from its first moment is taken to be alive then.
+const AT_ONCE: Duration = Duration::from_millis(50);
+
+/// How often it is looked at meanwhile. The one poll of the daemon: the system tells of the end of a process, and
+/// of nothing before it. It ends at the first look for nearly every program, and after [`AT_ONCE`] for the rest.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// How long the end of a program that is gone may take to be recorded.
+const RECORD_LIMIT: Duration = Duration::from_secs(2);
+
 /// How a start went.
 pub(crate) enum Started {
     /// Its program was proven to run; it may have ended since.
@@ -130,6 +141,44 @@ impl Engine {
         };
         let problem = rich.unwrap_or_else(|| Problem::new(ErrorKind::Failed, "start_failed", plain));
         Ok(Started::Failed(problem))
+    }
+
+    /// A program that was started and died at once is an error that names it, not a worker that looks alive.
+    pub(crate) async fn is_still_there(&self, run: RunId) -> Result<(), Problem> {
+        let Some(row) = self.ended_at_once(run).await? else { return Ok(()) };
+        let RunState::Exited(exit @ (Exit::Code { code: 1.. } | Exit::Signal { .. } | Exit::Lost)) =
+            row.run.state
+        else {
+            return Ok(());
+        };
+        let program = row.spec.argv.first().map(OsText::shown).unwrap_or_default();
+        Err(Problem::new(ErrorKind::Failed, "ended_at_once", format!("{program} ended at once: {exit}"))
+            .hint(format!("see what it said: lane read {}", row.worker.id)))
+    }
+
+    /// The run, if it has ended before its program first waited for something.
+    async fn ended_at_once(&self, run: RunId) -> Result<Option<RunRow>, Problem> {
+        let about = move |subject: &Subject| subject.run == Some(run);
+        let ended = || async {
+            let row = self.read(move |store| store.run(run)).await?;
+            Ok(row.filter(|row| !row.run.state.is_live()))
+        };
+        let started = self.read(move |store| store.run(run)).await?;
+        let Some(pid) = started.as_ref().and_then(|row| row.run.state.process()).map(|process| process.pid)
+        else {
+            return Ok(started);
+        };
+        for _ in 0..AT_ONCE.as_millis() / LOOK_EVERY.as_millis() {
+            match Doing::of(pid) {
+                Doing::Waiting => return Ok(None),
+                Doing::Gone => return self.watch_for(RECORD_LIMIT, about, ended).await.map(Some),
+                Doing::Working => {}
+            }
+            if let Ok(row) = self.watch_for(LOOK_EVERY, about, ended).await {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
     }
 
     /// The effect: starts the run's program under a holder.
@@ -386,6 +435,29 @@ pub(super) fn still_alive(left: &[u32]) -> Problem {
     )
     .hint(format!("look at them: ps -o pid,stat,wchan,args -p {}", pids.join(",")))
     .details(serde_json::json!({ "left": left }))
+}
+
+/// What a process is doing, by the third field of `/proc/PID/stat`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    /// It waits for something: input, a child, time.
+    Waiting,
+    /// It runs, or would if a processor were free.
+    Working,
+    /// It has ended.
+    Gone,
+}
+
+impl Doing {
+    fn of(pid: u32) -> Self {
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return Doing::Gone };
+        // The name before it may hold anything, brackets too.
+        match stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()) {
+            Some('S' | 'T' | 't') => Doing::Waiting,
+            Some('Z' | 'X') | None => Doing::Gone,
+            Some(_) => Doing::Working,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -89,6 +89,7 @@ pub(super) async fn run(
     };
     let started = detached(async move {
         let (worker, run) = engine.run_worker(lane, &wanted.launch, naming, false, caller.request).await?;
+        engine.is_still_there(run).await?;
         let holder_folder = engine.home.run(run).as_path().into();
         Ok(WorkerStarted { worker: engine.worker_by_id(worker).await?, holder_folder })
     });
