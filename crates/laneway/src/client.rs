@@ -6,8 +6,10 @@
 mod connect;
 mod request;
 mod start;
+mod watched;
 
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,6 +29,7 @@ use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 
 pub(crate) use request::Request;
+use watched::Watched;
 
 use crate::failure::{Failure, with_causes};
 
@@ -269,12 +272,12 @@ async fn send(stream: UnixStream, request: &Request, cwd: Option<&OsText>) -> Re
         failure: went_away(request, error),
         may_repeat,
     };
-    // Kept beside the one that is used, to see afterwards how the connection ended.
-    let (stream, witness) = stream
+    // A second descriptor is kept, to see afterwards how the connection ended.
+    let (witness, stream) = stream
         .set_nonblocking(true)
-        .and_then(|()| Ok((stream.try_clone()?, stream)))
+        .and_then(|()| Ok((stream.try_clone()?, tokio::net::UnixStream::from_std(stream)?)))
         .map_err(|error| lost(&error, false))?;
-    let stream = tokio::net::UnixStream::from_std(stream).map_err(|error| lost(&error, false))?;
+    let (stream, sent) = Watched::new(stream);
     let (mut sender, connection) =
         handshake(TokioIo::new(stream)).await.map_err(|error| lost(&error, true))?;
     // What goes wrong with the connection is also told to the request on it.
@@ -282,7 +285,8 @@ async fn send(stream: UnixStream, request: &Request, cwd: Option<&OsText>) -> Re
     match sender.send_request(message).await {
         Ok(response) => Ok(Exchange { response, _sender: sender, connection }),
         Err(error) => {
-            let may_repeat = request.changes_nothing() || was_not_read(&error, &witness);
+            let may_repeat =
+                request.changes_nothing() || !sent.load(Ordering::Relaxed) || was_reset(&error, &witness);
             Err(lost(&error, may_repeat))
         }
     }
@@ -290,24 +294,15 @@ async fn send(stream: UnixStream, request: &Request, cwd: Option<&OsText>) -> Re
 
 /// True if the daemon closed the connection before it had read all of the request: it was just ending, and
 /// has not begun to carry it out. The system tells the other side of a unix socket by a reset.
-fn was_not_read(error: &hyper::Error, socket: &UnixStream) -> bool {
-    if error.is_canceled() {
+fn was_reset(error: &hyper::Error, socket: &UnixStream) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    if cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::ConnectionReset) {
         return true;
-    }
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-        if matches!(kind, Some(std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe)) {
-            return true;
-        }
-        cause = error.source();
     }
     // It may have ended its side and not be gone yet.
     let limit = CLOSE_LIMIT.try_into().expect("a second is a time that the system knows");
-    let mut watched = [PollFd::new(socket, PollFlags::empty())];
-    let closed = rustix::event::poll(&mut watched, Some(&limit));
-    let reset = rustix::net::sockopt::socket_error(socket);
-    closed.is_ok() && reset == Ok(Err(Errno::CONNRESET))
+    let closed = rustix::event::poll(&mut [PollFd::new(socket, PollFlags::empty())], Some(&limit));
+    closed.is_ok() && rustix::net::sockopt::socket_error(socket) == Ok(Err(Errno::CONNRESET))
 }
 
 /// Does what waits for locks and processes apart from the requests that are under way.
@@ -402,6 +397,8 @@ mod tests {
     fn what_a_daemon_may_have_done_before_it_went_away_is_not_asked_twice() {
         let post = Request::post("stopping a", "/x");
         assert!(may_repeat(&post, drop), "it has read nothing");
+        let reads_some = |mut stream: UnixStream| stream.read_exact(&mut [0; 10]).unwrap();
+        assert!(may_repeat(&post, reads_some), "it has read some");
         assert!(!may_repeat(&post, read_all), "it has read all");
         assert!(may_repeat(&Request::get("listing", "/x"), read_all), "it changes nothing");
     }
