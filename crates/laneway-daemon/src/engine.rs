@@ -223,7 +223,7 @@ impl Engine {
                 "timed_out",
                 format!("this was not done within {} s; it goes on", limit.as_secs()),
             )
-            .hint("see how far it is: lane ls"))
+            .hint("lane ls shows how far it is"))
         })
     }
 

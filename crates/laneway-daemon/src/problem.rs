@@ -64,19 +64,23 @@ impl IntoProblem for TargetError {
     fn into_problem(self) -> Problem {
         let message = self.to_string();
         match self {
-            TargetError::NotFound { closest, .. } if closest.is_empty() => {
-                Problem::new(ErrorKind::NotFound, "not_found", message)
-                    .hint("there is nothing here yet: lane new NAME -- COMMAND")
+            TargetError::NotFound { closest, .. } if closest.is_empty() => Problem::new(
+                ErrorKind::NotFound,
+                "not_found",
+                format!("{message}; there is nothing here yet"),
+            )
+            .hint("lane new NAME -- COMMAND"),
+            TargetError::NotFound { closest, .. } => {
+                let message = format!("{message}; there is {}", closest.join(", "));
+                Problem::new(ErrorKind::NotFound, "not_found", message).hint("lane ls, or lane ps --all")
             }
-            TargetError::NotFound { closest, .. } => Problem::new(ErrorKind::NotFound, "not_found", message)
-                .hint(format!("there is {}; see lane ls and lane ps", closest.join(", "))),
             TargetError::Ambiguous { candidates, .. } => {
                 Problem::new(ErrorKind::Ambiguous, "ambiguous", message)
                     .hint("name exactly one of them")
                     .details(serde_json::json!({ "candidates": candidates }))
             }
             TargetError::NoWorker { lane } => Problem::new(ErrorKind::NotFound, "no_worker", message)
-                .hint(format!("start one: lane run {lane} -- COMMAND")),
+                .hint(format!("lane run {lane} -- COMMAND")),
         }
     }
 }
@@ -93,7 +97,7 @@ impl IntoProblem for SubmitError {
             .hint("make room, then repeat the command; what runs goes on"),
             SubmitError::OutcomeUnknown { .. } => {
                 Problem::new(ErrorKind::Failed, "outcome_unknown", chain(&self))
-                    .hint("look before you repeat it: lane ls")
+                    .hint("lane ls, before you repeat it")
             }
             other => failed("store_failed", &other),
         }
@@ -110,7 +114,7 @@ impl IntoProblem for NoRepository {
     fn into_problem(self) -> Problem {
         let problem = Problem::new(ErrorKind::Usage, "not_a_repository", chain(&self));
         match &self {
-            NoRepository::NotFound { .. } => problem.hint("go into a git repository, or make one: git init"),
+            NoRepository::NotFound { .. } => problem.hint("cd REPOSITORY, or make one: git init"),
             _ => problem,
         }
     }
@@ -133,14 +137,15 @@ impl IntoProblem for BaseError {
         let message = chain(&self);
         match self {
             BaseError::UnbornHead { .. } => Problem::new(ErrorKind::Refused, "unborn_head", message)
-                .hint("make a first commit: git commit --allow-empty -m start"),
+                .hint("git commit --allow-empty -m start"),
             BaseError::Unknown { .. } => Problem::new(ErrorKind::NotFound, "unknown_base", message)
-                .hint("see what there is: git branch --all, git tag"),
-            BaseError::IllegalBranchName { .. } => Problem::new(ErrorKind::Usage, "illegal_branch", message)
-                .hint("see git help check-ref-format"),
+                .hint("git branch --all, and git tag, show what there is"),
+            BaseError::IllegalBranchName { .. } => {
+                Problem::new(ErrorKind::Usage, "illegal_branch", message).hint("git help check-ref-format")
+            }
             BaseError::OnSeveralRemotes { .. } => {
                 Problem::new(ErrorKind::Ambiguous, "several_remotes", message)
-                    .hint("make the local branch first: git branch NAME REMOTE/NAME")
+                    .hint("git branch NAME REMOTE/NAME makes a local one first")
             }
             _ => Problem::new(ErrorKind::Failed, "git_failed", message),
         }
@@ -153,8 +158,7 @@ impl IntoProblem for CreateRefusal {
         let refused = |code: &str| Problem::new(ErrorKind::Refused, code, message.clone());
         match &self {
             CreateRefusal::IllegalBranchName { .. } => {
-                Problem::new(ErrorKind::Usage, "illegal_branch", message)
-                    .hint("see git help check-ref-format")
+                Problem::new(ErrorKind::Usage, "illegal_branch", message).hint("git help check-ref-format")
             }
             CreateRefusal::BranchTaken { name, .. } => {
                 refused("branch_taken").hint(format!("choose another name, or work on it: --branch {name}"))
@@ -167,8 +171,9 @@ impl IntoProblem for CreateRefusal {
             CreateRefusal::PathExists { .. } => {
                 refused("path_exists").hint("move it away, or choose another name")
             }
-            CreateRefusal::PathRegistered { .. } => refused("path_registered")
-                .hint("see git worktree list; git worktree prune drops what is gone"),
+            CreateRefusal::PathRegistered { .. } => {
+                refused("path_registered").hint("git worktree list; git worktree prune drops what is gone")
+            }
             _ => Problem::new(ErrorKind::Failed, "git_failed", message),
         }
     }
@@ -214,14 +219,14 @@ pub(crate) fn of_holder(code: &str, message: String) -> Problem {
     let refused =
         |hint: &str| Problem::new(ErrorKind::Refused, &code.replace('-', "_"), message.clone()).hint(hint);
     match code {
-        refusal::ENDED => refused("its program has ended: lane ps shows how"),
+        refusal::ENDED => refused("lane ps --all shows how it ended"),
         refusal::NO_TERMINAL | refusal::NO_INPUT => {
             refused("it takes no input: it was started without a terminal")
         }
         refusal::LINE_TOO_LONG | refusal::CONTROL_CHARACTER => {
             refused("the terminal would cut or act upon it; --raw sends it all the same")
         }
-        refusal::QUEUE_FULL => refused("the program does not read; try again, or look: lane read TARGET"),
+        refusal::QUEUE_FULL => refused("lane read TARGET shows what it is doing instead of reading"),
         refusal::UNKNOWN_KEY | refusal::NOT_DRIVER | refusal::NOT_OWNABLE | refusal::DROPPED => {
             Problem::new(ErrorKind::Refused, &code.replace('-', "_"), message)
         }

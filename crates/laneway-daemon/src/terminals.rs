@@ -125,7 +125,7 @@ impl Engine {
                     "not_read",
                     format!("the program did not read it within {} s", SEND_LIMIT.as_secs()),
                 )
-                .hint("see what it is doing: lane read TARGET"))
+                .hint("lane read TARGET shows what it is doing"))
             }
             Err(error) => Err(unreachable(&error)),
         }
@@ -161,7 +161,7 @@ fn odd(message: &FromHolder) -> Problem {
 
 fn unreachable(error: &ClientError) -> Problem {
     Problem::new(ErrorKind::Unreachable, "holder_unreachable", chain(error))
-        .hint("see whether its program is alive: lane ps")
+        .hint("lane ps shows whether its program is alive")
 }
 
 fn no_screen(error: &FinalScreenError) -> Problem {

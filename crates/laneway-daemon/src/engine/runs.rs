@@ -153,7 +153,7 @@ impl Engine {
         };
         let program = row.spec.argv.first().map(OsText::shown).unwrap_or_default();
         Err(Problem::new(ErrorKind::Failed, "ended_at_once", format!("{program} ended at once: {exit}"))
-            .hint(format!("see what it said: lane read {}", row.worker.id)))
+            .hint(format!("lane read {} shows what it said", row.worker.id)))
     }
 
     /// The run, if it has ended before its program first waited for something.
@@ -433,7 +433,7 @@ pub(super) fn still_alive(left: &[u32]) -> Problem {
         "still_alive",
         format!("these processes could not be ended: {}", pids.join(", ")),
     )
-    .hint(format!("look at them: ps -o pid,stat,wchan,args -p {}", pids.join(",")))
+    .hint(format!("ps -o pid,stat,wchan,args -p {}", pids.join(",")))
     .details(serde_json::json!({ "left": left }))
 }
 
