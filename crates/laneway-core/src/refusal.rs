@@ -94,23 +94,21 @@ impl Refusal {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Refusal::LaneNameTaken { name, .. } => {
-                Some(format!("choose another name, or look at it: lane show {name}"))
-            }
-            Refusal::BranchInUse { lane, .. } => Some(format!("use that lane: lane run {lane}")),
-            Refusal::PathInUse { lane } => Some(format!("look at it: lane show {lane}")),
-            Refusal::CapacityReached { .. } => Some("close one: lane ls, then lane close NAME".to_owned()),
+            Refusal::LaneNameTaken { name, .. } => Some(format!("lane show {name}, or choose another name")),
+            Refusal::BranchInUse { lane, .. } => Some(format!("lane run {lane} works in that lane")),
+            Refusal::PathInUse { lane } => Some(format!("lane show {lane}")),
+            Refusal::CapacityReached { .. } => Some("lane ls, then lane close NAME".to_owned()),
             Refusal::WorkerNameTaken { .. } => Some("choose another with --name".to_owned()),
             Refusal::LaneNotOpen { lane, lifecycle } => Some(match lifecycle {
                 Lifecycle::New | Lifecycle::Provisioning => {
-                    format!("wait until it is ready: lane show {lane}")
+                    format!("lane show {lane} says when it is ready")
                 }
                 Lifecycle::Open | Lifecycle::Cleaning | Lifecycle::Closed => {
-                    "make a new one: lane new NAME".to_owned()
+                    "lane new NAME makes a new one".to_owned()
                 }
             }),
             Refusal::WouldLose { lane, .. } => Some(format!(
-                "commit and push or merge it: cd \"$(lane path {lane})\", then lane close {lane}"
+                "cd \"$(lane path {lane})\", commit and push or merge it, then lane close {lane}"
             )),
             Refusal::Unknown { .. } | Refusal::MovedOn { .. } => None,
         }

@@ -10,6 +10,7 @@ use laneway_core::id::{LaneId, RunId, WorkerId};
 use laneway_core::lane::{Lane, LaneBranch, Lifecycle};
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
+use laneway_core::refusal::Refusal;
 use laneway_core::workspace::Workspace;
 use laneway_git::{
     Base, ChosenBranch, CommitId, CreateWarning, Left, NewBranch, NewTree, Repository, TreeRecord,
@@ -41,7 +42,7 @@ impl Engine {
     ) -> Result<Made, Problem> {
         let workspace = self.workspace(cwd, request).await?;
         let repository = self.repository(&workspace).await?;
-        let name = self.name_for(&workspace, &wanted)?;
+        let name = self.name_for(&workspace, &wanted).await?;
         let (base, record) = {
             let (cwd, wanted, name) = (cwd.to_path_buf(), wanted.clone(), name.clone());
             let repository = Arc::clone(&repository);
@@ -210,23 +211,24 @@ impl Engine {
         .await
     }
 
-    fn name_for(&self, workspace: &Workspace, wanted: &Wanted) -> Result<Name, Problem> {
+    /// The name of a new lane: as given, if no open lane has it; else from the branch, or two words.
+    async fn name_for(&self, workspace: &Workspace, wanted: &Wanted) -> Result<Name, Problem> {
+        let id = workspace.id;
+        let open = self.read(move |store| store.lanes(Some(id), false)).await?;
         if let Some(name) = &wanted.name {
-            return parse_name(name);
+            let name = parse_name(name)?;
+            // Decided again when the lane is recorded; here so that the name is named before its path or branch.
+            return match open.into_iter().find(|lane| lane.name == name) {
+                Some(lane) => Err(Refusal::LaneNameTaken { name, lifecycle: lane.lifecycle }.into_problem()),
+                None => Ok(name),
+            };
         }
-        let taken = self
-            .store
-            .lanes(Some(workspace.id), false)
-            .map_err(IntoProblem::into_problem)?
-            .into_iter()
-            .map(|lane| lane.name)
-            .collect::<Vec<_>>();
         let from_branch = wanted.branch.as_deref().and_then(|branch| {
             let last = branch.strip_prefix("lane/").unwrap_or(branch);
             Name::from_free_text(last)
         });
         let name = from_branch.unwrap_or_else(|| word_pair(u128::from(self.ids.next())));
-        Ok(name.first_free(|text| taken.iter().any(|taken| taken.as_str() == text)))
+        Ok(name.first_free(|text| open.iter().any(|lane| lane.name.as_str() == text)))
     }
 
     pub(super) fn lock_being_made(
