@@ -115,11 +115,14 @@ impl<S: Sink> Work<'_, S> {
     fn run(&mut self) {
         while self.at < self.output.len() {
             match self.filter.state {
-                State::Ground => match memchr_escape(&self.output[self.at..]) {
+                State::Ground => match memchr::memchr(ESCAPE, &self.output[self.at..]) {
                     Some(distance) => {
                         self.sequence = self.at + distance;
-                        self.at = self.sequence + 1;
-                        self.filter.state = State::Escape;
+                        let plain = plain_sequence(&self.output[self.sequence..]);
+                        self.at = self.sequence + plain.max(1);
+                        if plain == 0 {
+                            self.filter.state = State::Escape;
+                        }
                     }
                     None => self.at = self.output.len(),
                 },
@@ -378,8 +381,24 @@ fn step(state: State, byte: u8) -> Step {
     }
 }
 
-fn memchr_escape(bytes: &[u8]) -> Option<usize> {
-    memchr::memchr(ESCAPE, bytes)
+/// The length of the sequence at the start of `bytes` if it is whole, common, and certainly no question; else 0. Most
+/// are: what is left takes the long way.
+#[inline]
+fn plain_sequence(bytes: &[u8]) -> usize {
+    match bytes.get(1) {
+        Some(b'[') => {}
+        Some(b'7' | b'8' | b'=' | b'>' | b'D' | b'E' | b'H' | b'M' | b'\\') => return 2,
+        Some(b'(' | b')') if matches!(bytes.get(2), Some(b'0' | b'B')) => return 3,
+        _ => return 0,
+    }
+    let Some(length) = bytes[2..].iter().position(|byte| !matches!(byte, 0x20..=0x3f)) else {
+        return 0;
+    };
+    match bytes[2 + length] {
+        b'm' if bytes[2] != b'?' => length + 3,
+        b'@'..=b'M' | b'P' | b'T' | b'X' | b'Z' | b'`' | b'd'..=b'l' | b'r' => length + 3,
+        _ => 0,
+    }
 }
 
 /// Bytes before the first one that may end a string.

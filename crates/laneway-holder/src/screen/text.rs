@@ -5,8 +5,9 @@
 
 use alacritty_terminal::grid::Row;
 use alacritty_terminal::index::Column;
-use alacritty_terminal::term::cell::{Cell, Flags};
+use alacritty_terminal::term::cell::{Cell, CellExtra, Flags};
 use std::io::Write;
+use std::sync::Arc;
 use vte::ansi::{Color, NamedColor};
 
 /// Flags that are seen, as opposed to those that keep the grid together.
@@ -40,79 +41,73 @@ pub(super) fn is_blank(cell: &Cell) -> bool {
 /// Cells up to the last one that is seen; all of a row that goes on in the next.
 pub(super) fn occupied(row: &Row<Cell>) -> &[Cell] {
     let cells = &row[..];
-    let last = match cells.last() {
-        Some(cell) if cell.flags.contains(Flags::WRAPLINE) => {
-            // The placeholder before a wide character that did not fit is not part of the text.
-            let placeholder = cell.flags.contains(Flags::LEADING_WIDE_CHAR_SPACER);
-            return &cells[..cells.len() - usize::from(placeholder)];
-        }
-        _ => cells.iter().rposition(|cell| !is_blank(cell)),
-    };
+    if let Some(last) = cells.last()
+        && last.flags.contains(Flags::WRAPLINE)
+    {
+        // The placeholder before a wide character that did not fit is not part of the text.
+        let placeholder = last.flags.contains(Flags::LEADING_WIDE_CHAR_SPACER);
+        return &cells[..cells.len() - usize::from(placeholder)];
+    }
+    let last = cells.iter().rposition(|cell| !is_blank(cell));
     &cells[..last.map_or(0, |last| last + 1)]
 }
 
 /// The look of the cells that are being written.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pen {
-    look: Option<Cell>,
+    fg: Color,
+    bg: Color,
+    style: Flags,
+    extra: Option<Arc<CellExtra>>,
+}
+
+impl Default for Pen {
+    fn default() -> Self {
+        Self { fg: FOREGROUND, bg: BACKGROUND, style: Flags::empty(), extra: None }
+    }
 }
 
 impl Pen {
+    fn is_plain(&self) -> bool {
+        self.fg == FOREGROUND && self.bg == BACKGROUND && self.style.is_empty() && self.extra.is_none()
+    }
+
     /// Writes what changes the look from the present one to that of `cell`.
     #[inline]
     pub(super) fn take(&mut self, cell: &Cell, out: &mut Vec<u8>) {
-        let same = match &self.look {
-            None => {
-                cell.fg == FOREGROUND
-                    && cell.bg == BACKGROUND
-                    && !cell.flags.intersects(STYLE_FLAGS)
-                    && cell.extra.is_none()
-            }
-            Some(look) => {
-                cell.fg == look.fg
-                    && cell.bg == look.bg
-                    && (cell.flags ^ look.flags).intersection(STYLE_FLAGS).is_empty()
-                    && match (&cell.extra, &look.extra) {
-                        (None, None) => true,
-                        (Some(one), Some(other)) => std::sync::Arc::ptr_eq(one, other),
-                        _ => false,
-                    }
-            }
+        let style = cell.flags.intersection(STYLE_FLAGS);
+        let same_extra = match (&cell.extra, &self.extra) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            _ => false,
         };
-        if !same {
-            self.change(cell, out);
+        let same_style = cell.fg == self.fg && cell.bg == self.bg && style == self.style;
+        if same_style && same_extra {
+            return;
         }
-    }
-
-    #[cold]
-    fn change(&mut self, cell: &Cell, out: &mut Vec<u8>) {
-        let default = Cell::default();
-        let look = self.look.as_ref().unwrap_or(&default);
-        if look.fg != cell.fg
-            || look.bg != cell.bg
-            || !(look.flags ^ cell.flags).intersection(STYLE_FLAGS).is_empty()
-            || look.underline_color() != cell.underline_color()
-        {
-            write_style(cell, out);
-        }
-        let link = cell.hyperlink();
-        if look.hyperlink() != link {
-            match link {
-                Some(link) => write_link(link.id(), link.uri(), out),
-                None => write_link("", "", out),
+        let mut restyle = !same_style;
+        if !same_extra {
+            let before = Cell { extra: self.extra.take(), ..Cell::default() };
+            restyle |= before.underline_color() != cell.underline_color();
+            let link = cell.hyperlink();
+            if before.hyperlink() != link {
+                match link {
+                    Some(link) => write_link(link.id(), link.uri(), out),
+                    None => write_link("", "", out),
+                }
             }
+            self.extra.clone_from(&cell.extra);
         }
-        let plain = cell.fg == FOREGROUND
-            && cell.bg == BACKGROUND
-            && !cell.flags.intersects(STYLE_FLAGS)
-            && cell.extra.is_none();
-        self.look = (!plain).then(|| cell.clone());
+        if restyle {
+            write_style(cell, out);
+            (self.fg, self.bg, self.style) = (cell.fg, cell.bg, style);
+        }
     }
 
     /// Writes what gives the default look.
     pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
-        if self.look.is_some() {
-            self.change(&Cell::default(), out);
+        if !self.is_plain() {
+            self.take(&Cell::default(), out);
         }
     }
 }
@@ -145,14 +140,40 @@ pub(super) fn write_characters(cell: &Cell, out: &mut Vec<u8>) {
 /// Appends a row with its looks.
 pub(super) fn write_row(row: &Row<Cell>, out: &mut Vec<u8>) {
     let mut pen = Pen::default();
-    for cell in occupied(row) {
-        if cell.flags.contains(Flags::WIDE_CHAR_SPACER) {
+    let mut cells = occupied(row);
+    while let Some(first) = cells.first() {
+        if first.flags.contains(Flags::WIDE_CHAR_SPACER) {
+            cells = &cells[1..];
             continue;
         }
-        pen.take(cell, out);
-        write_characters(cell, out);
+        pen.take(first, out);
+        // Every row that scrolls out comes by here, and most are of long runs of plain characters.
+        let run = if pen.is_plain() {
+            cells.iter().take_while(|cell| is_simple(cell, FOREGROUND, BACKGROUND, Flags::empty())).count()
+        } else {
+            let style = first.flags.intersection(STYLE_FLAGS);
+            cells.iter().take_while(|cell| is_simple(cell, first.fg, first.bg, style)).count()
+        };
+        if run == 0 || first.extra.is_some() {
+            write_characters(first, out);
+            cells = &cells[1..];
+        } else {
+            out.extend(cells[..run].iter().map(|cell| cell.c as u8));
+            cells = &cells[run..];
+        }
     }
     pen.finish(out);
+}
+
+/// Whether a cell has this look and nothing but one character of ASCII.
+#[inline(always)]
+fn is_simple(cell: &Cell, fg: Color, bg: Color, style: Flags) -> bool {
+    const COMPARED: Flags = STYLE_FLAGS.union(Flags::WIDE_CHAR_SPACER);
+    (cell.c as u32).wrapping_sub(0x20) < 0x5f
+        && cell.fg == fg
+        && cell.bg == bg
+        && cell.flags.intersection(COMPARED) == style
+        && cell.extra.is_none()
 }
 
 /// Writes SGR for the colours and attributes of `cell`.
@@ -178,35 +199,70 @@ pub(super) fn write_style_parameters(cell: &Cell, out: &mut Vec<u8>) {
         (Flags::STRIKEOUT, b";9"),
     ];
     out.push(b'0');
-    for (flag, text) in ATTRIBUTES {
-        if cell.flags.contains(flag) {
-            out.extend_from_slice(text);
+    if cell.flags.intersects(STYLE_FLAGS) {
+        for (flag, text) in ATTRIBUTES {
+            if cell.flags.contains(flag) {
+                out.extend_from_slice(text);
+            }
         }
     }
     write_colour(cell.fg, 30, out);
     write_colour(cell.bg, 40, out);
     match cell.underline_color() {
         Some(Color::Spec(colour)) => {
-            write_all(out, format_args!(";58:2::{}:{}:{}", colour.r, colour.g, colour.b));
+            out.extend_from_slice(b";58:2:");
+            for part in [colour.r, colour.g, colour.b] {
+                out.push(b':');
+                write_number(part, out);
+            }
         }
-        Some(Color::Indexed(index)) => write_all(out, format_args!(";58:5:{index}")),
+        Some(Color::Indexed(index)) => {
+            out.extend_from_slice(b";58:5:");
+            write_number(index, out);
+        }
         Some(Color::Named(_)) | None => {}
     }
 }
 
 /// `base` is 30 for the foreground, 40 for the background.
-fn write_colour(colour: Color, base: u16, out: &mut Vec<u8>) {
+fn write_colour(colour: Color, base: u8, out: &mut Vec<u8>) {
     match colour {
-        Color::Named(name) => match name as u16 {
-            number @ 0..=7 => write_all(out, format_args!(";{}", base + number)),
-            number @ 8..=15 => write_all(out, format_args!(";{}", base + 52 + number)),
-            _ => {}
-        },
-        Color::Indexed(index) => write_all(out, format_args!(";{};5;{index}", base + 8)),
+        Color::Named(name) => {
+            let number = match name as u8 {
+                _ if name as usize >= 16 => return,
+                number @ 0..=7 => base + number,
+                number => base + 52 + number,
+            };
+            out.push(b';');
+            write_number(number, out);
+        }
+        Color::Indexed(index) => {
+            out.push(b';');
+            write_number(base + 8, out);
+            out.extend_from_slice(b";5;");
+            write_number(index, out);
+        }
         Color::Spec(colour) => {
-            write_all(out, format_args!(";{};2;{};{};{}", base + 8, colour.r, colour.g, colour.b));
+            out.push(b';');
+            write_number(base + 8, out);
+            out.extend_from_slice(b";2");
+            for part in [colour.r, colour.g, colour.b] {
+                out.push(b';');
+                write_number(part, out);
+            }
         }
     }
+}
+
+/// Formatting is felt here: each change of colour in the history comes by.
+fn write_number(number: u8, out: &mut Vec<u8>) {
+    if number >= 100 {
+        out.push(b'0' + number / 100);
+    }
+    if number >= 10 {
+        out.push(b'0' + number / 10 % 10);
+    }
+    out.push(b'0' + number % 10);
 }
 
 /// Opens a link; an empty `uri` ends it.

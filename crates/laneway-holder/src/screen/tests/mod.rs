@@ -3,6 +3,7 @@
 mod hostile;
 mod model;
 mod queries;
+mod recorded;
 mod streams;
 mod support;
 mod text;

@@ -4,8 +4,9 @@ use super::streams;
 use super::support::{difference, feed, replay, screen, seen, seen_grid};
 use crate::screen::{Lines, Screen, Size, text};
 use alacritty_terminal::event::VoidListener;
-use alacritty_terminal::grid::Dimensions;
+use alacritty_terminal::grid::{Dimensions, Grid};
 use alacritty_terminal::index::Line;
+use alacritty_terminal::term::cell::Cell;
 use alacritty_terminal::term::test::TermSize;
 use alacritty_terminal::term::{Config, Term};
 use proptest::prelude::*;
@@ -23,19 +24,19 @@ impl Timeout for NoTimeout {
 }
 
 /// The crate's terminal with all the history it wants.
-struct Reference {
+pub(super) struct Reference {
     term: Term<VoidListener>,
     processor: Processor<NoTimeout>,
 }
 
 impl Reference {
-    fn new(columns: u16, rows: u16) -> Self {
+    pub(super) fn new(columns: u16, rows: u16) -> Self {
         let config = Config { scrolling_history: 100_000, ..Config::default() };
         let size = TermSize::new(usize::from(columns), usize::from(rows));
         Self { term: Term::new(config, &size, VoidListener), processor: Processor::new() }
     }
 
-    fn feed(&mut self, output: &[u8]) {
+    pub(super) fn feed(&mut self, output: &[u8]) {
         self.processor.advance(&mut self.term, output);
     }
 
@@ -84,6 +85,26 @@ fn same_row(mine: &(String, bool), theirs: &(String, bool)) -> bool {
     mine == theirs || (mine.1 && theirs.1 && plain(&mine.0) == plain(&theirs.0))
 }
 
+/// The history and the text of the screen.
+pub(super) fn assert_same_history(screen: &Screen, reference: &Reference) -> Result<(), String> {
+    let (mine, theirs) = (from_first(history(screen)), from_first(reference.history()));
+    if mine.len() != theirs.len() {
+        return Err(format!("{} rows are not {}", mine.len(), theirs.len()));
+    }
+    if let Some((mine, theirs)) = mine.iter().zip(&theirs).find(|(mine, theirs)| !same_row(mine, theirs)) {
+        return Err(format!("{mine:?} is not {theirs:?}"));
+    }
+    let text = |grid: &Grid<Cell>| -> Vec<String> {
+        let rows = seen_grid(grid).rows;
+        rows.iter().map(|row| row.iter().map(|cell| cell.text.as_str()).collect()).collect()
+    };
+    let (mine, theirs) = (text(screen.emulator.terminal.term.grid()), text(reference.term.grid()));
+    if mine != theirs {
+        return Err(format!("{mine:?} is not {theirs:?}"));
+    }
+    Ok(())
+}
+
 fn config() -> ProptestConfig {
     ProptestConfig { max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() }
 }
@@ -102,16 +123,7 @@ proptest! {
         let output = [output.0, b"\x1b[?1049l\r\nend".to_vec()].concat();
         feed(&mut screen, &output);
         reference.feed(&output);
-        let (mine, theirs) = (from_first(history(&screen)), from_first(reference.history()));
-        prop_assert_eq!(mine.len(), theirs.len());
-        for (mine, theirs) in mine.iter().zip(&theirs) {
-            prop_assert!(same_row(mine, theirs), "{mine:?} is not {theirs:?}");
-        }
-        let (mine, theirs) = (seen_grid(screen.emulator.terminal.term.grid()), seen_grid(reference.term.grid()));
-        for (mine, theirs) in mine.rows.iter().zip(&theirs.rows) {
-            let text = |row: &[super::support::SeenCell]| row.iter().map(|cell| cell.text.as_str()).collect::<String>();
-            prop_assert_eq!(text(mine), text(theirs));
-        }
+        assert_same_history(&screen, &reference).map_err(TestCaseError::fail)?;
     }
 
     #[test]
