@@ -208,6 +208,7 @@ impl Terminal {
             resize_keeping(primary, cells, &mut self.history);
             active.resize(false, cells.rows, cells.columns);
             active.truncate();
+            settle(&mut active);
         } else {
             resize_keeping(&mut active, cells, &mut self.history);
         }
@@ -245,6 +246,18 @@ fn resize_keeping(grid: &mut Grid<Cell>, cells: Cells, history: &mut History) {
     }
     grid.update_history(0);
     grid.truncate();
+    settle(grid);
+}
+
+/// A cursor that waited behind the last column has found room there.
+fn settle(grid: &mut Grid<Cell>) {
+    let last = grid.last_column();
+    for cursor in [&mut grid.cursor, &mut grid.saved_cursor] {
+        if cursor.input_needs_wrap && cursor.point.column < last {
+            cursor.input_needs_wrap = false;
+            cursor.point.column += 1;
+        }
+    }
 }
 
 /// Where a cursor is that has text below it, in terms that a change of the width leaves as they are.

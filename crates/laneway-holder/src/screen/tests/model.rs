@@ -130,11 +130,16 @@ proptest! {
     fn a_snapshot_replayed_is_the_live_screen(
         (columns, rows) in streams::size(),
         output in streams::output(),
+        later in prop::option::of((streams::size(), streams::output())),
     ) {
         // In two columns one wide character is a whole row, and drawing the row before the last one takes the mark of
         // the last one away.
         let mut screen = screen(columns.max(3), rows);
         feed(&mut screen, &output.0);
+        if let Some(((columns, rows), output)) = later {
+            screen.resize(Size::new(columns.max(3), rows));
+            feed(&mut screen, &output.0);
+        }
         let again = replay(&screen);
         if let Some(text) = difference(&seen(&screen).reachable(), &seen(&again).reachable()) {
             return Err(TestCaseError::fail(format!(
