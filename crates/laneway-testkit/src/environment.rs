@@ -14,6 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::process::{self, Finished, LIMIT, finish};
+use crate::pty::Window;
 
 /// A world with a repository in it.
 #[derive(Debug)]
@@ -98,6 +99,26 @@ impl TestEnvironment {
         let mut command = self.program(&self.lane);
         command.args(arguments);
         command
+    }
+
+    /// Makes a lane with this program in it, on a terminal of 80 by 24; gives the run's folder.
+    #[track_caller]
+    pub fn start(&self, name: &str, program: &[&str]) -> PathBuf {
+        self.lane(&[&["new", name, "--"], program].concat()).ok();
+        self.run_folder(name)
+    }
+
+    /// The worktree of a lane.
+    #[track_caller]
+    pub fn worktree(&self, lane: &str) -> PathBuf {
+        PathBuf::from(self.lane(&["path", lane]).ok().out().trim_end())
+    }
+
+    /// `lane` in a terminal window of this size.
+    #[track_caller]
+    pub fn window(&self, arguments: &[&str], columns: u16, rows: u16) -> Window {
+        let lane = self.lane.to_str().expect("the binary is built below a path that is text");
+        Window::open(self.program("setsid"), &[&[lane], arguments].concat(), columns, rows)
     }
 
     /// Runs `lane` in the repository to its end.

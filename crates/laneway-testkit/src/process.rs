@@ -47,7 +47,7 @@ impl Finished {
     }
 
     /// Itself, if it ended with this code.
-    #[must_use]
+    #[expect(clippy::return_self_not_must_use, reason = "often it is called only for what it demands")]
     #[track_caller]
     pub fn code(self, expected: i32) -> Self {
         assert_eq!(self.code, expected, "{self}");
@@ -55,7 +55,7 @@ impl Finished {
     }
 
     /// Itself, if it ended with 0.
-    #[must_use]
+    #[expect(clippy::return_self_not_must_use, reason = "often it is called only for what it demands")]
     #[track_caller]
     pub fn ok(self) -> Self {
         self.code(0)
@@ -174,6 +174,38 @@ pub fn belonging_to(folder: &Path) -> Vec<(u32, String)> {
         if names(&arguments) || names(&environment) {
             let shown = String::from_utf8_lossy(&arguments).replace('\0', " ");
             found.push((pid, shown));
+        }
+    }
+    found
+}
+
+/// A process of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its number.
+    pub pid: u32,
+    /// Its parent's.
+    pub parent: u32,
+    /// Its arguments, for messages.
+    pub arguments: String,
+}
+
+/// The processes of the session that this one leads, itself among them; those that have ended are left out.
+pub fn of_session(leader: u32) -> Vec<Member> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").expect("/proc is there").flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        // `pid (name) state parent group session …`; a name may hold parentheses.
+        let status = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let mut fields = status.rsplit(") ").next().unwrap_or_default().split(' ');
+        let (state, parent) = (fields.next(), fields.next().and_then(|field| field.parse().ok()));
+        let session: Option<u32> = fields.nth(1).and_then(|field| field.parse().ok());
+        if let (Some(parent), true) = (parent, session == Some(leader) && state != Some("Z")) {
+            let arguments = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
+            found.push(Member { pid, parent, arguments });
         }
     }
     found

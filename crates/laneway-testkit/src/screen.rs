@@ -11,8 +11,19 @@ use crate::process::{LIMIT, readable_within};
 /// What a run's terminal shows now.
 #[track_caller]
 pub fn read(run_folder: &Path, lines: Lines) -> Text {
+    ask(run_folder, lines, false)
+}
+
+/// What a run's screen shows now, with colours and attributes.
+#[track_caller]
+pub fn read_styled(run_folder: &Path) -> Text {
+    ask(run_folder, Lines::Screen, true)
+}
+
+#[track_caller]
+fn ask(run_folder: &Path, lines: Lines, ansi: bool) -> Text {
     let (mut connection, _) = Connection::open(run_folder, "test", LIMIT).expect("a holder answers");
-    match connection.read_text(&ToHolder::Read { lines, ansi: false }) {
+    match connection.read_text(&ToHolder::Read { lines, ansi }) {
         Ok(FromHolder::Text(text)) => text,
         other => panic!("the holder did not answer with text: {other:?}"),
     }
