@@ -1,7 +1,10 @@
 //! The command line as its users call it: the real binary, a real daemon, real git and real terminals.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
+
 mod daemon;
 mod help;
+mod terminals;
 
 use laneway_testkit::TestEnvironment;
 
