@@ -1,23 +1,33 @@
-//! Durations as people type them: `500ms`, `5s`, `2m`, `1h`; a plain number is seconds.
+//! Durations as people type them: `500ms`, `1.5s`, `2m`, `1h`; a plain number is seconds.
 
 use std::time::Duration;
 
 /// Reads a duration. The error is a sentence for people.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
-    let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
+    let is_number = |character: char| character.is_ascii_digit() || character == '.';
+    let (number, unit) = text.split_at(text.find(|character| !is_number(character)).unwrap_or(text.len()));
+    let no_duration = || format!("{text:?} is not a duration; durations are like 500ms, 1.5s, 2m or 1h");
     let ms_in_unit: u64 = match unit {
         "ms" => 1,
         "" | "s" => 1_000,
         "m" => 60_000,
         "h" => 3_600_000,
-        _ => return Err(format!("{text:?} is not a duration; durations are like 500ms, 5s, 2m or 1h")),
+        _ => return Err(no_duration()),
     };
-    if number.is_empty() {
-        return Err(format!("{text:?} has no number; durations are like 500ms, 5s, 2m or 1h"));
+    let (whole, part) = number.split_once('.').map_or((number, None), |(whole, part)| (whole, Some(part)));
+    // Three digits behind the point are more than enough.
+    let part = match part {
+        None => 0,
+        Some(part) if (1..=3).contains(&part.len()) && !part.contains('.') => {
+            part.parse::<u64>().map_err(|_| no_duration())? * 10_u64.pow(3 - part.len() as u32)
+        }
+        Some(_) => return Err(no_duration()),
+    };
+    if whole.is_empty() {
+        return Err(no_duration());
     }
-    let number: Option<u64> = number.parse().ok();
-    let ms = number.and_then(|number| number.checked_mul(ms_in_unit));
+    let whole: Option<u64> = whole.parse().ok();
+    let ms = whole.and_then(|whole| whole.checked_mul(ms_in_unit)?.checked_add(part * ms_in_unit / 1_000));
     ms.map(Duration::from_millis).ok_or_else(|| format!("{text} is too long"))
 }
 
@@ -45,7 +55,13 @@ mod tests {
         check("", None);
         check("s", None);
         check("-1s", None);
-        check("1.5s", None);
+        check("0.3s", Some(300));
+        check("1.5s", Some(1_500));
+        check("0.25m", Some(15_000));
+        check("1.0625", None);
+        check("1.", None);
+        check(".5s", None);
+        check("1.2.3s", None);
         check("5 s", None);
         check("5d", None);
         check("99999999999999999999", None);
