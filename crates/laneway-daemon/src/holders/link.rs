@@ -20,7 +20,7 @@ use std::time::Duration;
 use laneway_core::id::{LaneId, RunId};
 use laneway_wire::frame::Decoder;
 use laneway_wire::message::{
-    FromHolder, Incoming, MessageError, ProcessIdentity, ProcessNote, Status, Tag, ToHolder, encode,
+    Exited, FromHolder, Incoming, MessageError, ProcessIdentity, ProcessNote, Status, Tag, ToHolder, encode,
 };
 use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -143,7 +143,8 @@ pub(crate) async fn connect(
         .map_err(|_| LinkError::Silent)??;
     let holder = ProcessIdentity { pid, ..status.started.holder };
     // What was recorded of the exit before this connection is in the status, and the caller records it.
-    watch_over(conversation, run, lane, holder, holders, teller);
+    let process = Watched { process: holder, lingers: lingers(&status) };
+    watch_over(conversation, run, lane, process, holders, teller);
     Ok(status)
 }
 
@@ -164,18 +165,32 @@ async fn introduce(conversation: &mut Conversation, run: RunId) -> Result<(Statu
     }
 }
 
+/// True if the program has ended, and something it left behind is alive.
+const fn lingers(status: &Status) -> bool {
+    status.exited.is_some() && status.n_others > 0
+}
+
+/// A holder that is to be watched.
+pub(super) struct Watched {
+    /// Its process.
+    pub(super) process: ProcessIdentity,
+    /// Its program has ended, and something it left behind is alive.
+    pub(super) lingers: bool,
+}
+
 /// Gives a conversation to a task of its own, and makes the holder known.
 pub(super) fn watch_over(
     conversation: Conversation,
     run: RunId,
     lane: LaneId,
-    process: ProcessIdentity,
+    watched: Watched,
     holders: &Holders,
     teller: &Teller,
 ) {
+    let Watched { process, lingers } = watched;
     let (asks, asked) = mpsc::channel(ASK_QUEUE);
     let (gone, is_gone) = watch::channel(false);
-    let lingering = Arc::new(AtomicBool::new(false));
+    let lingering = Arc::new(AtomicBool::new(lingers));
     holders.insert(run, Holder { lane, asks, gone: is_gone, lingering: Arc::clone(&lingering) });
     let link = Link {
         conversation,
@@ -184,6 +199,7 @@ pub(super) fn watch_over(
         pid: process.pid,
         waiting: HashMap::new(),
         teller: teller.clone(),
+        exited: None,
         lingering,
     };
     let holders = holders.clone();
@@ -210,8 +226,6 @@ enum Event {
 enum Response {
     Nothing,
     Say(ToHolder, Option<oneshot::Sender<Vec<ProcessNote>>>),
-    /// Acknowledge the exit, and ask whether the holder stays for what the program left behind.
-    Release,
     Leave,
 }
 
@@ -223,6 +237,8 @@ struct Link {
     /// Stops that wait for their answer.
     waiting: HashMap<Tag, oneshot::Sender<Vec<ProcessNote>>>,
     teller: Teller,
+    /// The program's end, which is told once it is known whether something was left behind.
+    exited: Option<Exited>,
     lingering: Arc<AtomicBool>,
 }
 
@@ -236,13 +252,6 @@ impl Link {
             match self.handle(event) {
                 Response::Nothing => {}
                 Response::Leave => break,
-                Response::Release => {
-                    for message in [ToHolder::Acknowledge, ToHolder::Status] {
-                        if let Err(error) = self.conversation.say(&message).await {
-                            tracing::debug!(run = %self.run, %error, "a holder could not be released");
-                        }
-                    }
-                }
                 Response::Say(message, waiter) => match self.conversation.say(&message).await {
                     Ok(tag) => {
                         self.waiting.extend(waiter.map(|waiter| (tag, waiter)));
@@ -268,7 +277,7 @@ impl Link {
             }
             Event::Heard(Ok(Some(Incoming::Message { tag, message }))) => self.heard(tag, message),
             Event::Heard(Ok(Some(Incoming::Unknown { .. } | Incoming::Data { .. }))) => Response::Nothing,
-            Event::Asked(Some(Ask::Release)) => Response::Release,
+            Event::Asked(Some(Ask::Release)) => Response::Say(ToHolder::Acknowledge, None),
             Event::Asked(Some(Ask::Stop { grace_ms, answer })) => {
                 Response::Say(ToHolder::Stop { signal: None, grace_ms }, Some(answer))
             }
@@ -278,12 +287,15 @@ impl Link {
     fn heard(&mut self, tag: Tag, message: FromHolder) -> Response {
         match message {
             FromHolder::Exited(exited) => {
-                // The receiver lives as long as the daemon.
-                let _ = self.teller.send((self.run, Told::Exited(exited)));
+                self.exited = Some(exited);
+                return Response::Say(ToHolder::Status, None);
             }
             FromHolder::Status(status) => {
-                let lingers = status.exited.is_some() && status.n_others > 0;
-                self.lingering.store(lingers, Ordering::Relaxed);
+                self.lingering.store(lingers(&status), Ordering::Relaxed);
+                if let Some(exited) = self.exited.take() {
+                    // The receiver lives as long as the daemon.
+                    let _ = self.teller.send((self.run, Told::Exited(exited)));
+                }
             }
             FromHolder::Stopped { left } => {
                 if let Some(waiter) = self.waiting.remove(&tag) {

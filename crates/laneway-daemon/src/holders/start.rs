@@ -12,7 +12,7 @@ use laneway_core::id::{LaneId, RunId};
 use laneway_wire::message::{FromHolder, Launch, StartFailure, Started, ToHolder};
 use tokio::net::UnixStream;
 
-use super::link::{Conversation, LinkError, reap, watch_over};
+use super::link::{Conversation, LinkError, Watched, reap, watch_over};
 use super::{Holders, Teller};
 
 /// How long a start may take: exec from a slow network disk, not more.
@@ -68,7 +68,8 @@ impl Launched {
     /// Has the holder watched; from now on it is known in `holders`. To be done once the start is recorded,
     /// so that an exit is never recorded before it.
     pub(crate) fn watch(self, run: RunId, lane: LaneId, holders: &Holders, teller: &Teller) {
-        watch_over(self.conversation, run, lane, self.started.holder, holders, teller);
+        let watched = Watched { process: self.started.holder, lingers: false };
+        watch_over(self.conversation, run, lane, watched, holders, teller);
     }
 }
 
