@@ -3,10 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
 mod attach;
+mod crash;
 mod daemon;
 mod exec;
 mod help;
+mod support;
 mod terminals;
+mod workers;
 
 use laneway_testkit::TestEnvironment;
 
