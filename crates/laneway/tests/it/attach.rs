@@ -275,7 +275,9 @@ fn the_end_of_the_program_is_the_end_of_the_attachment() {
 #[test]
 fn attaching_to_what_has_ended_shows_its_last_screen_and_how_it_ended() {
     let world = environment();
-    world.start("a", &["bash", "-c", "seq 1 30; printf '\\033[32mthe last words\\033[0m'; kill -9 $$"]);
+    let script = "read -r _; seq 1 30; printf '\\033[32mthe last words\\033[0m'; kill -9 $$";
+    world.start("a", &["bash", "-c", script]);
+    world.lane(&["send", "a", "--enter", ""]).ok();
     let id = world.worker("a")["id"].as_str().unwrap().to_owned();
     world.wait_for_exit(&id);
     let mut window = world.window(&["attach", "a"], 80, 30);
@@ -359,8 +361,14 @@ fn a_killed_daemon_is_not_felt_while_attached() {
 #[test]
 fn a_new_size_of_the_window_reaches_the_program() {
     let world = environment();
-    let script = "trap 'stty size' WINCH; sleep 1000 & echo ready; while :; do wait; done";
-    let run = world.start("a", &["bash", "-c", script]);
+    // A shell with a trap would miss a signal that comes just before it waits.
+    let script = "import os, signal\n\
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGWINCH])\n\
+        print('ready', flush=True)\n\
+        while signal.sigwait([signal.SIGWINCH]):\n\
+        \x20   size = os.get_terminal_size()\n\
+        \x20   print(size.lines, size.columns, flush=True)\n";
+    let run = world.start("a", &["python3", "-c", script]);
     screen::wait_for_line(&run, "ready");
     let mut window = attach(&world, "a");
     for (columns, rows) in [(100, 30), (40, 10), (200, 60)] {

@@ -91,8 +91,9 @@ fn a_mebibyte_from_a_pipe_reaches_a_program_that_takes_raw_keys() {
 #[test]
 fn nothing_can_be_sent_to_a_program_that_has_ended() {
     let world = environment();
-    world.start("a", &["true"]);
+    world.start("a", &["cat"]);
     let id = world.worker("a")["id"].as_str().unwrap().to_owned();
+    world.lane(&["send", "a", "--raw", "\x04"]).ok();
     world.wait_for_exit(&id);
     for flags in [&["send", "a", "text"][..], &["send", "a", "--raw", "text"]] {
         let refused = world.lane(flags).code(5);
@@ -173,11 +174,15 @@ fn read_gives_what_was_asked_for() {
 #[test]
 fn a_run_that_has_ended_is_still_read() {
     let world = environment();
-    let run = world.start("a", &["bash", "-c", "seq 1 100; printf '\\033[1;31mred\\033[0m'; exit 3"]);
+    let run =
+        world.start("a", &["bash", "-c", "read -r _; seq 1 100; printf '\\033[1;31mred\\033[0m'; exit 3"]);
     let id = world.worker("a")["id"].as_str().unwrap().to_owned();
+    world.lane(&["send", "a", "--enter", ""]).ok();
     assert_eq!(world.wait_for_exit(&id)["data"]["exit"]["code"], 3);
     the_holder_leaves(&world, &run);
-    let all: Vec<String> = (1..=100).map(|n| n.to_string()).chain(["red".into()]).collect();
+    // First the echo of the return key.
+    let numbers = (1..=100).map(|n| n.to_string());
+    let all: Vec<String> = [String::new()].into_iter().chain(numbers).chain(["red".into()]).collect();
     let view = world.json(&["read", "a", "--all"]);
     assert_eq!(lines(&view), all);
     assert_eq!(view["size"], serde_json::json!({"columns": 80, "rows": 24}));
