@@ -3,6 +3,7 @@
 //! It is kept in a private file per worker, by reference from the launch spec: a restart gets the same, and
 //! its values stand nowhere else.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -114,6 +115,17 @@ pub(crate) fn forget(home: &Home, name: &str) {
     {
         tracing::warn!(name, %error, "a kept environment could not be removed");
     }
+}
+
+/// Removes every kept file but these.
+pub(crate) fn forget_all_but(home: &Home, needed: &HashSet<String>) -> io::Result<()> {
+    for entry in fs::read_dir(home.launches())? {
+        let name = entry?.file_name();
+        if let Some(name) = name.to_str().filter(|name| !needed.contains(*name)) {
+            forget(home, name);
+        }
+    }
+    Ok(())
 }
 
 fn path_of(home: &Home, name: &str) -> io::Result<PathBuf> {

@@ -115,9 +115,13 @@ impl Engine {
             // Only after a crash, and then reconciling undoes it.
             return;
         };
+        let kept = first.as_deref().map(|first| (first.id, first.environment.clone()));
         let outcome = self.make_tree(lane, epoch, record, first, request).await;
         if let Some(outcome) = outcome {
             self.report(Command::FinishProvisioning { lane, epoch, outcome }, request).await;
+        }
+        if let Some((worker, environment)) = kept {
+            self.forget_unless_recorded(worker, &environment).await;
         }
     }
 

@@ -14,7 +14,7 @@ use laneway_core::launch::DEFAULT_GRACE_MS;
 use laneway_core::reconcile::{Action, RunSeen, plan};
 use laneway_core::run::{Exit, ProcessIdentity, Run};
 use laneway_git::Trashed;
-use laneway_store::Store;
+use laneway_store::{ReadError, Store, WorkersOf};
 use laneway_wire::record::{RecordError, RecordState};
 use laneway_wire::{RECORD_NAME, SOCKET_NAME};
 use tokio::task::JoinSet;
@@ -50,6 +50,7 @@ impl Engine {
             }
         }
         self.finish_trash().await;
+        self.forget_needless_environments().await;
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         self.submit(Command::RecordReconciled { looked_at: count(looked_at), done, reported }, request)
             .await?;
@@ -182,6 +183,15 @@ impl Engine {
         }
     }
 
+    /// Environments are secrets: what a killed daemon had no time to remove goes now, before anything is asked.
+    async fn forget_needless_environments(&self) {
+        let Ok(needed) = self.read(needed_environments).await else { return };
+        let home = self.home.clone();
+        if let Ok(Err(error)) = blocking(move || crate::launches::forget_all_but(&home, &needed)).await {
+            tracing::warn!(%error, "the kept environments could not be gone through");
+        }
+    }
+
     /// Trees that a crashed close had renamed aside are deleted: those of closed lanes, by their ids.
     async fn finish_trash(&self) {
         let closed = self.read(|store| store.lanes(None, true)).await.unwrap_or_default();
@@ -197,6 +207,15 @@ impl Engine {
             self.unlink(Some(trashed));
         }
     }
+}
+
+/// The environments that a run may still be started with: not those of tasks that are over.
+fn needed_environments(store: &Store) -> Result<HashSet<String>, ReadError> {
+    let workers = store.workers(WorkersOf::Everywhere)?.into_iter();
+    let needed = workers.filter(|row| {
+        row.worker.name.is_some() || row.latest.as_ref().is_some_and(|run| run.state.is_live())
+    });
+    Ok(needed.filter_map(|row| row.spec).map(|spec| spec.environment).collect())
 }
 
 enum WithoutHolder {

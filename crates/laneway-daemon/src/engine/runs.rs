@@ -186,11 +186,14 @@ impl Engine {
         match self.try_start(run, request).await {
             Ok(()) => {}
             Err(problem) => {
-                // A holder that could not start its program leaves its folder empty.
-                let _ = std::fs::remove_dir(self.home.run(run));
+                remove_never_begun(&self.home.run(run));
+                let row = self.read(move |store| store.run(run)).await.ok().flatten();
                 let exit = Exit::NotStarted { reason: problem.message.clone() };
                 self.start_problems.lock().expect("no holder of this lock panics").insert(run, problem);
                 self.report(Command::RecordExit { run, exit, at: now() }, request).await;
+                if let Some(row) = row {
+                    self.forget_unless_recorded(row.worker.id, &row.spec.environment).await;
+                }
             }
         }
         self.owned.lock().expect("no holder of this lock panics").remove(&run);
@@ -224,6 +227,13 @@ impl Engine {
             Err(error) => tracing::error!(%run, error = chain(&error), "a start could not be recorded"),
         }
         Ok(())
+    }
+
+    /// The environment of a worker that came to nothing is not needed again, and is a secret.
+    pub(super) async fn forget_unless_recorded(&self, worker: WorkerId, environment: &str) {
+        if matches!(self.read(move |store| store.worker(worker)).await, Ok(None)) {
+            crate::launches::forget(&self.home, environment);
+        }
     }
 
     async fn launch_of(&self, row: &RunRow) -> Result<Launch, Problem> {
@@ -390,6 +400,19 @@ fn withdrawn(event: &Recorded, run: RunId) -> Option<&str> {
         Event::WorkerWithdrawn { reason, .. } if event.subject.run == Some(run) => Some(reason),
         _ => None,
     }
+}
+
+/// Removes the folder of a run whose program was never started; one that may tell of more is left.
+fn remove_never_begun(folder: &std::path::Path) {
+    let record = folder.join(laneway_wire::RECORD_NAME);
+    if matches!(
+        laneway_wire::record::read(&record).map(|record| record.state),
+        Ok(RecordState::StartFailed(_))
+    ) {
+        // If it stays, so does the folder: nothing but its room is lost.
+        let _ = std::fs::remove_file(record);
+    }
+    let _ = std::fs::remove_dir(folder);
 }
 
 /// How a run ended by its run record; None if the record does not say.
