@@ -264,6 +264,8 @@ fn nothing_is_half_made(world: &TestEnvironment) {
             assert!(ends_within(&process, LIMIT), "process {pid} belongs to no lane: {called}");
         }
     }
+    let environments = fs::read_dir(world.home.join("launch")).unwrap().count();
+    assert_eq!(environments, live.len(), "the environment of what is over is forgotten");
     let numbers: Vec<u64> = events(world).iter().map(|event| event["seq"].as_u64().unwrap()).collect();
     assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
 }

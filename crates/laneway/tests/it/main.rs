@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
 mod attach;
+mod closing;
 mod crash;
 mod daemon;
 mod exec;
 mod help;
+mod lanes;
 mod support;
 mod terminals;
 mod workers;

@@ -175,6 +175,22 @@ impl Traces {
     }
 }
 
+impl Traces {
+    /// True if there is such a file or folder.
+    pub(crate) fn has(&self, fits: impl Fn(&Path) -> bool) -> bool {
+        self.files.iter().any(|path| fits(path))
+    }
+
+    /// The same without these files and folders, and without what the first lane of a repository brings for all.
+    pub(crate) fn without(&self, left_out: impl Fn(&Path) -> bool) -> Self {
+        let of_all_lanes =
+            |path: &Path| path.ends_with(".lanes/.gitignore") || path.ends_with(".lanes/.trash");
+        let files =
+            self.files.iter().filter(|path| !left_out(path) && !of_all_lanes(path)).cloned().collect();
+        Self { worktrees: self.worktrees.clone(), branches: self.branches.clone(), files }
+    }
+}
+
 fn collect(folder: &Path, into: &mut BTreeSet<PathBuf>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         into.insert(entry.path());
