@@ -137,6 +137,29 @@ fn the_detach_key_typed_twice_goes_through_once() {
 }
 
 #[test]
+fn a_pasted_detach_key_is_text() {
+    let world = environment();
+    let script = "stty raw -echo; printf '\\033[?2004h'; echo ready; head -c 15 | od -An -tx1; read -r _";
+    let run = world.start("a", &["bash", "-c", script]);
+    screen::wait_until(&run, "ready", |text| text.lines.iter().any(|line| line.contains("ready")));
+    let mut window = attach(&world, "a");
+    window.press("\x1b[200~a\x1cb\x1b[201~");
+    window.wait_for("1b 5b 32 30 30 7e 61 1c 62 1b 5b 32 30 31 7e");
+    detach(&mut window, "a");
+}
+
+#[test]
+fn a_program_that_floods_can_be_left() {
+    let world = environment();
+    world.start("a", &["fake-agent", "count"]);
+    for _ in 0..3 {
+        let mut window = world.window(&["attach", "a"], 80, 24);
+        window.wait_for("tick");
+        detach(&mut window, "a");
+    }
+}
+
+#[test]
 fn the_detach_key_is_known_in_the_form_of_the_kitty_protocol() {
     let world = environment();
     let script = "stty raw -echo; printf '\\033[>1u'; echo ready; head -c 8 | od -An -c; read -r _";
@@ -258,6 +281,22 @@ fn a_killed_holder_is_told_and_the_window_is_as_it_was() {
     let id = world.worker("a")["id"].as_str().unwrap().to_owned();
     world.wait_for_exit(&id);
     assert_eq!(world.worker("a")["exit"]["kind"], "lost", "{}", world.worker("a"));
+    // It has left no screen.
+    let refused = world.lane(&["read", "a"]).code(3);
+    assert!(refused.err().contains("lane show"), "{refused}");
+    let mut window = world.window(&["attach", "a"], 80, 24);
+    window.wait_until_left_with(0);
+    assert!(window.rows().iter().any(|row| row.starts_with("a has ended") && row.contains("lost")));
+}
+
+#[test]
+fn a_program_that_is_stopped_leaves_the_window_as_it_was() {
+    let world = environment();
+    let mut window = attach_to_spoiler(&world);
+    world.lane(&["stop", "a"]).ok();
+    window.wait_until_left_with(0);
+    window.wait_for("a has ended: ");
+    window.assert_is_given_back();
 }
 
 #[test]
@@ -288,11 +327,16 @@ fn attaching_to_what_has_ended_shows_its_last_screen_and_how_it_ended() {
 }
 
 #[test]
-fn attaching_without_a_terminal_is_refused_with_another_way() {
+fn where_there_is_no_terminal_attaching_is_refused_with_another_way() {
     let world = environment();
     world.start("a", SHELL);
     let refused = world.lane(&["attach", "a"]).code(2);
     assert!(refused.err().contains("lane read a"), "{refused}");
+    world.lane(&["new", "b"]).ok();
+    let task = world.lane(&["exec", "b", "--detach", "--", "fake-agent", "wait"]).ok().out();
+    let mut window = world.window(&["attach", task.trim_end()], 80, 24);
+    window.wait_until_left_with(5);
+    window.wait_for("lane read");
     let mut window = world.window(&["attach", "nobody"], 80, 24);
     window.wait_until_left_with(3);
     window.assert_tty_is_as_at_start();
@@ -376,6 +420,17 @@ fn a_new_size_of_the_window_reaches_the_program() {
         window.wait_for_row(&format!("{rows} {columns}"));
         window.wait_until_like(&run);
     }
+}
+
+#[test]
+fn in_a_window_that_knows_no_size_it_is_that_of_a_vt100() {
+    let world = environment();
+    let run = world.start("a", SHELL);
+    let mut window = world.window(&["attach", "a"], 0, 0);
+    window.press("stty size\r");
+    screen::wait_for_line(&run, "24 80");
+    window.press(DETACH);
+    window.wait_until("the screen it had", |window| !window.alternate_screen());
 }
 
 #[test]

@@ -215,6 +215,20 @@ fn a_detached_command_goes_on_and_can_be_read_afterwards() {
 }
 
 #[test]
+fn what_a_command_leaves_running_keeps_nobody_waiting() {
+    let world = world_with_lane();
+    // The child has both outputs open.
+    let script = "sleep 1000 & echo $!; echo over >&2; exit 3";
+    let begun = Instant::now();
+    let done = world.lane(&["exec", "a", "--", "bash", "-c", script]).code(3);
+    assert!(begun.elapsed() < LIMIT / 2);
+    assert_eq!(done.err(), "over\n");
+    let left = open(done.out().trim_end().parse().unwrap()).expect("it goes on");
+    world.lane(&["close", "a"]).ok();
+    assert!(ends_within(&left, LIMIT), "it outlived its lane");
+}
+
+#[test]
 fn json_holds_all_of_it_in_one_document() {
     let world = world_with_lane();
     let exec = |script: &str| {

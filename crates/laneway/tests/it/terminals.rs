@@ -89,6 +89,17 @@ fn a_mebibyte_from_a_pipe_reaches_a_program_that_takes_raw_keys() {
 }
 
 #[test]
+fn more_than_can_be_sent_is_refused_whole() {
+    let world = environment();
+    let run = raw_reader(&world, "a", 1);
+    let refused = world.lane_with_input(&["send", "a"], &vec![b'x'; (16 << 20) + 1]).code(2);
+    assert!(refused.err().contains("16 MiB"), "{refused}");
+    world.lane(&["send", "a", "y"]).ok();
+    screen::wait_for_line(&run, "done");
+    assert_eq!(fs::read(world.worktree("a").join("got")).unwrap(), b"y");
+}
+
+#[test]
 fn nothing_can_be_sent_to_a_program_that_has_ended() {
     let world = environment();
     world.start("a", &["cat"]);
