@@ -1,6 +1,6 @@
 //! Commands: what is asked of Laneway, by people, programs, or its own executors reporting back.
 
-use crate::findings::Findings;
+use crate::findings::{Findings, Losses};
 use crate::id::{HostId, LaneId, RunId, WorkerId, WorkspaceId};
 use crate::lane::{Lane, LaneBranch};
 use crate::launch::TerminalSpec;
@@ -98,6 +98,8 @@ pub enum Quieted {
 pub enum Removed {
     /// They are gone.
     Gone,
+    /// Something was written since the second look: they are as they were.
+    WorkFound(Losses),
     /// They could not be taken away.
     Failed {
         /// What went wrong and what is left, for people.

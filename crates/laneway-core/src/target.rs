@@ -7,7 +7,7 @@
 use crate::id::{LaneId, RunId, WorkerId, looks_like_an_id};
 use crate::name::Name;
 
-/// The fewest last characters of an id that may stand for it.
+/// The fewest characters of an id, after its prefix or at its end, that may stand for it.
 pub const MIN_ID_TAIL: usize = 6;
 
 /// A lane that can be meant.
@@ -120,7 +120,8 @@ pub fn resolve(snapshot: &Snapshot, text: &str, wanted: Wanted) -> Result<Target
 
 /// By id: None if the text is not meant as one.
 fn by_id(snapshot: &Snapshot, text: &str, wanted: Wanted) -> Option<Result<Target, TargetError>> {
-    let as_id = looks_like_an_id(text);
+    // A bare prefix such as `ln_` would mean the only lane there happens to be.
+    let as_id = looks_like_an_id(text) && text.len() >= 3 + MIN_ID_TAIL;
     let is_tail =
         text.len() >= MIN_ID_TAIL && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
     if !as_id && !is_tail {

@@ -37,7 +37,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::{Ids, now};
 use crate::holders::{HolderProgram, Holders, Teller, Told};
 use crate::home::Home;
-use crate::problem::IntoProblem;
+use crate::problem::{IntoProblem, chain};
 
 /// The most open lanes of one repository.
 pub(crate) const MAX_LANES: usize = 200;
@@ -61,6 +61,8 @@ pub(crate) struct Parts {
     being_made: Mutex<HashMap<LaneId, BeingMade>>,
     /// What the second look saw, for the removal that follows it.
     judged: Mutex<HashMap<(LaneId, u64), Seen>>,
+    /// Reports that the store could not take; few, as each is about something that happens once.
+    untaken: Mutex<Vec<(Command, Request)>>,
     /// Tasks in the foreground: their callers own them.
     owned: Mutex<HashSet<RunId>>,
     /// Why a start failed, for whoever waits for it: richer than the record's one line.
@@ -120,6 +122,7 @@ impl Engine {
             repositories: Mutex::default(),
             being_made: Mutex::default(),
             judged: Mutex::default(),
+            untaken: Mutex::default(),
             owned: Mutex::default(),
             start_problems: Mutex::default(),
         };
@@ -133,29 +136,56 @@ impl Engine {
 
     /// Has a command decided, and sees to its effects, also if whoever asked goes away meanwhile.
     pub(crate) async fn submit(&self, command: Command, request: Request) -> Result<Committed, Problem> {
+        self.decide(command, request).await.map_err(IntoProblem::into_problem)
+    }
+
+    async fn decide(&self, command: Command, request: Request) -> Result<Committed, SubmitError> {
         let engine = self.clone();
         let decided = self.tasks.spawn(async move {
             let committed = engine.store.submit(command, request.into()).await?;
             for effect in &committed.effects {
                 engine.carry_out(effect.clone(), request);
             }
-            Ok::<_, SubmitError>(committed)
+            engine.report_again();
+            Ok(committed)
         });
-        match decided.await {
-            Ok(decided) => decided.map_err(IntoProblem::into_problem),
-            Err(error) => {
-                tracing::error!(%error, "a decision's task failed");
-                Err(ending())
+        decided.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a decision's task failed");
+            Err(SubmitError::Closed)
+        })
+    }
+
+    /// Has a command decided that reports what has already happened: nobody is there to be refused. What the store
+    /// cannot take now (a full disk) is kept, and reported again as soon as it takes anything.
+    pub(crate) async fn report(&self, command: Command, request: Request) {
+        let about = command.scope();
+        match self.decide(command.clone(), request).await {
+            Ok(_) => {}
+            Err(SubmitError::Refused(refusal)) => {
+                tracing::info!(?about, refusal = refusal.slug(), "a report came too late");
             }
+            Err(error) => self.keep(command, request, &error),
         }
     }
 
-    /// Has a command decided that reports what has already happened: nobody is there to be refused.
-    pub(crate) async fn report(&self, command: Command, request: Request) {
-        let told = format!("{command:?}");
-        if let Err(problem) = self.submit(command, request).await {
-            tracing::warn!(problem = problem.message, command = told, "a report was not taken");
+    /// Keeps a report that the store could not take.
+    pub(crate) fn keep(&self, command: Command, request: Request, error: &SubmitError) {
+        tracing::warn!(about = ?command.scope(), error = chain(error), "a report is kept for later");
+        self.untaken.lock().expect("no holder of this lock panics").push((command, request));
+    }
+
+    /// The store takes decisions: it gets the reports that it could not take before.
+    fn report_again(&self) {
+        let untaken = std::mem::take(&mut *self.untaken.lock().expect("no holder of this lock panics"));
+        if untaken.is_empty() {
+            return;
         }
+        let engine = self.clone();
+        self.tasks.spawn(async move {
+            for (command, request) in untaken {
+                engine.report(command, request).await;
+            }
+        });
     }
 
     pub(crate) fn carry_out(&self, effect: Effect, request: Request) {
@@ -168,7 +198,7 @@ impl Engine {
                 Effect::ReleaseHolder { run } => engine.release(run).await,
                 Effect::CloseRemembered { lane } => engine.close_remembered(lane, request).await,
                 Effect::QuietLane { lane, epoch, grace_ms } => {
-                    engine.quiet_lane(lane, epoch, grace_ms, request).await;
+                    engine.quiet_lane(lane, epoch, Some(grace_ms), request).await;
                 }
                 Effect::Judge { lane, epoch } => engine.judge_again(lane, epoch, request).await,
                 Effect::Remove { lane, epoch } => engine.remove_lane(lane, epoch, request).await,

@@ -2,6 +2,7 @@
 //!
 //! One task per holder ([`link`]) owns its control connection. This is the only place that starts a program.
 
+mod conversation;
 mod link;
 mod start;
 
@@ -10,10 +11,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use laneway_core::id::{LaneId, RunId};
+use laneway_core::launch::DEFAULT_GRACE_MS;
 use laneway_wire::message::{Exited, ProcessNote};
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub(crate) use link::{LinkError, connect};
+pub(crate) use conversation::LinkError;
+pub(crate) use link::connect;
 pub(crate) use start::{HolderProgram, StartError, launch};
 
 /// What a holder tells of its own accord.
@@ -47,9 +50,17 @@ pub(crate) struct Holder {
     gone: watch::Receiver<bool>,
     /// The program has ended, and something it left behind is alive.
     lingering: Arc<AtomicBool>,
+    /// A stop was under way when it was found.
+    was_stopping: bool,
 }
 
 impl Holder {
+    /// Milliseconds of grace for a stop that had been asked before this daemon: as then, if that stop is under way.
+    pub(crate) const fn grace_to_go_on(&self) -> u64 {
+        // The earlier end of grace counts, so this leaves the one that was given.
+        if self.was_stopping { u64::MAX } else { DEFAULT_GRACE_MS }
+    }
+
     /// Ends the run's processes and gives those that could not be ended. Empty also if the holder is gone.
     pub(crate) async fn stop(&self, grace_ms: u64) -> Vec<ProcessNote> {
         let (answer, answered) = oneshot::channel();

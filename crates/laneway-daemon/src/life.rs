@@ -16,6 +16,7 @@ use laneway_core::id::HostId;
 use laneway_core::os_text::OsText;
 use laneway_git::{Environment, Git, GitUnusable};
 use laneway_store::{NewHost, OpenError, Store};
+use rustix::process::{WaitOptions, waitpid};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -102,7 +103,7 @@ impl ServeError {
             }
             ServeError::Store(OpenError::Damaged { .. } | OpenError::NotOurs { .. }) => {
                 failed("database_damaged")
-                    .hint("nothing was changed: move it aside and start anew, or put a copy back")
+                    .hint("put a copy of it back; nothing was changed, and what runs goes on")
             }
             ServeError::Store(OpenError::Locked { .. }) => {
                 failed("database_locked").hint("end the program that has it open, then repeat the command")
@@ -142,8 +143,17 @@ fn run(options: &Options) -> Result<(), ServeError> {
     }
     options.home.prepare()?;
     log_to(&options.home.log()).map_err(system("open its log"))?;
+    // Every holder may want a connection and a pidfd, and every request a socket.
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(errno) = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised) {
+        tracing::warn!(%errno, "the limit of open files stays as it is");
+    }
+    unmark();
     let (lock, listener) = match options.handed {
         Some(handed) => {
+            // Children of the former daemon are this one's now; those that have ended wait to be reaped.
+            while let Ok(Some(_)) = waitpid(None, WaitOptions::NOHANG) {}
             let (lock, listener) = startup::taken_over(handed)?;
             (lock, Some(listener))
         }
@@ -228,7 +238,7 @@ async fn begin(home: &Home) -> Result<Engine, ServeError> {
     let (engine, told) = Engine::new(Ingredients { home: home.clone(), store, git, holder_program });
     tokio::spawn(engine.clone().listen_to_holders(told));
     let started = Command::RecordDaemonStarted { version: VERSION.to_owned(), pid: std::process::id() };
-    engine.submit(started, engine.own_request()).await.map_err(ServeError::Reconcile)?;
+    engine.report(started, engine.own_request()).await;
     engine.reconcile().await.map_err(ServeError::Reconcile)?;
     Ok(engine)
 }
@@ -241,6 +251,16 @@ async fn end(engine: &Engine) {
     }
     if let Err(error) = engine.store.close().await {
         tracing::warn!(error = chain(&error), "the database was not ended cleanly");
+    }
+}
+
+/// A daemon that a run's program started carries the mark of that run: it must not pass it on to git.
+fn unmark() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let marked = getrlimit(Resource::Locks);
+    let plain = Rlimit { current: marked.maximum, maximum: marked.maximum };
+    if let Err(errno) = setrlimit(Resource::Locks, plain) {
+        tracing::warn!(%errno, "the mark of a run stays on this daemon");
     }
 }
 
@@ -261,7 +281,8 @@ fn become_anew(home: &Home, program: &OsText, lock: &DaemonLock, listener: &StdL
     };
     tracing::info!(program = %program, "executing itself anew");
     let source = Process::new(program.as_path())
-        .args(["daemon", "serve", "--handed"])
+        .args(laneway_wire::own::DAEMON_WORDS)
+        .arg("--handed")
         .arg(format!("{},{}", handed.lock, handed.listener))
         .env(crate::home::HOME_VARIABLE, home.root())
         .current_dir("/")

@@ -183,6 +183,17 @@ impl IntoProblem for CreateError {
     fn into_problem(self) -> Problem {
         match self {
             CreateError::Refused(refusal) => refusal.into_problem(),
+            CreateError::Failed { ref undone, .. } => {
+                let mut problem = failed("git_failed", &self);
+                let left: Vec<String> = match undone {
+                    Ok(undone) => undone.left.iter().map(|left| chain(left)).collect(),
+                    Err(error) => vec![format!("what was made could not be undone: {}", chain(error))],
+                };
+                for left in left {
+                    problem.message = format!("{}; {left}", problem.message);
+                }
+                problem
+            }
             other => failed("git_failed", &other),
         }
     }

@@ -25,8 +25,8 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use crate::home::Home;
 use crate::sys;
 
-/// How long a new daemon waits for one that is just ending.
-const LOCK_LIMIT: Duration = Duration::from_secs(15);
+/// How long a new daemon waits for one that is just ending: longer than that takes at most.
+const LOCK_LIMIT: Duration = Duration::from_secs(40);
 
 /// Connections that wait to be accepted; more than the processes of a person's scripts.
 const BACKLOG: i32 = 1024;

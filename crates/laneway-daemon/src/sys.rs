@@ -15,12 +15,21 @@ pub(crate) fn adopt(fd: RawFd) -> Option<OwnedFd> {
     is_open.then(|| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Waits until a descriptor is readable; for a pidfd: until its process has ended. Also returns if that cannot
-/// be waited for.
-pub(crate) async fn readable(fd: OwnedFd) {
-    // SAFETY: an OwnedFd keeps one descriptor open, always the same, until it is dropped, and the AsyncFd that
-    // owns it deregisters before that.
-    let Ok(fd) = (unsafe { AsyncFd::register(fd) }) else { return };
-    // An error means the same to who waits: there is nothing more to wait for.
-    let _ = fd.readable().await;
+/// A process that is watched for its end, by its pidfd.
+pub(crate) struct Watched(AsyncFd<OwnedFd>);
+
+impl Watched {
+    /// None if the runtime cannot watch it.
+    pub(crate) fn new(pidfd: OwnedFd) -> Option<Self> {
+        // SAFETY: an OwnedFd keeps one descriptor open, always the same, until it is dropped, and the AsyncFd that
+        // owns it deregisters before that.
+        unsafe { AsyncFd::register(pidfd) }.ok().map(Self)
+    }
+
+    /// Waits until it has ended. Can be waited for again.
+    pub(crate) async fn ended(&self) {
+        // A pidfd becomes readable with the end of its process and stays so. An error means the same to who
+        // waits: there is nothing more to wait for.
+        let _ = self.0.readable().await;
+    }
 }

@@ -123,7 +123,7 @@ impl Engine {
                 Err(Problem::new(
                     ErrorKind::TimedOut,
                     "not_read",
-                    format!("the program did not read it within {} s", SEND_LIMIT.as_secs()),
+                    format!("the program did not read all of it within {} s; the rest waits, and is typed when it reads", SEND_LIMIT.as_secs()),
                 )
                 .hint("lane read TARGET shows what it is doing"))
             }

@@ -137,6 +137,22 @@ pub struct Findings {
 }
 
 impl Findings {
+    /// What a tree without any files would give.
+    pub(crate) fn none(seen: Seen) -> Self {
+        Self {
+            tree: TreeState::Present,
+            changed: Listing::default(),
+            untracked: Listing::default(),
+            ignored: Listing::default(),
+            unreachable: Listing::default(),
+            submodules: Listing::default(),
+            operation: None,
+            not_looked_at: None,
+            n_stashes: 0,
+            seen,
+        }
+    }
+
     /// Nothing would be lost.
     pub fn is_clean(&self) -> bool {
         matches!(self.tree, TreeState::Present | TreeState::Missing)
@@ -160,15 +176,10 @@ impl Repository {
         let unreachable = self.unreachable(&seen, asked)?;
         let mut found = Findings {
             tree,
-            changed: Listing::default(),
-            untracked: Listing::default(),
-            ignored: Listing::default(),
             unreachable,
-            submodules: Listing::default(),
             operation: admin.as_ref().and_then(|admin| operation_in(&admin.folder)),
-            not_looked_at: None,
             n_stashes: self.n_stashes()?,
-            seen,
+            ..Findings::none(seen)
         };
         if let Some(admin) = &admin {
             if tree == TreeState::Present {
@@ -179,7 +190,12 @@ impl Repository {
         Ok(found)
     }
 
-    fn look_at_files(&self, admin: &AdminFolder, tree: &Path, found: &mut Findings) -> Result<(), RunError> {
+    pub(crate) fn look_at_files(
+        &self,
+        admin: &AdminFolder,
+        tree: &Path,
+        found: &mut Findings,
+    ) -> Result<(), RunError> {
         let mut ignored = Vec::new();
         found.not_looked_at = self.each_status_entry(admin, tree, None, &mut |entry| match entry {
             StatusEntry::Changed(file) => found.changed.push(file),

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::admin::{self, AdminFolder, settled_path};
-use crate::judge::{Seen, TreeState, TreeToJudge, UnreachableCommit, tree_state};
+use crate::judge::{Findings, Seen, TreeState, TreeToJudge, UnreachableCommit, tree_state};
 use crate::lock::{LockError, RepositoryLock};
 use crate::names::{CommitId, branch_ref};
 use crate::repository::{Repository, settled};
@@ -13,8 +13,8 @@ use crate::run::RunError;
 use crate::status::Listing;
 use crate::trash::{Trashed, move_aside};
 
-/// What is to be taken away. Its files are not looked at again: a clean judgement after the last writer has
-/// ended is the caller's to have.
+/// What is to be taken away, after a clean judgement. Its files are looked at once more when nobody finds them at
+/// their path any longer.
 #[derive(Clone, Copy, Debug)]
 pub struct TreeToRemove<'a> {
     /// What was judged.
@@ -85,6 +85,25 @@ pub enum RemoveError {
         /// Which.
         commits: Listing<UnreachableCommit>,
     },
+    /// Something was written into the tree since it was judged. It is at its place, as it was.
+    #[error("something was written into {} since it was judged", path.display())]
+    Written {
+        /// The tree.
+        path: PathBuf,
+        /// What there is now.
+        found: Box<Findings>,
+    },
+    /// The removal failed half-way, and the tree could not be put back.
+    #[error("{} is now at {}", path.display(), trash.display())]
+    NotPutBack {
+        /// Where it was.
+        path: PathBuf,
+        /// Where it is.
+        trash: PathBuf,
+        /// Why it was to be put back.
+        #[source]
+        source: Box<RemoveError>,
+    },
     /// The tree could not be renamed aside, or the path cannot be used.
     #[error("{} could not be moved aside", path.display())]
     NotMoved {
@@ -124,20 +143,44 @@ impl Repository {
         if !commits.is_empty() {
             return Err(RemoveError::WouldLose { commits });
         }
-        let trashed = if found == TreeState::Present {
-            Some(move_aside(&path, asked.id).map_err(|source| not_moved(&path, source))?)
-        } else {
-            Trashed::left_over(&path, asked.id)
+        let trashed = match &admin {
+            Some(admin) if found == TreeState::Present => {
+                let aside = move_aside(&path, asked.id).map_err(|source| not_moved(&path, source))?;
+                match self.finish_tree(admin, &path, &aside, &now, &lock) {
+                    Ok(()) => Some(aside),
+                    Err(error) => return Err(put_back(aside, &path, error)),
+                }
+            }
+            Some(admin) => {
+                self.remove_entry(admin, &path, &lock)?;
+                Trashed::left_over(&path, asked.id)
+            }
+            None => Trashed::left_over(&path, asked.id),
         };
-        if let Some(admin) = &admin {
-            self.remove_entry(admin, &path, &lock)?;
-        }
         let branch = match (asked.judged.branch_is_ours, &now.branch_tip) {
             (false, _) => BranchFate::NotOurs,
             (true, None) => BranchFate::Gone,
             (true, Some(tip)) => self.delete_branch(asked.judged.recorded_branch, tip, &lock)?,
         };
         Ok(Removed { trashed, branch })
+    }
+
+    /// What was written until the tree was renamed aside is seen now; only then git's entry goes.
+    fn finish_tree(
+        &self,
+        admin: &AdminFolder,
+        path: &Path,
+        aside: &Trashed,
+        seen: &Seen,
+        lock: &RepositoryLock,
+    ) -> Result<(), RemoveError> {
+        let mut found = Findings::none(seen.clone());
+        self.look_at_files(admin, aside.path(), &mut found)?;
+        if !found.is_clean() {
+            return Err(RemoveError::Written { path: path.to_owned(), found: Box::new(found) });
+        }
+        self.remove_entry(admin, path, lock)?;
+        Ok(())
     }
 
     /// Removes git's entry for a tree that is no longer at its path. `git worktree prune` would do it too, but
@@ -206,6 +249,15 @@ impl Repository {
             .args(["config", "--local", "--remove-section", &section])
             .succeed();
         Ok(BranchFate::Deleted { tip: tip.clone() })
+    }
+}
+
+/// Whatever went wrong, the tree stands where people look for it.
+fn put_back(aside: Trashed, path: &Path, error: RemoveError) -> RemoveError {
+    let trash = aside.path().to_owned();
+    match aside.put_back(path) {
+        Ok(()) => error,
+        Err(_) => RemoveError::NotPutBack { path: path.to_owned(), trash, source: Box::new(error) },
     }
 }
 

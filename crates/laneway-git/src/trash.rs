@@ -40,6 +40,12 @@ impl Trashed {
         &self.path
     }
 
+    /// Puts it back to where it was.
+    pub(crate) fn put_back(self, tree: &Path) -> io::Result<()> {
+        // `rename` would replace an empty folder that somebody has made there meanwhile; that loses nothing.
+        std::fs::rename(&self.path, tree)
+    }
+
     /// Deletes it. Symbolic links are deleted, never followed; folders without write permission (as package
     /// managers leave them) are made writable. Gone already is fine.
     pub fn unlink(self) -> Result<(), NotUnlinked> {

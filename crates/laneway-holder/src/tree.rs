@@ -6,10 +6,9 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use laneway_wire::message::{ProcessIdentity, ProcessNote};
+use laneway_wire::own::is_our_own;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -93,7 +92,7 @@ pub(crate) fn below(root: u32) -> Look {
     let mut parents = vec![root];
     while let Some(parent) = parents.pop() {
         for process in children.remove(&parent).unwrap_or_default() {
-            if is_protected(process.identity.pid) {
+            if is_our_own(process.identity.pid) {
                 look.met_protected = true;
             } else {
                 parents.push(process.identity.pid);
@@ -102,27 +101,6 @@ pub(crate) fn below(root: u32) -> Look {
         }
     }
     look
-}
-
-/// Whether the process is a holder or the daemon: other runs depend on it.
-fn is_protected(pid: u32) -> bool {
-    let Ok(program) = fs::read_link(format!("/proc/{pid}/exe")) else { return false };
-    match program_name(&program) {
-        b"lane-holder" => true,
-        b"lane" => fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|command| is_daemon(&command)),
-        _ => false,
-    }
-}
-
-fn program_name(program: &Path) -> &[u8] {
-    let name = program.file_name().unwrap_or_default().as_bytes();
-    // What the kernel says when the file was replaced by an upgrade.
-    name.strip_suffix(b" (deleted)").unwrap_or(name)
-}
-
-fn is_daemon(command: &[u8]) -> bool {
-    let mut arguments = command.split(|byte| *byte == 0).skip(1);
-    (arguments.next(), arguments.next()) == (Some(b"daemon"), Some(b"run"))
 }
 
 /// Sends a signal to exactly this process. Answers whether it was there to get it; an error is one of
@@ -176,14 +154,6 @@ mod tests {
         let me = identify(std::process::id()).unwrap();
         let parent = read_stat(me.pid).unwrap().parent;
         assert!(below(parent).processes.iter().any(|process| process.identity == me));
-    }
-
-    #[test]
-    fn the_daemon_is_known_by_its_program_and_its_first_arguments() {
-        assert!(is_daemon(b"/usr/bin/lane\0daemon\0run\0"));
-        assert!(!is_daemon(b"/usr/bin/lane\0daemon\0status\0"));
-        assert!(!is_daemon(b"/usr/bin/lane\0"));
-        assert_eq!(program_name(Path::new("/x/lane-holder (deleted)")), b"lane-holder");
     }
 
     #[test]

@@ -681,9 +681,10 @@ pub struct Status {
     /// Whether one of them is the driver.
     #[n(8)]
     pub has_driver: bool,
-    /// Processes of the run's tree other than the program itself.
+    /// Processes of the run's tree other than the program itself. Only `Status` is answered with it: counting
+    /// them means a look at every process of the machine.
     #[n(9)]
-    pub n_others: u32,
+    pub n_others: Option<u32>,
     /// Bytes sent to the program that it has not taken yet.
     #[n(10)]
     pub n_input_queued: u64,

@@ -4,7 +4,7 @@ use crate::command::{LaneFacts, NewLane, Provisioned, Quieted, Removed};
 use crate::decide::{about, run};
 use crate::decision::{Change, Decision, Effect};
 use crate::event::Event;
-use crate::findings::Findings;
+use crate::findings::{Findings, Losses};
 use crate::lane::{Lane, Lifecycle};
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
@@ -131,8 +131,22 @@ pub(super) fn close(
         }),
         Lifecycle::Open => {
             let Some(findings) = findings else {
-                return Ok(Decision::unchanged().then(Effect::CloseRemembered { lane: lane.id }));
+                // It became open while the close was asked: remembered, and done right now.
+                let remembered = Lane { close_requested: true, ..lane.clone() };
+                let changes = vec![update(lane, remembered)];
+                return Ok(Decision { changes, ..Decision::default() }
+                    .then(Effect::CloseRemembered { lane: lane.id }));
             };
+            if !findings.losses.is_empty() && lane.close_requested {
+                // A remembered close ends here too: it must not come back later, when nobody thinks of it.
+                let kept = Lane { close_requested: false, ..lane.clone() };
+                let refused = Event::LaneCloseRefused { losses: findings.losses.clone() };
+                return Ok(Decision {
+                    changes: vec![update(lane, kept)],
+                    events: vec![(about(lane), refused)],
+                    effects: vec![],
+                });
+            }
             if !findings.losses.is_empty() {
                 let losses = Box::new(findings.losses.clone());
                 return Err(Refusal::WouldLose { lane: lane.name.clone(), losses });
@@ -168,13 +182,11 @@ pub(super) fn finish_quieting(lane: &Lane, epoch: u64, outcome: &Quieted) -> Res
 /// The second look decides: take the lane away, or keep it for the work that turned up.
 pub(super) fn judge_again(lane: &Lane, epoch: u64, findings: &Findings) -> Result<Decision, Refusal> {
     expect(lane, epoch, Lifecycle::Cleaning)?;
-    if findings.losses.is_empty() {
-        return Ok(Decision::unchanged().then(Effect::Remove { lane: lane.id, epoch }));
-    }
-    let mut decision = reopened(lane, None);
-    let refused = Event::LaneCloseRefused { losses: findings.losses.clone() };
-    decision.events.insert(0, (about(lane), refused));
-    Ok(decision)
+    Ok(if findings.losses.is_empty() {
+        Decision::unchanged().then(Effect::Remove { lane: lane.id, epoch })
+    } else {
+        reopened_for(lane, &findings.losses)
+    })
 }
 
 /// The lane is over, or could not be taken away and is open again.
@@ -189,8 +201,15 @@ pub(super) fn finish_closing(
         Removed::Gone => {
             becomes(lane, Lane { lifecycle: Lifecycle::Closed, closed_at: Some(now), ..lane.clone() })
         }
+        Removed::WorkFound(losses) => reopened_for(lane, losses),
         Removed::Failed { failure } => reopened(lane, Some(failure.clone())),
     })
+}
+
+fn reopened_for(lane: &Lane, losses: &Losses) -> Decision {
+    let mut decision = reopened(lane, None);
+    decision.events.insert(0, (about(lane), Event::LaneCloseRefused { losses: losses.clone() }));
+    decision
 }
 
 fn reopened(lane: &Lane, failure: Option<String>) -> Decision {

@@ -147,7 +147,7 @@ fn legal(from: Lifecycle, to: Lifecycle) -> bool {
         (from, to),
         (New, Provisioning | New | Closed)
             | (Provisioning, Provisioning | Open | Closed)
-            | (Open, Cleaning)
+            | (Open, Open | Cleaning)
             | (Cleaning, Open | Closed)
     )
 }
@@ -360,6 +360,24 @@ fn work_that_turns_up_while_closing_brings_the_lane_back_to_open() {
     );
     assert!(matches!(decision.events[0].1, Event::LaneCloseRefused { .. }));
     assert!(decision.effects.is_empty());
+}
+
+#[test]
+fn a_remembered_close_that_would_lose_work_is_over_and_does_not_come_back() {
+    let mut facts = with_a_lane(Lifecycle::Open);
+    let close = |lost: Option<u64>| Command::CloseLane {
+        lane: lane_id(0),
+        findings: lost.map(findings),
+        grace_ms: 1,
+    };
+    let remembered = decided(&facts, &close(None)).unwrap();
+    assert_eq!(remembered.effects, [Effect::CloseRemembered { lane: lane_id(0) }]);
+    let [Change::UpdateLane { lane, .. }] = &remembered.changes[..] else { panic!("{remembered:?}") };
+    facts.lane = lane.clone();
+    let refused = decided(&facts, &close(Some(1))).unwrap();
+    assert!(matches!(&refused.changes[..], [Change::UpdateLane { lane, .. }] if !lane.close_requested));
+    assert!(matches!(refused.events[..], [(_, Event::LaneCloseRefused { .. })]));
+    assert_eq!(refused.effects, []);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use laneway_core::launch::DEFAULT_GRACE_MS;
 use laneway_core::os_text::OsText;
 use laneway_core::refusal::Refusal;
 use laneway_git::{
-    BranchFate, Listing, Operation, Repository, Trashed, TreeState, TreeToJudge, TreeToRemove,
+    BranchFate, Listing, Operation, RemoveError, Repository, Trashed, TreeState, TreeToJudge, TreeToRemove,
 };
 
 use super::{Engine, Request, blocking, not_found};
@@ -111,13 +111,14 @@ impl Engine {
         .map_err(IntoProblem::into_problem)
     }
 
-    /// The branches of the other lanes that are being closed: they hold no commit for this one.
+    /// The branches of the other lanes that are being closed, or made and perhaps undone: they hold no commit for
+    /// this one.
     async fn branches_being_closed(&self, lane: &Lane) -> Result<Vec<String>, Problem> {
         let (id, workspace) = (lane.id, lane.workspace);
         let open = self.read(move |store| store.lanes(Some(workspace), false)).await?;
         let closing = open
             .into_iter()
-            .filter(|other| other.id != id && other.branch.ours && other.lifecycle == Lifecycle::Cleaning);
+            .filter(|other| other.id != id && other.branch.ours && other.lifecycle != Lifecycle::Open);
         Ok(closing.map(|other| other.branch.name).collect())
     }
 
@@ -131,22 +132,21 @@ impl Engine {
                 return;
             }
         };
-        match self.look_at(&lane).await {
-            Ok((findings, _)) => {
-                let close =
-                    Command::CloseLane { lane: id, findings: Some(findings), grace_ms: DEFAULT_GRACE_MS };
-                self.report(close, request).await;
-            }
-            Err(problem) => {
-                tracing::warn!(lane = %id, problem = problem.message, "a remembered close was not done");
-            }
-        }
+        let findings = self.look_at(&lane).await.map_or_else(not_looked_at, |(findings, _)| findings);
+        let close = Command::CloseLane { lane: id, findings: Some(findings), grace_ms: DEFAULT_GRACE_MS };
+        self.report(close, request).await;
     }
 
     /// The effect: ends every process of the lane's runs.
-    pub(super) async fn quiet_lane(&self, lane: LaneId, epoch: u64, grace_ms: u64, request: Request) {
-        let limit = QUIET_LIMIT + Duration::from_millis(grace_ms);
-        let quieted = tokio::time::timeout(limit, self.quiet(lane, grace_ms)).await;
+    /// Without a grace it goes on with stops that had been asked before.
+    pub(super) async fn quiet_lane(&self, lane: LaneId, epoch: u64, grace_ms: Option<u64>, request: Request) {
+        let quieted = match grace_ms {
+            Some(grace_ms) => {
+                let limit = QUIET_LIMIT.saturating_add(Duration::from_millis(grace_ms));
+                tokio::time::timeout(limit, self.quiet(lane, Some(grace_ms))).await
+            }
+            None => Ok(self.quiet(lane, None).await),
+        };
         let outcome = match quieted {
             Ok(Ok(left)) if left.is_empty() => Quieted::Quiet,
             Ok(Ok(left)) => Quieted::StillAlive { what: format!("still alive: {}", left.join(", ")) },
@@ -156,15 +156,17 @@ impl Engine {
         self.report(Command::FinishQuieting { lane, epoch, outcome }, request).await;
     }
 
-    async fn quiet(&self, lane: LaneId, grace_ms: u64) -> Result<Vec<String>, Problem> {
+    async fn quiet(&self, lane: LaneId, grace_ms: Option<u64>) -> Result<Vec<String>, Problem> {
         let mut left = Vec::new();
         // A start that was under way shows up as a holder only when it is done, so until no run is live.
         loop {
+            self.find_holders(lane).await?;
             let holders = self.holders.of_lane(lane);
             let stops: Vec<_> = holders
                 .iter()
                 .map(|(run, holder)| {
                     let (run, holder) = (*run, holder.clone());
+                    let grace_ms = grace_ms.unwrap_or_else(|| holder.grace_to_go_on());
                     tokio::spawn(async move { (run, holder.stop(grace_ms).await) })
                 })
                 .collect();
@@ -182,6 +184,16 @@ impl Engine {
                 return Ok(left);
             }
         }
+    }
+
+    /// Finds the holders of live runs that could not be reached before.
+    async fn find_holders(&self, lane: LaneId) -> Result<(), Problem> {
+        for row in self.read(Store::live_runs).await? {
+            if row.worker.lane == lane && row.run.state.process().is_some() {
+                self.holder_of(row.run.id, lane).await;
+            }
+        }
+        Ok(())
     }
 
     /// Waits until a run of the lane changes, if one is live and has no holder yet.
@@ -206,14 +218,12 @@ impl Engine {
         };
         let findings = match looked.await {
             Ok((findings, seen)) => {
-                self.judged.lock().expect("no holder of this lock panics").insert((id, epoch), seen);
+                if findings.losses.is_empty() {
+                    self.judged.lock().expect("no holder of this lock panics").insert((id, epoch), seen);
+                }
                 findings
             }
-            // What cannot be looked at is not taken away.
-            Err(problem) => Findings {
-                losses: Losses { not_looked_at: Some(problem.message), ..Losses::default() },
-                ..Findings::default()
-            },
+            Err(problem) => not_looked_at(problem),
         };
         self.report(Command::JudgeAgain { lane: id, epoch, findings }, request).await;
     }
@@ -221,20 +231,21 @@ impl Engine {
     /// The effect: takes worktree and branch away.
     pub(super) async fn remove_lane(&self, id: LaneId, epoch: u64, request: Request) {
         let outcome = match self.remove(id, epoch).await {
-            Ok(trashed) => {
-                self.unlink(trashed);
+            Ok(Ok(trashed)) => {
+                trashed.into_iter().for_each(unlink);
                 Removed::Gone
             }
+            Ok(Err(losses)) => Removed::WorkFound(losses),
             Err(problem) => Removed::Failed { failure: problem.message },
         };
-        let gone = outcome == Removed::Gone;
+        let gone = matches!(outcome, Removed::Gone);
         self.report(Command::FinishClosing { lane: id, epoch, outcome }, request).await;
         if gone {
             self.forget_environments(id).await;
         }
     }
 
-    async fn remove(&self, id: LaneId, epoch: u64) -> Result<Option<Trashed>, Problem> {
+    async fn remove(&self, id: LaneId, epoch: u64) -> Result<Result<Option<Trashed>, Losses>, Problem> {
         let lane = self.read(move |store| store.lane(id)).await?.ok_or_else(|| not_found("lane", &id))?;
         let seen = self.judged.lock().expect("no holder of this lock panics").remove(&(id, epoch));
         let seen = seen.ok_or_else(|| {
@@ -252,23 +263,16 @@ impl Engine {
                 id: &lane.id.to_string(),
             })
         })
-        .await?
-        .map_err(|error| Problem::new(ErrorKind::Failed, "not_removed", chain(&error)))?;
+        .await?;
+        let removed = match removed {
+            Ok(removed) => removed,
+            Err(RemoveError::Written { found, .. }) => return Ok(Err(findings_of(*found).losses)),
+            Err(error) => return Err(Problem::new(ErrorKind::Failed, "not_removed", chain(&error))),
+        };
         if let BranchFate::Kept { source } = &removed.branch {
             tracing::warn!(lane = %id, error = chain(source), "a branch was kept");
         }
-        Ok(removed.trashed)
-    }
-
-    /// Deletes a tree that was renamed aside, while nobody waits for it.
-    pub(super) fn unlink(&self, trashed: Option<Trashed>) {
-        let Some(trashed) = trashed else { return };
-        self.in_background(async move {
-            let unlinked = blocking(move || trashed.unlink()).await;
-            if let Ok(Err(error)) = unlinked {
-                tracing::warn!(error = chain(&error), "a closed lane's tree could not be deleted");
-            }
-        });
+        Ok(Ok(removed.trashed))
     }
 
     /// The environments of a closed lane's workers are not needed again, and are secrets.
@@ -278,6 +282,21 @@ impl Engine {
             crate::launches::forget(&self.home, &spec.environment);
         }
     }
+}
+
+/// Deletes a tree that was renamed aside, while nobody waits for it; the next start deletes what is left.
+pub(super) fn unlink(trashed: Trashed) {
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = trashed.unlink() {
+            tracing::warn!(error = chain(&error), "a closed lane's tree could not be deleted");
+        }
+    });
+}
+
+/// What cannot be looked at is not taken away.
+fn not_looked_at(problem: Problem) -> Findings {
+    let losses = Losses { not_looked_at: Some(problem.message), ..Losses::default() };
+    Findings { losses, ..Findings::default() }
 }
 
 fn to_judge<'a>(lane: &'a Lane, path: &'a std::path::Path, closing: &'a [&'a str]) -> TreeToJudge<'a> {

@@ -8,6 +8,7 @@ use laneway_api::request::NewLane as Wanted;
 use laneway_core::command::{Command, NewLane, NewWorker, Provisioned, WorkerNaming};
 use laneway_core::id::{LaneId, RunId, WorkerId};
 use laneway_core::lane::{Lane, LaneBranch, Lifecycle};
+use laneway_core::launch::DEFAULT_GRACE_MS;
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
 use laneway_core::refusal::Refusal;
@@ -16,15 +17,14 @@ use laneway_git::{
     Base, ChosenBranch, CommitId, CreateWarning, Left, NewBranch, NewTree, Repository, TreeRecord,
 };
 
+use laneway_store::Store;
+
 use super::runs::Started;
 use super::{BeingMade, Engine, MAX_LANES, Request, blocking, not_found};
 use crate::problem::{IntoProblem, chain};
 
 /// How long a client waits for a lane: a checkout of a very large tree, not more.
 const CREATE_LIMIT: Duration = Duration::from_mins(30);
-
-/// A program that never ran needs no time to end.
-const NO_GRACE: u64 = 0;
 
 /// A lane that was made, with the run of its first worker.
 pub(crate) struct Made {
@@ -96,10 +96,21 @@ impl Engine {
     /// Waits for the first worker's start; a lane whose program never ran is undone.
     async fn first_start(&self, lane: &Lane, run: RunId, seq: u64, request: Request) -> Result<(), Problem> {
         let mut problem = match self.started(run, lane.id, seq).await? {
-            Started::Runs => return self.is_still_there(run).await,
+            Started::Runs => {
+                return self.is_still_there(run).await.map_err(|mut problem| {
+                    problem.message = format!("{}; lane {} was kept", problem.message, lane.name);
+                    problem
+                });
+            }
             Started::Failed(problem) => problem,
         };
-        match self.close_lane(lane.id, NO_GRACE, request).await {
+        // Somebody else may have started something in it meanwhile.
+        let in_use = self.read(Store::live_runs).await?.iter().any(|row| row.worker.lane == lane.id);
+        if in_use {
+            problem.message = format!("{}; lane {} was kept: it is in use", problem.message, lane.name);
+            return Err(problem);
+        }
+        match self.close_lane(lane.id, DEFAULT_GRACE_MS, request).await {
             Ok(_) => problem.message.push_str("; the lane was undone"),
             Err(kept) => {
                 problem.message =
@@ -117,9 +128,7 @@ impl Engine {
         };
         let kept = first.as_deref().map(|first| (first.id, first.environment.clone()));
         let outcome = self.make_tree(lane, epoch, record, first, request).await;
-        if let Some(outcome) = outcome {
-            self.report(Command::FinishProvisioning { lane, epoch, outcome }, request).await;
-        }
+        self.report(Command::FinishProvisioning { lane, epoch, outcome }, request).await;
         if let Some((worker, environment)) = kept {
             self.forget_unless_recorded(worker, &environment).await;
         }
@@ -132,22 +141,26 @@ impl Engine {
         record: TreeRecord,
         first: Option<Box<NewWorker>>,
         request: Request,
-    ) -> Option<Provisioned> {
-        let failed = |problem: Problem| Some(Provisioned::Failed { failure: problem.message });
+    ) -> Provisioned {
+        let failed = |problem: Problem| {
+            if let Some(first) = &first {
+                crate::launches::forget(&self.home, &first.environment);
+            }
+            Provisioned::Failed { failure: problem.message }
+        };
         let repository = match self.repository_of_lane(lane).await {
             Ok(repository) => repository,
             Err(problem) => return failed(problem),
         };
         if let Err(problem) = self.submit(Command::BeginProvisioning { lane, epoch }, request).await {
-            tracing::warn!(%lane, problem = problem.message, "a lane's making was not begun");
-            return None;
+            return failed(problem);
         }
         let branch = LaneBranch { name: record.branch.clone(), ours: record.branch_is_new };
         match blocking(move || repository.create(&record)).await {
             Ok(Ok(created)) => {
                 let warning = created.warnings.iter().map(warned).collect::<Vec<_>>().join("; ");
                 let warning = (!warning.is_empty()).then_some(warning);
-                Some(Provisioned::Ready { branch, warning, first })
+                Provisioned::Ready { branch, warning, first }
             }
             Ok(Err(error)) => failed(error.into_problem()),
             Err(problem) => failed(problem),
@@ -162,10 +175,10 @@ impl Engine {
                 "the daemon ended while it was being made; it was undone".to_owned()
             }
             Ok(left) => format!("the daemon ended while it was being made; {}", left.join("; ")),
-            Err(problem) => {
-                tracing::warn!(%lane, problem = problem.message, "a creation could not be undone");
-                return;
-            }
+            Err(problem) => format!(
+                "the daemon ended while it was being made, and what was made of it could not be undone: {}",
+                problem.message
+            ),
         };
         let outcome = Provisioned::Failed { failure };
         self.report(Command::FinishProvisioning { lane, epoch, outcome }, request).await;

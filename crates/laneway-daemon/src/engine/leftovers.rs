@@ -5,10 +5,10 @@
 //! ever searched by name. A process that erased both marks is not found.
 
 use std::fs;
-use std::io;
 
 use laneway_core::id::RunId;
 use laneway_wire::mark::{RUN_VARIABLE, lock_limit};
+use laneway_wire::own::is_our_own;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::blocking;
@@ -16,30 +16,46 @@ use super::blocking;
 /// Scans before what is left counts as not to be ended: each finds the children of those just killed.
 const MAX_SCANS: usize = 20;
 
-/// Ends what carries the marks of this run.
-pub(super) async fn end(run: RunId) {
-    match blocking(move || end_marked(&run.to_string())).await {
+/// Ends what carries the marks of these runs.
+pub(super) async fn end(runs: Vec<RunId>) {
+    if runs.is_empty() {
+        return;
+    }
+    match blocking(move || end_marked(&runs)).await {
         Ok(0) => {}
-        Ok(n_ended) => tracing::info!(%run, n_ended, "processes of a lost run were ended"),
-        Err(problem) => tracing::warn!(%run, problem = problem.message, "a lost run was not searched"),
+        Ok(n_ended) => tracing::info!(n_ended, "processes of lost runs were ended"),
+        Err(problem) => tracing::warn!(problem = problem.message, "lost runs were not searched"),
     }
 }
 
-fn end_marked(run: &str) -> usize {
-    let in_environment = format!("{RUN_VARIABLE}={run}").into_bytes();
-    let limit = lock_limit(run).to_string();
-    let is_marked = |pid: i32| has_limit(pid, &limit) || has_variable(pid, &in_environment);
+/// What the processes of a run can be known by.
+struct Marks {
+    in_environment: Vec<u8>,
+    limit: String,
+}
+
+impl Marks {
+    fn of(run: RunId) -> Self {
+        let run = run.to_string();
+        Self {
+            in_environment: format!("{RUN_VARIABLE}={run}").into_bytes(),
+            limit: lock_limit(&run).to_string(),
+        }
+    }
+}
+
+fn end_marked(runs: &[RunId]) -> usize {
+    let marks: Vec<Marks> = runs.iter().copied().map(Marks::of).collect();
     let mut n_ended = 0;
     for _ in 0..MAX_SCANS {
-        let marked: Vec<i32> = processes().into_iter().filter(|pid| is_marked(*pid)).collect();
+        let marked: Vec<Pid> = processes().filter(|pid| is_marked(*pid, &marks)).collect();
         if marked.is_empty() {
             break;
         }
         for pid in marked {
-            let Some(pid) = Pid::from_raw(pid) else { continue };
             // Opened first, looked at again, then signalled: the number may be another's by now.
             let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
-            if is_marked(pid.as_raw_nonzero().get()) && pidfd_send_signal(&process, Signal::KILL).is_ok() {
+            if is_marked(pid, &marks) && pidfd_send_signal(&process, Signal::KILL).is_ok() {
                 n_ended += 1;
                 wait(&process);
             }
@@ -56,35 +72,24 @@ fn wait(process: &impl std::os::fd::AsFd) {
     let _ = rustix::event::poll(&mut polled, Some(&limit));
 }
 
-fn processes() -> Vec<i32> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+fn processes() -> impl Iterator<Item = Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten();
+    entries.filter_map(|entry| Pid::from_raw(entry.ok()?.file_name().to_str()?.parse().ok()?))
 }
 
-/// Holders and daemons carry no mark of a run they do not belong to; they are passed over all the same.
-fn is_our_own(pid: i32) -> bool {
-    fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| {
-        exe.file_name().is_some_and(|name| name.to_string_lossy().starts_with("lane-holder"))
-    }) || pid.cast_unsigned() == std::process::id()
-}
-
-fn has_limit(pid: i32, limit: &str) -> bool {
-    !is_our_own(pid)
-        && fs::read_to_string(format!("/proc/{pid}/limits")).is_ok_and(|limits| {
-            limits
-                .lines()
-                .find_map(|line| line.strip_prefix("Max file locks"))
-                .and_then(|values| values.split_whitespace().next())
-                == Some(limit)
-        })
-}
-
-fn has_variable(pid: i32, wanted: &[u8]) -> bool {
-    !is_our_own(pid)
-        && read_environment(pid)
-            .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|v| v == wanted))
-}
-
-fn read_environment(pid: i32) -> io::Result<Vec<u8>> {
-    fs::read(format!("/proc/{pid}/environ"))
+fn is_marked(pid: Pid, marks: &[Marks]) -> bool {
+    let number = pid.as_raw_nonzero().get().cast_unsigned();
+    if is_our_own(number) {
+        return false;
+    }
+    let limits = fs::read_to_string(format!("/proc/{number}/limits")).unwrap_or_default();
+    let limit = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max file locks"))
+        .and_then(|values| values.split_whitespace().next());
+    let environment = fs::read(format!("/proc/{number}/environ")).unwrap_or_default();
+    marks.iter().any(|mark| {
+        limit == Some(mark.limit.as_str())
+            || environment.split(|byte| *byte == 0).any(|variable| variable == mark.in_environment)
+    })
 }

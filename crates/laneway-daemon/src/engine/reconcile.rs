@@ -15,10 +15,11 @@ use laneway_core::reconcile::{Action, RunSeen, plan};
 use laneway_core::run::{Exit, ProcessIdentity, Run};
 use laneway_git::Trashed;
 use laneway_store::{ReadError, Store, WorkersOf};
-use laneway_wire::record::{RecordError, RecordState};
+use laneway_wire::record::RecordError;
 use laneway_wire::{RECORD_NAME, SOCKET_NAME};
 use tokio::task::JoinSet;
 
+use super::close::unlink;
 use super::{Engine, Request, blocking, leftovers, runs};
 use crate::clock::now;
 use crate::holders::{self, LinkError};
@@ -32,17 +33,25 @@ impl Engine {
     pub(crate) async fn reconcile(&self) -> Result<(), Problem> {
         let request = self.own_request();
         let lanes = self.read(Store::unfinished_lanes).await?;
-        let runs = self.look_at_runs().await?;
+        let (runs, n_strangers) = self.look_at_runs().await?;
         let looked_at = lanes.len() + runs.len();
         let actions = plan(&lanes, &runs);
         let mut done = 0;
-        let mut reported = 0;
+        let mut reported = n_strangers;
+        // Their programs died with their holders; what had detached itself is found by its mark.
+        let lost = actions.iter().filter_map(|action| match action {
+            Action::RecordExit { run, exit: Exit::Lost, .. } => Some(*run),
+            _ => None,
+        });
+        leftovers::end(lost.collect()).await;
         for action in actions {
             match action {
                 Action::Report { what } => {
                     tracing::warn!(what, "left to a person");
                     reported += 1;
                 }
+                // Looking at a run connected to its holder, and the connection is kept.
+                Action::Watch { .. } => {}
                 action => {
                     self.take(action, request).await;
                     done += 1;
@@ -52,8 +61,7 @@ impl Engine {
         self.finish_trash().await;
         self.forget_needless_environments().await;
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        self.submit(Command::RecordReconciled { looked_at: count(looked_at), done, reported }, request)
-            .await?;
+        self.report(Command::RecordReconciled { looked_at: count(looked_at), done, reported }, request).await;
         Ok(())
     }
 
@@ -71,35 +79,33 @@ impl Engine {
             Action::ContinueClosing { lane, epoch } => {
                 let engine = self.clone();
                 self.in_background(async move {
-                    engine.quiet_lane(lane, epoch, DEFAULT_GRACE_MS, request).await;
+                    engine.quiet_lane(lane, epoch, None, request).await;
                 });
             }
             Action::CloseRemembered { lane } => {
                 let engine = self.clone();
                 self.in_background(async move { engine.close_remembered(lane, request).await });
             }
-            // Looking at a run connected to its holder, and the connection is kept.
-            Action::Watch { .. } => {}
             Action::RecordStarted { run, process } => {
                 self.report(Command::RecordStarted { run, process, at: now() }, request).await;
             }
             Action::ContinueStop { run } => {
                 let engine = self.clone();
-                self.in_background(async move { engine.stop_run(run, DEFAULT_GRACE_MS, request).await });
+                let holder = self.holders.of_run(run);
+                let grace_ms = holder.map_or(DEFAULT_GRACE_MS, |holder| holder.grace_to_go_on());
+                self.in_background(async move { engine.stop_run(run, grace_ms, request).await });
             }
             Action::RecordExit { run, exit, at } => {
-                if exit == Exit::Lost {
-                    leftovers::end(run).await;
-                }
                 self.report(Command::RecordExit { run, exit, at: at.unwrap_or_else(now) }, request).await;
             }
             Action::ReleaseHolder { run } => self.release(run).await,
-            Action::Report { .. } => {}
+            Action::Watch { .. } | Action::Report { .. } => {}
         }
     }
 
     /// The live runs, and the ended ones whose holder may still be there, with what is seen of each.
-    async fn look_at_runs(&self) -> Result<Vec<(Run, RunSeen)>, Problem> {
+    /// And how many holders there are of runs that are not recorded: those are told and left alone.
+    async fn look_at_runs(&self) -> Result<(Vec<(Run, RunSeen)>, u32), Problem> {
         let mut recorded = self.read(Store::live_runs).await?;
         let known: HashSet<RunId> = recorded.iter().map(|row| row.run.id).collect();
         let folder = self.home.runs();
@@ -109,10 +115,11 @@ impl Engine {
             let others = others.clone();
             self.read(move |store| store.runs_among(&others)).await?
         };
-        for run in others {
-            if !ended.iter().any(|row| row.run.id == run) {
-                self.end_unrecorded(run).await;
-            }
+        let mut n_strangers = 0;
+        for run in others.iter().filter(|run| !ended.iter().any(|row| row.run.id == **run)) {
+            // Its record is lost, or was put back from an older copy: its program is somebody's work.
+            tracing::warn!(%run, "a holder of a run that is not recorded is left alone");
+            n_strangers += 1;
         }
         recorded.extend(ended);
         let mut looking = JoinSet::new();
@@ -125,22 +132,7 @@ impl Engine {
         }
         let mut seen = looking.join_all().await;
         seen.sort_by_key(|(run, _)| run.id);
-        Ok(seen)
-    }
-
-    /// A holder of a run that was withdrawn while nobody watched it: its start came too late to count.
-    async fn end_unrecorded(&self, run: RunId) {
-        tracing::warn!(%run, "a holder of a run that is not recorded is ended");
-        let nowhere = LaneId::from_ulid(run.ulid());
-        let folder = self.home.run(run);
-        if holders::connect(&folder, run, nowhere, &self.holders, &self.teller).await.is_ok()
-            && let Some(holder) = self.holders.of_run(run)
-        {
-            self.in_background(async move {
-                holder.stop(DEFAULT_GRACE_MS).await;
-                holder.release().await;
-            });
-        }
+        Ok((seen, n_strangers))
     }
 
     async fn look_at_run(&self, id: RunId, lane: LaneId) -> RunSeen {
@@ -203,9 +195,7 @@ impl Engine {
         let left = blocking(move || {
             closed.iter().filter_map(|(path, id)| Trashed::left_over(path, id)).collect::<Vec<_>>()
         });
-        for trashed in left.await.unwrap_or_default() {
-            self.unlink(Some(trashed));
-        }
+        left.await.unwrap_or_default().into_iter().for_each(unlink);
     }
 }
 
@@ -226,32 +216,30 @@ enum WithoutHolder {
 
 /// What a run's folder says when no holder answers there.
 fn without_holder(folder: &Path) -> WithoutHolder {
-    if let Some((exit, at)) = runs::ended_by_record(&folder.join(RECORD_NAME)) {
-        return WithoutHolder::Seen(RunSeen::Ended { exit, at, holder_waits: false });
-    }
-    match laneway_wire::record::read(&folder.join(RECORD_NAME)).map(|record| record.state) {
-        Ok(RecordState::Starting | RecordState::Running { .. }) => WithoutHolder::Seen(RunSeen::HolderGone),
-        Ok(RecordState::StartFailed(_) | RecordState::Exited { .. }) => {
-            // Written between the two looks: the next one sees it.
-            WithoutHolder::JustStarting
-        }
+    let record = laneway_wire::record::read(&folder.join(RECORD_NAME));
+    WithoutHolder::Seen(match record.map(|record| record.state) {
+        Ok(state) => match runs::ended_by(state) {
+            Some((exit, at)) => RunSeen::Ended { exit, at, holder_waits: false },
+            None => RunSeen::HolderGone,
+        },
         Err(RecordError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             // A folder that can be removed is empty, and a holder that comes late cannot write its record into
             // it any more: so the start is off for good.
             match fs::remove_dir(folder) {
-                Ok(()) => WithoutHolder::Seen(RunSeen::NeverBegan),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    WithoutHolder::Seen(RunSeen::NeverBegan)
+                Ok(()) => RunSeen::NeverBegan,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => RunSeen::NeverBegan,
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                    return WithoutHolder::JustStarting;
                 }
-                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => WithoutHolder::JustStarting,
-                Err(error) => WithoutHolder::Seen(RunSeen::Unknown { reason: error.to_string() }),
+                Err(error) => RunSeen::Unknown { reason: error.to_string() },
             }
         }
-        Err(error @ (RecordError::File { .. } | RecordError::Damaged | RecordError::TooLong(_))) => {
-            tracing::warn!(folder = %folder.display(), error = chain(&error), "a run record cannot be read");
-            WithoutHolder::Seen(RunSeen::HolderGone)
+        Err(error @ RecordError::File { .. }) => RunSeen::Unknown { reason: chain(&error) },
+        Err(error @ (RecordError::Damaged | RecordError::TooLong(_))) => {
+            tracing::warn!(folder = %folder.display(), error = chain(&error), "a run record is unusable");
+            RunSeen::HolderGone
         }
-    }
+    })
 }
 
 /// Waits until the socket is there or the limit is over.

@@ -1,5 +1,6 @@
 //! Workers and their runs: started, stopped, and their ends recorded.
 
+use std::io;
 use std::time::Duration;
 
 use laneway_api::error::{ErrorKind, Problem};
@@ -11,7 +12,7 @@ use laneway_core::launch::{DEFAULT_GRACE_MS, StopSignal, TerminalSpec};
 use laneway_core::os_text::OsText;
 use laneway_core::run::{Exit, ProcessIdentity, Run, RunState};
 use laneway_core::time::Timestamp;
-use laneway_store::{RunRow, WorkerRow};
+use laneway_store::{RunRow, SubmitError, WorkerRow};
 use laneway_wire::message::{Exited, Launch, ResourceLimit, Size, Terminal};
 use laneway_wire::record::{RecordError, RecordState};
 use rustix::process::Signal;
@@ -19,7 +20,7 @@ use tokio::sync::mpsc;
 
 use super::{Engine, Request, blocking, leftovers, not_found};
 use crate::clock::now;
-use crate::holders::{StartError, Told};
+use crate::holders::{Holder, LinkError, StartError, Told};
 use crate::launches::{Kept, RunIds};
 use crate::problem::{IntoProblem, chain};
 
@@ -171,7 +172,7 @@ impl Engine {
         for _ in 0..AT_ONCE.as_millis() / LOOK_EVERY.as_millis() {
             match Doing::of(pid) {
                 Doing::Waiting => return Ok(None),
-                Doing::Gone => return self.watch_for(RECORD_LIMIT, about, ended).await.map(Some),
+                Doing::Gone => return Ok(self.watch_for(RECORD_LIMIT, about, ended).await.ok()),
                 Doing::Working => {}
             }
             if let Ok(row) = self.watch_for(LOOK_EVERY, about, ended).await {
@@ -215,16 +216,20 @@ impl Engine {
             boot_id: launched.started.boot_id.clone(),
         };
         let at = micros(launched.started.at_micros);
-        let recorded = self.store.submit(Command::RecordStarted { run, process, at }, request.into()).await;
-        // Watched in any case: what runs must be known, also if the record could not be written.
-        launched.watch(run, row.worker.lane, &self.holders, &self.teller);
+        let started = Command::RecordStarted { run, process, at };
+        // Not by `report`: its effects must find the holder, and the holder must not tell an exit before this.
+        let recorded = self.store.submit(started.clone(), request.into()).await;
+        launched.watch((run, row.worker.lane), &self.holders, &self.teller);
         match recorded {
             Ok(committed) => {
                 for effect in committed.effects {
                     self.carry_out(effect, request);
                 }
             }
-            Err(error) => tracing::error!(%run, error = chain(&error), "a start could not be recorded"),
+            Err(SubmitError::Refused(refusal)) => {
+                tracing::warn!(%run, refusal = refusal.slug(), "a start came too late");
+            }
+            Err(error) => self.keep(started, request, &error),
         }
         Ok(())
     }
@@ -281,12 +286,37 @@ impl Engine {
 
     /// The effect: ends the run's processes, and tells if some are left.
     pub(super) async fn stop_run(&self, run: RunId, grace_ms: u64, request: Request) {
-        let Some(holder) = self.holders.of_run(run) else { return };
+        let row = self.read(move |store| store.run(run)).await.ok().flatten();
+        let Some(row) = row else { return };
+        if row.run.state == RunState::Stopping(None) {
+            // Its start is under way, and ends with this stop again.
+            return;
+        }
+        let Some(holder) = self.holder_of(run, row.worker.lane).await else { return };
         let left = holder.stop(grace_ms).await;
         if !left.is_empty() {
             let left = left.iter().map(|process| process.pid).collect();
             self.report(Command::RecordStopFailed { run, left }, request).await;
         }
+    }
+
+    /// The holder of a run; one that could not be reached before is looked for again.
+    pub(super) async fn holder_of(&self, run: RunId, lane: LaneId) -> Option<Holder> {
+        if let Some(holder) = self.holders.of_run(run) {
+            return Some(holder);
+        }
+        let folder = self.home.run(run);
+        match crate::holders::connect(&folder, run, lane, &self.holders, &self.teller).await {
+            Ok(status) => {
+                if let Some(exited) = &status.exited {
+                    let (exit, at) = exit_of(exited);
+                    self.report(Command::RecordExit { run, exit, at }, self.own_request()).await;
+                }
+            }
+            Err(LinkError::Nobody) => self.holder_gone(run, self.own_request()).await,
+            Err(error) => tracing::warn!(%run, error = chain(&error), "a holder cannot be reached"),
+        }
+        self.holders.of_run(run)
     }
 
     /// Stops a worker, and waits until nothing of its run is alive.
@@ -316,7 +346,8 @@ impl Engine {
         if !left.is_empty() {
             return Err(still_alive(&left));
         }
-        self.read(move |store| store.worker(worker)).await?.ok_or_else(|| not_found("worker", &worker))
+        // A worker that was stopped before its program was started was taken back.
+        Ok(self.read(move |store| store.worker(worker)).await?.unwrap_or(row))
     }
 
     /// Waits until a run is recorded as ended and its holder is gone, or its stop has failed: then with the
@@ -382,12 +413,21 @@ impl Engine {
         if !row.is_some_and(|row| row.run.state.is_live()) {
             return;
         }
-        let folder = self.home.run(run);
-        let record = folder.join(laneway_wire::RECORD_NAME);
-        let ended = blocking(move || ended_by_record(&record)).await.ok().flatten();
+        let record = self.home.run(run).join(laneway_wire::RECORD_NAME);
+        let read = blocking(move || laneway_wire::record::read(&record)).await;
+        let ended = match read {
+            Ok(Ok(record)) => ended_by(record.state),
+            Ok(Err(RecordError::File { source, .. })) if source.kind() != io::ErrorKind::NotFound => {
+                // What cannot be looked at is not said to be lost: the next start looks again.
+                tracing::warn!(%run, error = %source, "a run record cannot be read");
+                return;
+            }
+            Ok(Err(_)) => None,
+            Err(_) => return,
+        };
         if ended.is_none() {
             // Its program died with it; what had detached itself is found by its mark.
-            leftovers::end(run).await;
+            leftovers::end(vec![run]).await;
         }
         let (exit, at) = ended.unwrap_or_else(|| (Exit::Lost, now()));
         self.report(Command::RecordExit { run, exit, at }, request).await;
@@ -416,14 +456,13 @@ fn remove_never_begun(folder: &std::path::Path) {
 }
 
 /// How a run ended by its run record; None if the record does not say.
-pub(super) fn ended_by_record(path: &std::path::Path) -> Option<(Exit, Timestamp)> {
-    match laneway_wire::record::read(path).map(|record| record.state) {
-        Ok(RecordState::Exited { exited_at_micros, wait_status, .. }) => {
+pub(super) fn ended_by(state: RecordState) -> Option<(Exit, Timestamp)> {
+    match state {
+        RecordState::Exited { exited_at_micros, wait_status, .. } => {
             Some((exit_of_wait_status(wait_status), micros(exited_at_micros)))
         }
-        Ok(RecordState::StartFailed(failure)) => Some((Exit::NotStarted { reason: failure.message }, now())),
-        Ok(RecordState::Starting | RecordState::Running { .. })
-        | Err(RecordError::File { .. } | RecordError::Damaged | RecordError::TooLong(_)) => None,
+        RecordState::StartFailed(failure) => Some((Exit::NotStarted { reason: failure.message }, now())),
+        RecordState::Starting | RecordState::Running { .. } => None,
     }
 }
 

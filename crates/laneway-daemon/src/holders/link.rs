@@ -6,114 +6,29 @@
 //! end of its process ─────┘
 //! ```
 //!
-//! The link ends when the holder's process has ended; a connection that breaks before that ends it too, after
-//! the process was waited for, so that "gone" always means that nothing of the holder runs.
+//! The link ends when the holder's process has ended, so that "gone" always means that nothing of the holder runs.
+//! A connection that breaks before that is made anew.
 
 use std::collections::HashMap;
-use std::io;
-use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use laneway_core::id::{LaneId, RunId};
-use laneway_wire::frame::Decoder;
-use laneway_wire::message::{
-    Exited, FromHolder, Incoming, MessageError, ProcessIdentity, ProcessNote, Status, Tag, ToHolder, encode,
-};
-use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
+use laneway_wire::message::{Exited, FromHolder, Incoming, Phase, ProcessNote, Status, Tag, ToHolder};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::sys;
-
+use super::conversation::{Conversation, LinkError, open};
 use super::{Ask, Holder, Holders, Teller, Told};
+use crate::sys::Watched;
 
 /// Asks that wait for one link: stops and releases, a handful at most.
 const ASK_QUEUE: usize = 16;
 
-/// How long a holder has to answer when it is found again.
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-
-/// Why a holder could not be talked to.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LinkError {
-    /// Nobody is there.
-    #[error("no holder answers")]
-    Nobody,
-    /// Its socket cannot be used, for a reason that does not mean that it is gone.
-    #[error("the holder's socket cannot be used")]
-    Socket(#[source] io::Error),
-    /// It does not answer in time.
-    #[error("the holder does not answer within {} s", CONNECT_LIMIT.as_secs())]
-    Silent,
-    /// It belongs to someone else, or holds another run.
-    #[error("whoever answers there is not the holder of this run: {0}")]
-    Stranger(String),
-    /// What it says cannot be read.
-    #[error("the holder cannot be understood")]
-    Protocol(#[from] MessageError),
-}
-
-/// One conversation with a holder, by whoever owns it.
-#[derive(Debug)]
-pub(super) struct Conversation {
-    socket: UnixStream,
-    decoder: Decoder,
-    buffer: Vec<u8>,
-    pending: std::ops::Range<usize>,
-    last_tag: Tag,
-}
-
-impl Conversation {
-    pub(super) fn over(socket: UnixStream) -> Self {
-        Self { socket, decoder: Decoder::new(), buffer: vec![0; 16 << 10], pending: 0..0, last_tag: 0 }
-    }
-
-    pub(super) async fn say(&mut self, message: &ToHolder) -> io::Result<Tag> {
-        self.last_tag = self.last_tag.checked_add(1).unwrap_or(1);
-        let mut bytes = Vec::new();
-        encode(self.last_tag, message, &mut bytes).map_err(io::Error::other)?;
-        self.socket.write_all(&bytes).await?;
-        Ok(self.last_tag)
-    }
-
-    /// The next message; None when the holder closed the connection. Safe to be dropped while it waits.
-    pub(super) async fn hear(&mut self) -> Result<Option<Incoming<FromHolder>>, LinkError> {
-        loop {
-            let mut input = &self.buffer[self.pending.clone()];
-            let incoming = self.decoder.feed_message(&mut input)?;
-            self.pending.start = self.pending.end - input.len();
-            if incoming.is_some() {
-                return Ok(incoming);
-            }
-            match self.socket.read(&mut self.buffer).await {
-                Ok(0) => return Ok(None),
-                Ok(n_read) => self.pending = 0..n_read,
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
-                Err(error) => return Err(LinkError::Socket(error)),
-            }
-        }
-    }
-
-    /// The answer to a request; what is said unasked meanwhile is given to `unasked`.
-    pub(super) async fn answer(
-        &mut self,
-        asked: Tag,
-        mut unasked: impl FnMut(FromHolder),
-    ) -> Result<FromHolder, LinkError> {
-        loop {
-            match self.hear().await? {
-                None => return Err(LinkError::Nobody),
-                Some(Incoming::Message { tag, message }) if tag == asked => return Ok(message),
-                Some(Incoming::Message { message, .. }) => unasked(message),
-                Some(Incoming::Unknown { .. } | Incoming::Data { .. }) => {}
-            }
-        }
-    }
-}
+/// How long a holder that has closed its connection may take to end, before the connection counts as broken.
+const LEAVE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Finds the holder in a run's folder again and has it watched. Gives its status of that moment.
 pub(crate) async fn connect(
@@ -123,80 +38,57 @@ pub(crate) async fn connect(
     holders: &Holders,
     teller: &Teller,
 ) -> Result<Status, LinkError> {
-    let folder = folder.to_owned();
-    let opened = tokio::task::spawn_blocking(move || laneway_wire::client::connect(&folder, CONNECT_LIMIT))
-        .await
-        .map_err(|error| LinkError::Socket(io::Error::other(error)))?;
-    let socket = opened.map_err(|error| match error {
-        laneway_wire::client::ClientError::Connect { source, .. }
-        | laneway_wire::client::ClientError::Folder { source, .. } => match source.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => LinkError::Nobody,
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => LinkError::Silent,
-            _ => LinkError::Socket(source),
-        },
-        other => LinkError::Stranger(other.to_string()),
-    })?;
-    socket.set_nonblocking(true).map_err(LinkError::Socket)?;
-    let mut conversation = Conversation::over(UnixStream::from_std(socket).map_err(LinkError::Socket)?);
-    let (status, pid) = tokio::time::timeout(CONNECT_LIMIT, introduce(&mut conversation, run))
-        .await
-        .map_err(|_| LinkError::Silent)??;
-    let holder = ProcessIdentity { pid, ..status.started.holder };
+    let (conversation, pid, status) = open(folder, run).await?;
     // What was recorded of the exit before this connection is in the status, and the caller records it.
-    let process = Watched { process: holder, lingers: lingers(&status) };
-    watch_over(conversation, run, lane, process, holders, teller);
+    let found = Found { conversation, pid, lingers: lingers(&status), was_stopping: is_stopping(&status) };
+    watch_over(found, folder, (run, lane), holders, teller);
     Ok(status)
 }
 
-async fn introduce(conversation: &mut Conversation, run: RunId) -> Result<(Status, u32), LinkError> {
-    let hello = ToHolder::Hello {
-        protocol: laneway_wire::PROTOCOL_VERSION,
-        client: format!("laneway-daemon {}", laneway_api::version::VERSION),
-    };
-    let tag = conversation.say(&hello).await.map_err(LinkError::Socket)?;
-    let pid = match conversation.answer(tag, |_| {}).await? {
-        FromHolder::Hello { run: held, pid, .. } if held == run.to_string() => pid,
-        other => return Err(LinkError::Stranger(format!("{other:?}"))),
-    };
-    let tag = conversation.say(&ToHolder::Watch).await.map_err(LinkError::Socket)?;
-    match conversation.answer(tag, |_| {}).await? {
-        FromHolder::Status(status) => Ok((*status, pid)),
-        other => Err(LinkError::Stranger(format!("{other:?}"))),
-    }
+/// True if the program has ended, and something it left behind is alive.
+fn lingers(status: &Status) -> bool {
+    status.exited.is_some() && status.n_others.is_some_and(|n_others| n_others > 0)
 }
 
-/// True if the program has ended, and something it left behind is alive.
-const fn lingers(status: &Status) -> bool {
-    status.exited.is_some() && status.n_others > 0
+fn is_stopping(status: &Status) -> bool {
+    status.phase == Phase::Stopping
 }
 
 /// A holder that is to be watched.
-pub(super) struct Watched {
+pub(super) struct Found {
+    pub(super) conversation: Conversation,
     /// Its process.
-    pub(super) process: ProcessIdentity,
+    pub(super) pid: u32,
     /// Its program has ended, and something it left behind is alive.
     pub(super) lingers: bool,
+    /// A stop is under way.
+    pub(super) was_stopping: bool,
 }
 
 /// Gives a conversation to a task of its own, and makes the holder known.
 pub(super) fn watch_over(
-    conversation: Conversation,
-    run: RunId,
-    lane: LaneId,
-    watched: Watched,
+    found: Found,
+    folder: &Path,
+    (run, lane): (RunId, LaneId),
     holders: &Holders,
     teller: &Teller,
 ) {
-    let Watched { process, lingers } = watched;
     let (asks, asked) = mpsc::channel(ASK_QUEUE);
     let (gone, is_gone) = watch::channel(false);
-    let lingering = Arc::new(AtomicBool::new(lingers));
-    holders.insert(run, Holder { lane, asks, gone: is_gone, lingering: Arc::clone(&lingering) });
+    let lingering = Arc::new(AtomicBool::new(found.lingers));
+    let holder = Holder {
+        lane,
+        asks,
+        gone: is_gone,
+        lingering: Arc::clone(&lingering),
+        was_stopping: found.was_stopping,
+    };
+    holders.insert(run, holder);
     let link = Link {
-        conversation,
+        folder: folder.to_owned(),
         run,
-        process: pidfd(process.pid),
-        pid: process.pid,
+        pid: found.pid,
+        process: process(found.pid),
         waiting: HashMap::new(),
         teller: teller.clone(),
         exited: None,
@@ -205,7 +97,7 @@ pub(super) fn watch_over(
     let holders = holders.clone();
     let teller = teller.clone();
     tokio::spawn(async move {
-        link.follow(asked).await;
+        link.follow(found.conversation, asked).await;
         holders.remove(run);
         // Told after it is removed: whoever hears it finds no holder any more.
         let _ = teller.send((run, Told::Gone));
@@ -213,9 +105,9 @@ pub(super) fn watch_over(
     });
 }
 
-fn pidfd(pid: u32) -> Option<OwnedFd> {
+fn process(pid: u32) -> Option<Watched> {
     let pid = Pid::from_raw(pid.cast_signed())?;
-    pidfd_open(pid, PidfdFlags::empty()).ok()
+    Watched::new(pidfd_open(pid, PidfdFlags::empty()).ok()?)
 }
 
 enum Event {
@@ -230,10 +122,11 @@ enum Response {
 }
 
 struct Link {
-    conversation: Conversation,
+    folder: PathBuf,
     run: RunId,
-    process: Option<OwnedFd>,
     pid: u32,
+    /// None if it had ended when it was looked for.
+    process: Option<Watched>,
     /// Stops that wait for their answer.
     waiting: HashMap<Tag, oneshot::Sender<Vec<ProcessNote>>>,
     teller: Teller,
@@ -243,16 +136,30 @@ struct Link {
 }
 
 impl Link {
-    async fn follow(mut self, mut asks: mpsc::Receiver<Ask>) {
+    async fn follow(mut self, conversation: Conversation, mut asks: mpsc::Receiver<Ask>) {
+        let mut next = Some(conversation);
+        while let Some(conversation) = next {
+            self.converse(conversation, &mut asks).await;
+            next = self.find_again(&mut asks).await;
+        }
+        if let Some(pid) = Pid::from_raw(self.pid.cast_signed()) {
+            // ECHILD: it was started by a former daemon, and is reaped elsewhere.
+            let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+        }
+        // Those who waited for a stop learn from the dropped answers that the holder is gone.
+    }
+
+    /// Until the holder closes the connection, or it breaks.
+    async fn converse(&mut self, mut conversation: Conversation, asks: &mut mpsc::Receiver<Ask>) {
         loop {
             let event = tokio::select! {
-                heard = self.conversation.hear() => Event::Heard(heard),
+                heard = conversation.hear() => Event::Heard(heard),
                 ask = asks.recv() => Event::Asked(ask),
             };
             match self.handle(event) {
                 Response::Nothing => {}
-                Response::Leave => break,
-                Response::Say(message, waiter) => match self.conversation.say(&message).await {
+                Response::Leave => return,
+                Response::Say(message, waiter) => match conversation.say(&message).await {
                     Ok(tag) => {
                         self.waiting.extend(waiter.map(|waiter| (tag, waiter)));
                     }
@@ -261,11 +168,39 @@ impl Link {
                 },
             }
         }
-        drop(self.conversation);
-        if let Some(process) = self.process {
-            wait_for_end(process, self.pid).await;
+    }
+
+    /// A new conversation, if the holder still runs; None once its process has ended.
+    async fn find_again(&mut self, asks: &mut mpsc::Receiver<Ask>) -> Option<Conversation> {
+        let process = self.process.take()?;
+        if tokio::time::timeout(LEAVE_LIMIT, process.ended()).await.is_ok() {
+            return None;
         }
-        // Those who waited for a stop learn from the dropped answers that the holder is gone.
+        tracing::warn!(run = %self.run, "a holder runs on without its connection; it is looked for again");
+        loop {
+            match open(&self.folder, self.run).await {
+                Ok((conversation, _, status)) => {
+                    self.process = Some(process);
+                    self.lingering.store(lingers(&status), Ordering::Relaxed);
+                    self.tell_exit(status.exited);
+                    // Answers of the broken connection will not come: whoever waits asks again.
+                    self.waiting.clear();
+                    return Some(conversation);
+                }
+                Err(error) => tracing::warn!(run = %self.run, %error, "a holder cannot be reached"),
+            }
+            // Nothing more to hear of it but its end; whoever asks has it looked for once more.
+            tokio::select! {
+                () = process.ended() => return None,
+                ask = asks.recv() => match ask {
+                    Some(Ask::Stop { answer, .. }) => {
+                        let command = "lane-holder, which does not answer".to_owned();
+                        let _ = answer.send(vec![ProcessNote { pid: self.pid, command }]);
+                    }
+                    Some(Ask::Release) | None => {}
+                },
+            }
+        }
     }
 
     fn handle(&mut self, event: Event) -> Response {
@@ -292,10 +227,8 @@ impl Link {
             }
             FromHolder::Status(status) => {
                 self.lingering.store(lingers(&status), Ordering::Relaxed);
-                if let Some(exited) = self.exited.take() {
-                    // The receiver lives as long as the daemon.
-                    let _ = self.teller.send((self.run, Told::Exited(exited)));
-                }
+                let exited = self.exited.take();
+                self.tell_exit(exited);
             }
             FromHolder::Stopped { left } => {
                 if let Some(waiter) = self.waiting.remove(&tag) {
@@ -314,20 +247,33 @@ impl Link {
         }
         Response::Nothing
     }
+
+    fn tell_exit(&self, exited: Option<Exited>) {
+        if let Some(exited) = exited {
+            // The receiver lives as long as the daemon.
+            let _ = self.teller.send((self.run, Told::Exited(exited)));
+        }
+    }
 }
 
-/// Waits until the holder's process has ended, and reaps it if it is a child of this daemon.
-async fn wait_for_end(process: OwnedFd, pid: u32) {
-    sys::readable(process).await;
+/// Waits for a holder that is about to end, and reaps it.
+pub(super) async fn reap(pid: u32) {
+    if let Some(process) = process(pid) {
+        process.ended().await;
+    }
     if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
-        // ECHILD: it was started by a former daemon, and is reaped elsewhere.
         let _ = waitpid(Some(pid), WaitOptions::NOHANG);
     }
 }
 
-/// Reaps a holder that is about to end.
-pub(super) async fn reap(pid: u32) {
-    if let Some(process) = pidfd(pid) {
-        wait_for_end(process, pid).await;
+/// Ends a holder that this daemon has started and that did not say how that went; its program dies with it.
+pub(super) async fn put_down(pid: u32) {
+    // It is a child that was not waited for, so the number is still its own.
+    let process = Pid::from_raw(pid.cast_signed()).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    if let Some(process) = process
+        && let Err(errno) = pidfd_send_signal(&process, Signal::KILL)
+    {
+        tracing::warn!(pid, %errno, "a holder could not be ended");
     }
+    reap(pid).await;
 }

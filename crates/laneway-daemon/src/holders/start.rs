@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -12,7 +13,8 @@ use laneway_core::id::{LaneId, RunId};
 use laneway_wire::message::{FromHolder, Launch, StartFailure, Started, ToHolder};
 use tokio::net::UnixStream;
 
-use super::link::{Conversation, LinkError, Watched, reap, watch_over};
+use super::conversation::{Conversation, LinkError};
+use super::link::{Found, put_down, reap, watch_over};
 use super::{Holders, Teller};
 
 /// How long a start may take: exec from a slow network disk, not more.
@@ -62,14 +64,16 @@ pub(crate) struct Launched {
     /// The proof.
     pub(crate) started: Started,
     conversation: Conversation,
+    folder: PathBuf,
 }
 
 impl Launched {
     /// Has the holder watched; from now on it is known in `holders`. To be done once the start is recorded,
     /// so that an exit is never recorded before it.
-    pub(crate) fn watch(self, run: RunId, lane: LaneId, holders: &Holders, teller: &Teller) {
-        let watched = Watched { process: self.started.holder, lingers: false };
-        watch_over(self.conversation, run, lane, watched, holders, teller);
+    pub(crate) fn watch(self, of: (RunId, LaneId), holders: &Holders, teller: &Teller) {
+        let pid = self.started.holder.pid;
+        let found = Found { conversation: self.conversation, pid, lingers: false, was_stopping: false };
+        watch_over(found, &self.folder, of, holders, teller);
     }
 }
 
@@ -80,32 +84,44 @@ pub(crate) async fn launch(
     log: &Path,
     launch: Launch,
 ) -> Result<Launched, StartError> {
-    let (socket, pid) = spawn(program, folder, log)?;
+    let spawned = {
+        let (program, folder, log) = (program.clone(), folder.to_owned(), log.to_owned());
+        tokio::task::spawn_blocking(move || spawn(&program, &folder, &log)).await
+    };
+    let (socket, pid) = spawned.map_err(|error| StartError::Holder(io::Error::other(error)))??;
+    let socket = UnixStream::from_std(socket).map_err(StartError::Holder)?;
     let mut conversation = Conversation::over(socket);
     let asked = async {
         let tag = conversation.say(&ToHolder::Launch(Box::new(launch))).await.map_err(LinkError::Socket)?;
         conversation.answer(tag, |_| {}).await
     };
-    let answer = match tokio::time::timeout(START_LIMIT, asked).await {
-        Ok(Ok(FromHolder::Started(started))) => return Ok(Launched { started, conversation }),
-        Ok(Ok(FromHolder::StartFailed(failure))) => StartError::Program(failure),
-        Ok(Ok(other)) => LinkError::Stranger(format!("{other:?}")).into(),
+    let error = match tokio::time::timeout(START_LIMIT, asked).await {
+        Ok(Ok(FromHolder::Started(started))) => {
+            return Ok(Launched { started, conversation, folder: folder.to_owned() });
+        }
+        Ok(Ok(FromHolder::StartFailed(failure))) => {
+            // It leaves by itself.
+            drop(conversation);
+            tokio::spawn(reap(pid));
+            return Err(StartError::Program(failure));
+        }
+        Ok(Ok(_)) => LinkError::Stranger("it gave an answer to another question".to_owned()).into(),
         Ok(Err(error)) => error.into(),
         Err(_) => StartError::TooSlow,
     };
-    drop(conversation);
-    tokio::spawn(reap(pid));
-    Err(answer)
+    // It may be about to start the program all the same, which would then run unrecorded.
+    put_down(pid).await;
+    Err(error)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that starts a holder, by posix_spawn")]
-fn spawn(program: &HolderProgram, folder: &Path, log: &Path) -> Result<(UnixStream, u32), StartError> {
+fn spawn(program: &HolderProgram, folder: &Path, log: &Path) -> Result<(StdUnixStream, u32), StartError> {
     DirBuilder::new()
         .mode(0o700)
         .create(folder)
         .map_err(|source| StartError::Folder { path: folder.to_owned(), source })?;
-    let spawned = || -> io::Result<(UnixStream, u32)> {
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    let spawned = || -> io::Result<(StdUnixStream, u32)> {
+        let (ours, theirs) = StdUnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let log = OpenOptions::new().create(true).append(true).mode(0o600).open(log)?;
         // No pre_exec, an absolute program, a cleared environment: std then spawns without forking.
@@ -118,7 +134,7 @@ fn spawn(program: &HolderProgram, folder: &Path, log: &Path) -> Result<(UnixStre
             .stderr(Stdio::from(log))
             .spawn()?;
         // It is waited for by its pidfd, when its link ends.
-        Ok((UnixStream::from_std(ours)?, child.id()))
+        Ok((ours, child.id()))
     };
     spawned().map_err(|source| {
         // Nothing was started, so the folder is empty; if not, it is better kept.

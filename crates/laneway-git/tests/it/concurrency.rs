@@ -21,7 +21,7 @@ fn fifty_at_once_from_a_remotes_branch_all_succeed_and_all_go_again() {
         start.wait();
         let record = repository.preflight(&wanted).unwrap();
         let created = repository.create(&record).unwrap_or_else(|error| panic!("{n}: {error:?}"));
-        assert!(created.warnings.is_empty());
+        assert!(created.warnings.is_empty(), "{:?}", created.warnings);
         record
     };
     let records: Vec<_> = std::thread::scope(|scope| {
@@ -81,7 +81,7 @@ fn a_person_who_prunes_and_fetches_meanwhile_breaks_nothing() {
                             let record = world.preflight(&format!("m{maker}-{n}"));
                             let made = world.repository().create(&record);
                             let created = made.map_err(|error| format!("{error:?}"))?;
-                            assert!(created.warnings.is_empty());
+                            assert!(created.warnings.is_empty(), "{:?}", created.warnings);
                         }
                         Ok::<_, String>(())
                     })

@@ -37,6 +37,20 @@ fn commits_that_nothing_else_holds_are_refused() {
 }
 
 #[test]
+fn what_was_written_since_the_judgement_is_refused_and_stays_where_it_was() {
+    let world = World::new();
+    let record = world.lane("x");
+    let seen = world.judge(&record).seen;
+    std::fs::write(record.path.join("late"), "just saved\n").unwrap();
+    let refused = world.repository().remove(&to_remove(&record, &seen, "id")).unwrap_err();
+    let RemoveError::Written { found, .. } = refused else { panic!("{refused:?}") };
+    assert_eq!(found.untracked.first, [std::path::PathBuf::from("late")]);
+    assert_eq!(std::fs::read_to_string(record.path.join("late")).unwrap(), "just saved\n");
+    assert_eq!(world.judge(&record).seen, seen, "the tree is registered and as it was");
+    assert_eq!(Trashed::left_over(&record.path, "id"), None);
+}
+
+#[test]
 fn a_branch_or_head_that_moved_since_is_refused() {
     let world = World::new();
     let record = world.lane("x");

@@ -172,7 +172,8 @@ impl Holder {
         Signal::from_named_raw(self.stop_signal).unwrap_or(Signal::TERM)
     }
 
-    /// Asks the whole tree to end, or asks again.
+    /// Asks the whole tree to end. A further request only brings the end of the grace nearer: for many programs a
+    /// second signal means "at once".
     pub(super) fn begin_stop(&mut self, signal: Signal, grace: Duration, now: Moment) {
         self.reap(now);
         let processes = if self.nothing_is_left { Vec::new() } else { self.look_below() };
@@ -180,14 +181,11 @@ impl Holder {
             self.finish_stop(&[]);
             return;
         }
-        match &mut self.stop {
-            Some(stop) => stop.hasten(now.instant, grace),
-            None => self.stop = Some(Stop::asked(now.instant, grace)),
-        }
-        if self.stop.as_ref().is_some_and(Stop::is_forcing) {
-            // It is past asking.
+        if let Some(stop) = &mut self.stop {
+            stop.hasten(now.instant, grace);
             return;
         }
+        self.stop = Some(Stop::asked(now.instant, grace));
         for process in processes.iter().filter(|process| !process.is_zombie()) {
             signal_and_log(process.identity, signal);
             // A stopped process takes a signal only when it goes on.

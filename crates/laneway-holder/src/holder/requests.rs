@@ -55,9 +55,12 @@ impl Holder {
                 if let Some(peer) = self.peers.get_mut(&asker.peer) {
                     peer.is_watching = true;
                 }
-                self.say_status(asker);
+                self.say_status(asker, None);
             }
-            ToHolder::Status => self.say_status(asker),
+            ToHolder::Status => {
+                let n_others = self.count_others();
+                self.say_status(asker, Some(n_others));
+            }
             ToHolder::Attach { role, size, since } => self.attach(asker, role, size, since),
             ToHolder::Own => self.own(asker),
             ToHolder::CloseInput => self.close_input(asker),
@@ -76,7 +79,7 @@ impl Holder {
         }
     }
 
-    fn say_status(&mut self, asker: Asker) {
+    fn say_status(&mut self, asker: Asker, n_others: Option<u32>) {
         let (title, alternate_screen) = match &self.terminal {
             Terminal::Pty(pty) => (pty.screen.title().map(str::to_owned), pty.screen.alternate_screen()),
             Terminal::Pipes(_) => (None, false),
@@ -97,7 +100,7 @@ impl Holder {
             alternate_screen,
             n_viewers: n_viewers as u32,
             has_driver: self.peers.values().any(crate::peer::Peer::is_driver),
-            n_others: self.count_others(),
+            n_others,
             n_input_queued: self.input.len() as u64,
             exited: self.exited,
             screen_written: self.screen_is_written,

@@ -3,7 +3,7 @@
 //! ```text
 //!  take HOME/start.lock ─► connect ─► serves: done (another command has started it meanwhile)
 //!                             └─► nobody ─► start `lane daemon serve --report FIFO` ─► wait for one line
-//!                                           or the process's end, at most 20 s ─► connect
+//!                                           or the process's end, at most a minute ─► connect
 //! ```
 //!
 //! From inside a run the run's holder starts it: a child of this process would belong to the run's process
@@ -26,6 +26,7 @@ use laneway_core::os_text::OsText;
 use laneway_daemon::home::{HOME_VARIABLE, Home};
 use laneway_wire::client::Connection;
 use laneway_wire::message::Program;
+use laneway_wire::own::DAEMON_WORDS;
 use laneway_wire::{FromHolder, ToHolder};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags};
@@ -38,7 +39,7 @@ use crate::context::home_problem;
 use crate::failure::Failure;
 
 /// How long a daemon may take from its start until it serves: migrations and reconciling are in it.
-const START_LIMIT: Duration = Duration::from_secs(20);
+const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// How long a holder may take to answer one message.
 const HOLDER_LIMIT: Duration = Duration::from_secs(5);
@@ -127,8 +128,8 @@ impl Started {
         let program = own_program()?;
         let umask = format!("{:o}", crate::launch::umask()?);
         let arguments: [OsString; 6] = [
-            "daemon".into(),
-            "serve".into(),
+            DAEMON_WORDS[0].into(),
+            DAEMON_WORDS[1].into(),
             "--umask".into(),
             umask.into(),
             "--report".into(),
@@ -300,7 +301,7 @@ impl Report {
             PollFd::from_borrowed_fd(self.pipe.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN),
         ];
-        let limit = left.try_into().expect("20 s is a time that the system knows");
+        let limit = left.try_into().expect("a minute is a time that the system knows");
         match rustix::event::poll(&mut watched, Some(&limit)) {
             Ok(_) => Ok(!watched[1].revents().is_empty()),
             Err(Errno::INTR) => Ok(false),

@@ -10,12 +10,10 @@ use clap::Parser;
 use laneway_api::error::exit_code;
 use laneway_daemon::home::Home;
 use laneway_daemon::{Handed, Options};
+use laneway_wire::own::DAEMON_WORDS;
 
 use crate::failure::with_causes;
 use crate::printer::Printer;
-
-/// The words that begin it.
-const WORDS: [&str; 2] = ["daemon", "serve"];
 
 /// Be the daemon
 #[derive(Debug, Parser)]
@@ -34,11 +32,11 @@ struct ServeArgs {
 
 /// True if these are the words of the daemon, `lane` itself first.
 pub(crate) fn is_meant(arguments: &[OsString]) -> bool {
-    arguments.get(1..=WORDS.len()).is_some_and(|words| words == WORDS)
+    arguments.get(1..=DAEMON_WORDS.len()).is_some_and(|words| words == DAEMON_WORDS)
 }
 
 pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
-    let args = ServeArgs::parse_from(&arguments[WORDS.len()..]);
+    let args = ServeArgs::parse_from(&arguments[DAEMON_WORDS.len()..]);
     // Out of the caller's session, so that no terminal's end or ctrl-c reaches it. Refused where it leads a
     // session already: started by a holder, or by itself.
     let _ = rustix::process::setsid();
