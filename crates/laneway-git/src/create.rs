@@ -403,12 +403,10 @@ impl Repository {
     /// then work on this repository.)
     fn post_checkout_hook(&self, record: &TreeRecord) -> Result<(), RunError> {
         let what = "git rev-parse --git-path";
-        let said = self
-            .git()
-            .run(what, &record.path)
-            .reads()
-            .args(["rev-parse", "--path-format=absolute", "--git-path", "hooks/post-checkout"])
-            .succeed()?;
+        let said = settled(|| {
+            let run = self.git().run(what, &record.path).reads();
+            run.args(["rev-parse", "--path-format=absolute", "--git-path", "hooks/post-checkout"]).succeed()
+        })?;
         let hook = path_line(&said);
         let is_hook = |facts: &Metadata| facts.is_file() && facts.permissions().mode() & 0o111 != 0;
         if !hook.metadata().is_ok_and(|facts| is_hook(&facts)) {
