@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use laneway_testkit::process::{ends_within, is_alive, kill, open, readable_within};
+use laneway_testkit::process::{ends_within, is_alive, kill, of_session, open, readable_within};
 use laneway_testkit::pty::Window;
 use laneway_testkit::{LIMIT, TestEnvironment, screen};
 use rustix::fs::{Mode, OFlags};
@@ -47,16 +47,19 @@ fn looks_right(world: &TestEnvironment, program: &[&str], shows: &str, steps: &[
         window.wait_for(brought);
         window.wait_until_like(&run);
     }
+    let modes = window.modes();
     detach(&mut window, "a");
     window.close();
-    // What happens while nobody looks on is seen by who comes next, in a window of another size too.
     let mut window = attach(world, "a");
+    assert_eq!(window.modes(), modes, "keys and mouse are told as before");
     for (keys, brought) in late {
         window.press(keys);
         window.wait_for(brought);
         window.wait_until_like(&run);
     }
-    window.resize(100, 30);
+    for (columns, rows) in [(120, 40), (30, 8), (100, 30)] {
+        window.resize(columns, rows);
+    }
     window.wait_until_like(&run);
     detach(&mut window, "a");
     let mut smaller = world.window(&["attach", "a"], 60, 15);
@@ -254,6 +257,42 @@ fn a_killed_guard_leaves_the_window_as_it_was() {
     window.wait_for("detached from a");
     window.assert_is_given_back();
     the_program_goes_on(&world);
+}
+
+#[test]
+fn a_killed_guard_leaves_a_shell_with_jobs_its_terminal() {
+    let world = environment();
+    // The terminal of one lane is the window here, in which its shell attaches to the other.
+    let (window, spoiler) = (world.start("a", SHELL), world.start("b", &["bash", "-c", SPOILER]));
+    screen::wait_until(&spoiler, "spoiled", |text| text.lines.iter().any(|line| line.contains("spoiled")));
+    screen::wait_until(&window, PROMPT, |text| text.lines[0].starts_with(PROMPT));
+    world.lane(&["send", "a", "--enter", "lane attach b"]).ok();
+    screen::wait_until(&window, "spoiled", |text| text.lines.iter().any(|line| line.contains("spoiled")));
+    let shell = world.pid("a");
+    let guard = of_session(shell).into_iter().find(|member| member.parent == shell).unwrap().pid;
+    let client = of_session(shell).into_iter().find(|member| member.parent == guard).unwrap().pid;
+    let client = open(client).unwrap();
+    kill(guard);
+    assert!(ends_within(&client, LIMIT));
+    world.lane(&["send", "a", "--enter", "stty -a | grep -o ' echo '; lane ls --json | grep -c ."]).ok();
+    let text = screen::wait_until(&window, "the shell", |text| text.lines.iter().any(|line| line == "1"));
+    assert!(text.lines.iter().any(|line| line == " echo"), "{:?}", text.lines);
+    assert!(!text.alternate_screen && text.cursor.unwrap().visible, "{text:?}");
+}
+
+#[test]
+fn json_says_how_it_was_left() {
+    let world = environment();
+    world.start("a", SHELL);
+    let mut window = world.window(&["attach", "a", "--json"], 80, 24);
+    window.wait_until_like(&world.run_folder("a"));
+    window.press(DETACH);
+    window.wait_until_left_with(0);
+    let lines = window.all_lines();
+    let report = lines.iter().find(|line| line.starts_with('{')).unwrap();
+    let report: serde_json::Value = serde_json::from_str(report).unwrap();
+    assert_eq!((&report["left"], &report["name"]), (&"detached".into(), &"a".into()));
+    assert!(report["exit"].is_null(), "{report}");
 }
 
 #[test]

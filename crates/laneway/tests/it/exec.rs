@@ -371,6 +371,21 @@ fn with_tty_the_window_is_the_commands() {
     assert!(refused.err().contains("terminal"), "{refused}");
 }
 
+#[test]
+fn the_last_line_of_a_command_on_a_tty_is_seen() {
+    let world = world_with_lane();
+    for _ in 0..10 {
+        let command = ["exec", "a", "--tty", "--", "bash", "-c", "seq 1 3000; echo the end; exit 2"];
+        let mut window = world.window(&command, 80, 24);
+        window.wait_until_left_with(2);
+        let lines = window.all_lines();
+        let end = lines.len().checked_sub(102).unwrap();
+        let numbers = (2_901..=3_000).map(|n| n.to_string());
+        let expected: Vec<_> = numbers.chain(["the end".into(), "left with 2".into()]).collect();
+        assert_eq!(lines[end..], expected);
+    }
+}
+
 /// Opens a window on a command that spoils its terminal.
 #[track_caller]
 fn window_of_spoiler(world: &TestEnvironment) -> Window {
