@@ -18,6 +18,7 @@ use laneway_core::os_text::OsText;
 use laneway_core::refusal::Refusal;
 use laneway_git::{
     BranchFate, Listing, Operation, RemoveError, Repository, Trashed, TreeState, TreeToJudge, TreeToRemove,
+    UnreachableCommit,
 };
 
 use super::{Engine, Request, blocking, not_found};
@@ -267,6 +268,12 @@ impl Engine {
         let removed = match removed {
             Ok(removed) => removed,
             Err(RemoveError::Written { found, .. }) => return Ok(Err(findings_of(*found).losses)),
+            Err(RemoveError::WouldLose { commits }) => {
+                return Ok(Err(Losses { commits: commit_lines(commits), ..Losses::default() }));
+            }
+            Err(error @ RemoveError::Moved { .. }) => {
+                return Ok(Err(Losses { not_looked_at: Some(error.to_string()), ..Losses::default() }));
+            }
             Err(error) => return Err(Problem::new(ErrorKind::Failed, "not_removed", chain(&error))),
         };
         if let BranchFate::Kept { source } = &removed.branch {
@@ -308,11 +315,16 @@ fn to_judge<'a>(lane: &'a Lane, path: &'a std::path::Path, closing: &'a [&'a str
     }
 }
 
+fn listed<T, U>(listing: Listing<T>, to: impl Fn(T) -> U) -> Listed<U> {
+    Listed { count: listing.count as u64, first: listing.first.into_iter().map(to).collect() }
+}
+
+fn commit_lines(commits: Listing<UnreachableCommit>) -> Listed<CommitLine> {
+    listed(commits, |commit| CommitLine { id: commit.id.as_str().to_owned(), subject: commit.subject })
+}
+
 /// What git found, in the words of the core.
 fn findings_of(found: laneway_git::Findings) -> Findings {
-    fn listed<T, U>(listing: Listing<T>, to: impl Fn(T) -> U) -> Listed<U> {
-        Listed { count: listing.count as u64, first: listing.first.into_iter().map(to).collect() }
-    }
     let not_looked_at = match found.tree {
         TreeState::Present | TreeState::Missing => found.not_looked_at,
         TreeState::NotAFolder => Some("its path is a link or a file, not a folder".to_owned()),
@@ -323,10 +335,7 @@ fn findings_of(found: laneway_git::Findings) -> Findings {
         untracked: listed(found.untracked, OsText::from),
         ignored: listed(found.ignored, OsText::from),
         submodules: listed(found.submodules, OsText::from),
-        commits: listed(found.unreachable, |commit| CommitLine {
-            id: commit.id.as_str().to_owned(),
-            subject: commit.subject,
-        }),
+        commits: commit_lines(found.unreachable),
         operation: found.operation.map(|operation| operation_name(operation).to_owned()),
         not_looked_at,
     };
