@@ -64,14 +64,16 @@ fn a_clean_lane_is_closed_with_its_programs_worktree_and_branch() {
     assert_eq!(after.without(runs), before.without(runs), "of runs the record and the last screen are kept");
 }
 
+/// Makes work in a lane's worktree.
+type MakeWork = fn(&TestEnvironment, &Path);
+
 #[test]
 fn what_would_be_lost_is_listed_and_refused_and_left_as_it_was() {
     let world = environment();
     fs::write(world.repository.join(".gitignore"), ".env\n*.log\ntarget/\nnode_modules/\n").unwrap();
     world.git(&["add", "."]);
     world.git(&["commit", "--quiet", "--message", "ignores"]);
-    type Dirty = fn(&TestEnvironment, &Path);
-    let cases: [(&str, Dirty, &str, Value); 6] = [
+    let cases: [(&str, MakeWork, &str, Value); 6] = [
         ("changed", |_, tree| fs::write(tree.join("README"), "changed").unwrap(), "changed", json!("README")),
         (
             "staged",
@@ -92,9 +94,9 @@ fn what_would_be_lost_is_listed_and_refused_and_left_as_it_was() {
         ("ignored", |_, tree| fs::write(tree.join(".env"), "SECRET=1").unwrap(), "ignored", json!(".env")),
         ("committed", |world, tree| commit(world, tree, "work"), "commits", Value::Null),
     ];
-    for (name, make_dirty, kind, first) in cases {
+    for (name, make_work, kind, first) in cases {
         let tree = new_lane(&world, name);
-        make_dirty(&world, &tree);
+        make_work(&world, &tree);
         let before = Traces::of(&world);
         let error = fails(&world, &["close", name], 5, "would_lose_work");
         let found = &error["details"][kind];
@@ -255,6 +257,36 @@ fn one_lane_closed_by_several_at_once_is_closed_once() {
     });
     let closed = events(&world).iter().filter(|event| event["data"]["to"] == "closed").count();
     assert_eq!(closed, 1);
+}
+
+#[test]
+fn two_lanes_that_hold_the_same_commits_are_never_both_gone() {
+    let world = environment();
+    for round in 0..4 {
+        let (one, two) = (format!("one{round}"), format!("two{round}"));
+        let tree = new_lane(&world, &one);
+        commit(&world, &tree, &format!("work{round}"));
+        let tip = world.git_in(&tree, &["rev-parse", "HEAD"]).trim().to_owned();
+        let _ = world.lane(&["new", &two, "--base", &format!("lane/{one}")]).ok();
+        thread::scope(|scope| {
+            let closes = [&one, &two].map(|name| scope.spawn(|| world.lane(&["close", name])));
+            let closes = closes.map(|close| close.join().unwrap());
+            assert!(closes.iter().any(|close| close.code == 5), "{} {}", closes[0], closes[1]);
+            for close in closes {
+                assert!([0, 5].contains(&close.code), "{close}");
+            }
+        });
+        let holding = world.git(&["for-each-ref", "--contains", &tip, "--format=%(refname)"]);
+        assert!(!holding.is_empty(), "the commits of round {round} are gone");
+        let open: Vec<Value> =
+            all_lanes(&world).into_iter().filter(|lane| lane["status"] != "closed").collect();
+        assert!(!open.is_empty());
+        // Safe elsewhere, they all may go.
+        world.git(&["branch", &format!("safe{round}"), &tip]);
+        for lane in open {
+            let _ = world.lane(&["close", lane["name"].as_str().unwrap()]).ok();
+        }
+    }
 }
 
 #[test]

@@ -101,20 +101,21 @@ fn a_daemon_started_from_inside_a_worker_survives_the_stop_of_that_worker() {
 
 #[test]
 fn a_daemon_started_from_inside_a_task_survives_the_end_of_that_task() {
-    let world = environment();
-    let (go, ready) = (Pipe::new(&world, "go"), Pipe::new(&world, "ready"));
+    let world = &environment();
+    let (go, ready) = (Pipe::new(world, "go"), Pipe::new(world, "ready"));
     let _ = world.lane(&["new", "a"]).ok();
-    let script = r#"echo ready > "$1"; read go < "$2"; lane ls --json"#;
+    // What it reads first comes from its caller, who by then needs the daemon no more.
+    let script = r#"read connected; echo ready > "$1"; read go < "$2"; lane ls --json"#;
+    let exec = ["exec", "a", "--", "sh", "-c", script, "sh", ready.text(), go.text()];
     thread::scope(|scope| {
-        let task = scope
-            .spawn(|| world.lane(&["exec", "a", "--", "sh", "-c", script, "sh", ready.text(), go.text()]));
+        let task = scope.spawn(|| world.lane_with_input(&exec, b"yes\n"));
         ready.wait();
         world.kill_the_daemon();
         go.go();
         assert_eq!(task.join().unwrap().ok().json()["lanes"][0]["name"], "a");
     });
     belongs_to_no_run(world.daemon_pid(), &world.home);
-    assert_eq!(numbers_of(&events(&world), "daemon.started"), 2);
+    assert_eq!(numbers_of(&events(world), "daemon.started"), 2);
 }
 
 #[test]

@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
 mod attach;
+mod bad_input;
 mod closing;
 mod crash;
 mod daemon;
 mod exec;
 mod help;
+mod json;
 mod lanes;
 mod support;
 mod terminals;

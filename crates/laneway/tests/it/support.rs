@@ -15,16 +15,16 @@ use serde_json::Value;
 
 /// Runs `lane … --json`, which must fail with this exit code and this stable word; gives the error.
 #[track_caller]
-pub(crate) fn fails(world: &TestEnvironment, arguments: &[&str], code: i32, word: &str) -> Value {
-    let at = arguments.iter().position(|argument| *argument == "--").unwrap_or(arguments.len());
+pub(crate) fn fails(world: &TestEnvironment, arguments: &[&str], exit: i32, slug: &str) -> Value {
+    let at = arguments.iter().position(|word| *word == "--").unwrap_or(arguments.len());
     let (ours, theirs) = arguments.split_at(at);
-    has_failed(&world.lane(&[ours, &["--json"], theirs].concat()), code, word)
+    has_failed(&world.lane(&[ours, &["--json"], theirs].concat()), exit, slug)
 }
 
 /// What ended with this exit code and the error of this word, and nothing else; gives the error.
 #[track_caller]
-pub(crate) fn has_failed(finished: &Finished, code: i32, word: &str) -> Value {
-    let finished = finished.clone().code(code);
+pub(crate) fn has_failed(finished: &Finished, exit: i32, word: &str) -> Value {
+    let finished = finished.clone().code(exit);
     let error = finished.json()["error"].clone();
     assert_eq!(error["code"], word, "{finished}");
     assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()), "{finished}");

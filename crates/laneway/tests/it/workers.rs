@@ -12,9 +12,9 @@ use crate::support::{Pipe, events, fails, only_the_daemon_is_left, parent};
 
 /// The process id that a program has written behind this word.
 #[track_caller]
-fn said_pid(world: &TestEnvironment, worker: &str, word: &str) -> u32 {
-    let pid_in = |line: &String| line.strip_prefix(word).and_then(|rest| rest.trim().parse::<u32>().ok());
-    let text = screen::wait_until(&world.run_folder(worker), word, |text| {
+fn said_pid(world: &TestEnvironment, worker: &str, behind: &str) -> u32 {
+    let pid_in = |line: &String| line.strip_prefix(behind).and_then(|rest| rest.trim().parse::<u32>().ok());
+    let text = screen::wait_until(&world.run_folder(worker), behind, |text| {
         text.lines.iter().any(|l| pid_in(l).is_some())
     });
     text.lines.iter().find_map(pid_in).unwrap()
@@ -235,7 +235,8 @@ fn a_program_that_dies_at_once_is_an_error_that_names_it() {
         "ended_at_once",
     );
     assert!(error["message"].as_str().unwrap().contains("fake-agent ended at once: exited 3"), "{error}");
-    let read = error["hint"].as_str().unwrap().split(' ').find(|word| word.starts_with("wk_")).unwrap().to_owned();
+    let read =
+        error["hint"].as_str().unwrap().split(' ').find(|word| word.starts_with("wk_")).unwrap().to_owned();
     assert_eq!(world.lane(&["read", &read]).ok().out(), "no config\n");
     let error = fails(&world, &["run", "a", "--", "fake-agent", "die", "6"], 1, "ended_at_once");
     assert!(error["message"].as_str().unwrap().contains("ended by signal 6"), "{error}");
