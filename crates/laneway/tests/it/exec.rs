@@ -14,6 +14,7 @@ use rustix::fs::{CWD, Mode, OFlags, mkfifoat};
 use rustix::process::Signal;
 
 use crate::environment;
+use crate::terminals::holder_of;
 
 /// A world with a lane called `a`.
 #[track_caller]
@@ -278,6 +279,24 @@ fn a_command_whose_reader_goes_away_ends() {
     let script = "exec >&-; cat > got; exit 9";
     let done = world.lane_with_input(&["exec", "a", "--", "bash", "-c", script], b"text").code(9);
     assert_eq!(fs::read(world.worktree("a").join("got")).unwrap(), b"text", "{done}");
+}
+
+#[test]
+fn a_killed_holder_takes_the_command_with_it_and_that_is_said() {
+    let world = world_with_lane();
+    let mut running = Running::start(&world, &["--", "fake-agent", "ready", "wait"]);
+    assert_eq!(running.line(), "ready");
+    let worker = world.json(&["ps"])["workers"][0].clone();
+    let run = world.home.join("runs").join(worker["run"].as_str().unwrap());
+    let program = open(worker["pid"].as_u64().unwrap() as u32).unwrap();
+    process::kill(holder_of(&world, &run).unwrap());
+    assert_eq!(running.code(), 125);
+    let mut complaint = String::new();
+    running.child.stderr.take().unwrap().read_to_string(&mut complaint).unwrap();
+    assert!(complaint.contains("how the command ended is not known"), "{complaint}");
+    assert!(ends_within(&program, LIMIT));
+    let exited = world.wait_for_exit(worker["id"].as_str().unwrap());
+    assert_eq!(exited["data"]["exit"]["kind"], "lost", "{exited}");
 }
 
 #[test]
