@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, Signal, getppid};
 use rustix::termios::tcgetwinsize;
 
-use super::guard::RawMode;
+use super::guard::{LAST_WORDS, RawMode};
 use super::link::{Link, Received};
 use super::modes;
 use super::stream::{Inlet, Outlet, ReadOutcome, wait};
@@ -343,8 +343,9 @@ impl Pump {
             Ok(Ending::OutputGone) => Ok(Ending::OutputGone),
             Ok(ending) => self.write_the_rest(ending),
             Err(error) => {
-                // The error before this one is what counts.
-                let _ = self.stdout.flush();
+                // A terminal that somebody else writes to at this moment takes nothing at the first try. What
+                // fails here has nobody to be told: the error before it is what counts.
+                let _ = self.stdout.finish(LAST_WORDS);
                 Err(error)
             }
         }

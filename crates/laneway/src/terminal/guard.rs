@@ -31,7 +31,7 @@ use crate::sys::SignalDescriptor;
 const GUARD_VARIABLE: &str = "LANEWAY_GUARDED_BY";
 
 /// How long the last sequences may wait for a terminal that does not take them.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How the terminal is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
