@@ -4,15 +4,17 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::process::Stdio;
 use std::thread;
+use std::time::Duration;
 
-use laneway_testkit::process::{self, ends_within, finish};
-use laneway_testkit::{LIMIT, TestEnvironment};
+use laneway_testkit::LIMIT;
+use laneway_testkit::process::{self, ends_within};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::environment;
-use crate::support::{Pipe, events, fails, has_failed, http, parent};
+use crate::support::{Pipe, events, fails, http, parent};
 
 fn numbers_of(events: &[Value], name: &str) -> usize {
     events.iter().filter(|event| event["event"] == name).count()
@@ -105,16 +107,21 @@ fn a_daemon_started_from_inside_a_task_survives_the_end_of_that_task() {
     let (go, ready) = (Pipe::new(world, "go"), Pipe::new(world, "ready"));
     let _ = world.lane(&["new", "a"]).ok();
     // What it reads first comes from its caller, who by then needs the daemon no more.
-    let script = r#"read connected; echo ready > "$1"; read go < "$2"; lane ls --json"#;
+    let script = r#"read connected; echo ready > "$1"; read go < "$2"
+        lane ls --json; echo listed > "$1"; read go < "$2""#;
     let exec = ["exec", "a", "--", "sh", "-c", script, "sh", ready.text(), go.text()];
     thread::scope(|scope| {
         let task = scope.spawn(|| world.lane_with_input(&exec, b"yes\n"));
         ready.wait();
         world.kill_the_daemon();
         go.go();
+        ready.wait();
+        let daemon = world.daemon_pid();
+        belongs_to_no_run(daemon, &world.home);
+        go.go();
         assert_eq!(task.join().unwrap().ok().json()["lanes"][0]["name"], "a");
+        assert_eq!(world.daemon_pid(), daemon, "the daemon must outlive the task that it was started from");
     });
-    belongs_to_no_run(world.daemon_pid(), &world.home);
     assert_eq!(numbers_of(&events(world), "daemon.started"), 2);
 }
 
@@ -129,7 +136,7 @@ fn a_stopped_daemon_leaves_workers_running_and_the_next_one_finds_them() {
     let process = process::open(daemon).unwrap();
     let said = world.lane(&["daemon", "stop"]).ok().out();
     assert!(said.contains(&daemon.to_string()) && said.contains("2 programs go on"), "{said}");
-    assert!(ends_within(&process, std::time::Duration::ZERO), "stop waits for the end");
+    assert!(ends_within(&process, Duration::ZERO), "stop waits for the end");
     assert!(!world.home.join("socket").exists());
     assert!(pids.iter().all(|pid| process::is_alive(*pid)));
     let _ = fails(&world, &["daemon", "status"], 3, "daemon_not_running");
@@ -408,24 +415,21 @@ fn a_daemon_that_cannot_be_restarted_into_says_so_and_goes_on() {
     assert_eq!(world.daemon_pid(), daemon);
 }
 
-/// Runs `lane` with this as its `LANEWAY_HOME`.
-fn with_home(world: &TestEnvironment, home: &Path, arguments: &[&str]) -> process::Finished {
-    finish(world.lane_command(arguments).env("LANEWAY_HOME", home), b"")
-}
-
 #[test]
-fn a_daemon_holds_its_home_against_a_second_one() {
+fn a_second_daemon_waits_until_the_first_has_ended() {
     let world = environment();
     let _ = world.lane(&["daemon", "start"]).ok();
     let first = world.daemon_pid();
     // As if the socket had been deleted by hand: the lock still says who decides.
     fs::remove_file(world.home.join("socket")).unwrap();
-    let refused = with_home(&world, &world.home, &["ls", "--json"]);
-    let error = has_failed(&refused, 6, "daemon_held");
-    assert!(error["hint"].as_str().unwrap().contains("lane daemon logs"), "{error}");
+    let mut command = world.lane_command(&["ls"]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let listing = process::open(child.id()).unwrap();
+    // A second that did not wait would serve in a tenth of this.
+    assert!(!ends_within(&listing, Duration::from_secs(1)), "it was served while the first daemon lives");
     assert!(process::is_alive(first));
-    let process = process::open(first).unwrap();
     process::signal(first, Signal::TERM);
-    assert!(ends_within(&process, LIMIT));
-    let _ = world.lane(&["ls"]).ok();
+    assert!(ends_within(&listing, LIMIT) && child.wait().unwrap().success());
+    assert_ne!(world.daemon_pid(), first);
+    assert_eq!(numbers_of(&events(&world), "daemon.started"), 2);
 }
