@@ -32,6 +32,8 @@ pub const LANE_TASKS: &str = "/api/v1/lanes/{target}/tasks";
 pub const WORKERS: &str = "/api/v1/workers";
 /// GET: [`crate::view::WorkerView`].
 pub const WORKER: &str = "/api/v1/workers/{target}";
+/// GET: [`crate::view::WorkerView`], once the end of its latest run is recorded; after 2 s in any case.
+pub const WORKER_EXIT: &str = "/api/v1/workers/{target}/exit";
 /// POST [`crate::request::StopWorker`].
 pub const WORKER_STOP: &str = "/api/v1/workers/{target}/stop";
 /// GET: [`crate::view::TerminalAccess`].

@@ -144,6 +144,19 @@ impl Engine {
         Ok(Started::Failed(problem))
     }
 
+    /// Waits until the end of a worker's latest run is recorded, for a short time.
+    pub(crate) async fn exit_is_recorded(&self, worker: WorkerId) {
+        let about = move |subject: &Subject| subject.worker == Some(worker);
+        let ended = self.watch_for(RECORD_LIMIT, about, || async {
+            let row = self.read(move |store| store.worker(worker)).await?;
+            let is_live = row.and_then(|row| row.latest).is_some_and(|run| run.state.is_live());
+            Ok((!is_live).then_some(()))
+        });
+        if let Err(problem) = ended.await {
+            tracing::info!(%worker, problem = problem.message, "an end is not recorded yet");
+        }
+    }
+
     /// A program that was started and died at once is an error that names it, not a worker that looks alive.
     pub(crate) async fn is_still_there(&self, run: RunId) -> Result<(), Problem> {
         let Some(row) = self.ended_at_once(run).await? else { return Ok(()) };

@@ -37,6 +37,16 @@ pub(super) async fn show(
     Ok(Json(engine.worker_by_id(worker).await?))
 }
 
+pub(super) async fn exit(
+    State(engine): State<Engine>,
+    caller: Caller,
+    TargetText(target): TargetText,
+) -> Result<Json<WorkerView>, Failure> {
+    let worker = engine.worker_target(&caller.cwd, &target).await?;
+    engine.exit_is_recorded(worker).await;
+    Ok(Json(engine.worker_by_id(worker).await?))
+}
+
 pub(super) async fn stop(
     State(engine): State<Engine>,
     caller: Caller,

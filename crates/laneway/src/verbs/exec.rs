@@ -146,7 +146,19 @@ fn end(started: &WorkerStarted, finished: Finished, args: &ExecArgs, context: &C
     if context.json() {
         context.printer.json(&report(started, exited, finished))?;
     }
+    until_recorded(started, context);
     Ok(code)
+}
+
+/// What is asked next is to know that the task has ended. Without a daemon nobody can be asked, and the next one
+/// records it.
+fn until_recorded(started: &WorkerStarted, context: &Context) {
+    let path = routes::with_target(routes::WORKER_EXIT, &started.worker.id.to_string());
+    let recorded: Result<serde::de::IgnoredAny, Failure> = context
+        .client_of_running_daemon()
+        .and_then(|client| client.ask(&Request::get("waiting for the end to be recorded", path)));
+    // The command has ended as it did, whatever comes of this.
+    drop(recorded);
 }
 
 fn report(started: &WorkerStarted, exited: Exited, finished: Finished) -> Report {
