@@ -210,7 +210,10 @@ impl Client {
         let version = Request::get("asking for its version", routes::DAEMON);
         // A daemon that is gone is not started here: that needs the same lock. The request does it afterwards.
         match self.exchange_with_this_daemon(&version, Start::Never).await {
-            Err(failure) if failure.is_older_daemon() => self.execute_anew().await,
+            Err(failure) if failure.is_older_daemon() => match self.execute_anew().await {
+                Err(failure) if !failure.is(NOT_RUNNING) => Err(failure),
+                Ok(()) | Err(_) => Ok(()),
+            },
             Err(failure) if !failure.is(NOT_RUNNING) => Err(failure),
             Ok(_) | Err(_) => Ok(()),
         }

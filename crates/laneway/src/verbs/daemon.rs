@@ -84,9 +84,14 @@ fn restart(context: &Context) -> Outcome {
     let verb = if client.ensure_running()? {
         "is started"
     } else {
-        client.restart()?;
-        "has executed itself anew"
+        match client.restart() {
+            Ok(()) => "has executed itself anew",
+            // It was just ending.
+            Err(failure) if failure.is(NOT_RUNNING) => "is started",
+            Err(failure) => return Err(failure),
+        }
     };
+    // Asked of a daemon that has gone meanwhile, this starts one.
     say(context, verb, &status(&client)?)
 }
 
