@@ -12,7 +12,7 @@ use rustix::process::{Pid, PidfdFlags};
 use serde::Serialize;
 
 use super::daemon_logs::{self, LogsArgs};
-use crate::client::{Client, NOT_RUNNING, Request};
+use crate::client::{Client, NOT_RUNNING, Request, WENT_AWAY};
 use crate::context::{Context, Outcome};
 use crate::failure::Failure;
 use crate::text::counted;
@@ -87,7 +87,7 @@ fn restart(context: &Context) -> Outcome {
         match client.restart() {
             Ok(()) => "has executed itself anew",
             // It was just ending.
-            Err(failure) if failure.is(NOT_RUNNING) => "is started",
+            Err(failure) if has_ended(&failure) => "is started",
             Err(failure) => return Err(failure),
         }
     };
@@ -111,7 +111,12 @@ fn stop(context: &Context) -> Outcome {
     };
     // Opened while it is known to be the daemon: the number may be another's later.
     let daemon = pidfd(status.pid)?;
-    let _: serde::de::IgnoredAny = client.ask(&Request::post("being stopped", routes::DAEMON_STOP))?;
+    match client.ask::<serde::de::IgnoredAny>(&Request::post("being stopped", routes::DAEMON_STOP)) {
+        Ok(_) => {}
+        // Ended by somebody else, then.
+        Err(failure) if has_ended(&failure) => {}
+        Err(failure) => return Err(failure),
+    }
     wait_for_end(daemon, status.pid)?;
     if context.json() {
         context.printer.json(&Stopped { was_running: true, pid: Some(status.pid) })?;
@@ -123,6 +128,11 @@ fn stop(context: &Context) -> Outcome {
         context.printer.line(&format!("the daemon (process {}) has ended{runs}", status.pid))?;
     }
     Ok(exit_code::OK)
+}
+
+/// True if a daemon that was there before is not any more.
+fn has_ended(failure: &Failure) -> bool {
+    failure.is(NOT_RUNNING) || failure.is(WENT_AWAY)
 }
 
 fn goes_on(n_live_runs: u64) -> String {

@@ -266,6 +266,20 @@ fn without_a_daemon_its_status_is_not_found_and_its_stop_is_done() {
 }
 
 #[test]
+fn a_command_right_after_a_kill_does_not_trip_over_the_dying_daemon() {
+    let world = environment();
+    world.start("a", &["fake-agent", "ready", "wait"]);
+    let program = world.pid("a");
+    let commands: [&[&str]; 4] = [&["daemon", "restart"], &["ls"], &["daemon", "start"], &["daemon", "stop"]];
+    for command in commands.iter().cycle().take(12) {
+        let _ = world.lane(&["daemon", "start"]).ok();
+        process::signal(world.daemon_pid(), Signal::KILL);
+        let _ = world.lane(command).ok();
+    }
+    assert_eq!(world.pid("a"), program);
+}
+
+#[test]
 fn a_stale_socket_is_replaced() {
     let world = environment();
     fs::create_dir(&world.home).unwrap();
