@@ -5,7 +5,7 @@
 //! refuses what would destroy something.
 //!
 //! * [`Git`]: the program, found once, with its environment and limits.
-//! * [`discover`]: which repository a path is in, without starting git; [`Repository::open`] asks git about it.
+//! * [`discover`](fn@discover): which repository a path is in, without starting git; [`Repository::open`] asks git about it.
 //! * [`Repository::resolve_base`], [`Repository::choose_branch`], [`Repository::preflight`],
 //!   [`Repository::create`], [`Repository::undo`]: making a lane's tree, or nothing.
 //! * [`Repository::judge`], [`Repository::remove`], [`Trashed::unlink`]: taking it away without loss.

@@ -1,7 +1,7 @@
 //! The holder: one small process per run that starts the program, owns its terminal or pipes, and outlives the
 //! daemon.
 //!
-//! * [`run`]: from the launch on standard input to the end of the run
+//! * [`run`](fn@run): from the launch on standard input to the end of the run
 //! * [`screen`]: what a terminal's output looks like
 //! * `start`: the program's start; `sys`: what of it needs `unsafe`
 //! * `holder`: the run and its peers; `event_loop` drives it; `peer` is one connection
