@@ -61,6 +61,8 @@ pub(crate) struct Parts {
     being_made: Mutex<HashMap<LaneId, BeingMade>>,
     /// What the second look saw, for the removal that follows it.
     judged: Mutex<HashMap<(LaneId, u64), Seen>>,
+    /// Starts that are under way in this process.
+    starting: Mutex<HashSet<RunId>>,
     /// Reports that the store could not take; few, as each is about something that happens once.
     untaken: Mutex<Vec<(Command, Request)>>,
     /// Tasks in the foreground: their callers own them.
@@ -122,6 +124,7 @@ impl Engine {
             repositories: Mutex::default(),
             being_made: Mutex::default(),
             judged: Mutex::default(),
+            starting: Mutex::default(),
             untaken: Mutex::default(),
             owned: Mutex::default(),
             start_problems: Mutex::default(),
@@ -174,8 +177,9 @@ impl Engine {
         self.untaken.lock().expect("no holder of this lock panics").push((command, request));
     }
 
-    /// The store takes decisions: it gets the reports that it could not take before.
-    fn report_again(&self) {
+    /// Offers the store the reports that it could not take before: after each decision that it took, and at each
+    /// request.
+    pub(crate) fn report_again(&self) {
         let untaken = std::mem::take(&mut *self.untaken.lock().expect("no holder of this lock panics"));
         if untaken.is_empty() {
             return;

@@ -7,6 +7,7 @@ mod link;
 mod start;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -46,8 +47,8 @@ pub(crate) struct Holder {
     /// The lane its run is in.
     pub(crate) lane: LaneId,
     asks: mpsc::Sender<Ask>,
-    /// True once the holder is gone.
-    gone: watch::Receiver<bool>,
+    /// True once nothing of the run is alive, as the holder has proven, or the holder itself is gone.
+    over: watch::Receiver<bool>,
     /// The program has ended, and something it left behind is alive.
     lingering: Arc<AtomicBool>,
     /// A stop was under way when it was found.
@@ -63,11 +64,19 @@ impl Holder {
 
     /// Ends the run's processes and gives those that could not be ended. Empty also if the holder is gone.
     pub(crate) async fn stop(&self, grace_ms: u64) -> Vec<ProcessNote> {
-        let (answer, answered) = oneshot::channel();
-        if self.asks.send(Ask::Stop { grace_ms, answer }).await.is_err() {
-            return Vec::new();
+        loop {
+            let (answer, answered) = oneshot::channel();
+            if self.asks.send(Ask::Stop { grace_ms, answer }).await.is_err() {
+                return Vec::new();
+            }
+            match answered.await {
+                Ok(left) => return left,
+                // The link has ended, and the holder with it.
+                Err(_) if self.asks.is_closed() => return Vec::new(),
+                // The connection was made anew, and the answer was lost with the old one.
+                Err(_) => {}
+            }
         }
-        answered.await.unwrap_or_default()
     }
 
     /// Tells it that the exit is recorded. It leaves when nothing of its run is alive.
@@ -81,11 +90,16 @@ impl Holder {
         self.lingering.load(Ordering::Relaxed)
     }
 
-    /// Waits until it is gone.
-    pub(crate) async fn gone(&self) {
-        let mut gone = self.gone.clone();
+    /// Waits until nothing of its run is alive. The holder itself may stay a while, for a reader of the output.
+    pub(crate) async fn over(&self) {
+        let mut over = self.over.clone();
         // The sender drops when the link ends, which is the same news.
-        let _ = gone.wait_for(|gone| *gone).await;
+        let _ = over.wait_for(|over| *over).await;
+    }
+
+    /// Whether nothing of its run is alive.
+    pub(crate) fn is_over(&self) -> bool {
+        *self.over.borrow()
     }
 }
 
@@ -106,8 +120,15 @@ impl Holders {
         self.lock().iter().filter(|(_, h)| h.lane == lane).map(|(run, h)| (*run, h.clone())).collect()
     }
 
-    pub(crate) fn insert(&self, run: RunId, holder: Holder) {
-        self.lock().insert(run, holder);
+    /// Makes a holder known, unless it is already: then false, and the one that is known goes on.
+    pub(crate) fn insert(&self, run: RunId, holder: Holder) -> bool {
+        match self.lock().entry(run) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(holder);
+                true
+            }
+        }
     }
 
     pub(crate) fn remove(&self, run: RunId) {

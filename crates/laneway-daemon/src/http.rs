@@ -194,6 +194,7 @@ impl FromRequestParts<Served> for Caller {
             None => Actor::Person { uid: rustix::process::geteuid().as_raw() },
         };
         let correlation = served.engine.ids.correlation();
+        served.engine.report_again();
         Ok(Self { request: Request { actor, correlation }, cwd })
     }
 }

@@ -236,10 +236,11 @@ async fn begin(home: &Home) -> Result<Engine, ServeError> {
             ServeError::System { doing: "open its database", source: io::Error::other(error) }
         })??;
     let (engine, told) = Engine::new(Ingredients { home: home.clone(), store, git, holder_program });
-    tokio::spawn(engine.clone().listen_to_holders(told));
     let started = Command::RecordDaemonStarted { version: VERSION.to_owned(), pid: std::process::id() };
     engine.report(started, engine.own_request()).await;
     engine.reconcile().await.map_err(ServeError::Reconcile)?;
+    // After that, so that no exit is recorded before its start; what was told meanwhile is in the channel.
+    tokio::spawn(engine.clone().listen_to_holders(told));
     Ok(engine)
 }
 

@@ -144,16 +144,25 @@ impl Repository {
             return Err(RemoveError::WouldLose { commits });
         }
         let trashed = match &admin {
-            Some(admin) if found == TreeState::Present => {
-                let aside = move_aside(&path, asked.id).map_err(|source| not_moved(&path, source))?;
-                match self.finish_tree(admin, &path, &aside, &now, &lock) {
-                    Ok(()) => Some(aside),
-                    Err(error) => return Err(put_back(aside, &path, error)),
-                }
-            }
             Some(admin) => {
-                self.remove_entry(admin, &path, &lock)?;
-                Trashed::left_over(&path, asked.id)
+                let aside = if found == TreeState::Present {
+                    if has_submodules(admin) {
+                        self.look_again(admin, &path, &path, &now)?;
+                    }
+                    Some(move_aside(&path, asked.id).map_err(|source| not_moved(&path, source))?)
+                } else {
+                    // A removal that was broken off: while git has its entry, this tree was not looked at.
+                    Trashed::left_over(&path, asked.id)
+                };
+                if let Some(aside) = aside {
+                    match self.finish_tree(admin, &path, &aside, &now, asked, &lock) {
+                        Ok(()) => Some(aside),
+                        Err(error) => return Err(put_back(aside, &path, error)),
+                    }
+                } else {
+                    self.remove_entry(admin, &path, &lock)?;
+                    None
+                }
             }
             None => Trashed::left_over(&path, asked.id),
         };
@@ -165,22 +174,42 @@ impl Repository {
         Ok(Removed { trashed, branch })
     }
 
-    /// What was written until the tree was renamed aside is seen now; only then git's entry goes.
+    /// What was written or committed until the tree was renamed aside is seen now; only then git's entry goes.
     fn finish_tree(
         &self,
         admin: &AdminFolder,
         path: &Path,
         aside: &Trashed,
         seen: &Seen,
+        asked: &TreeToRemove<'_>,
         lock: &RepositoryLock,
     ) -> Result<(), RemoveError> {
-        let mut found = Findings::none(seen.clone());
-        self.look_at_files(admin, aside.path(), &mut found)?;
-        if !found.is_clean() {
-            return Err(RemoveError::Written { path: path.to_owned(), found: Box::new(found) });
+        // Submodules find their repositories by relative paths, which do not lead there from the trash: with them
+        // the tree was looked at just before it was renamed.
+        if !has_submodules(admin) {
+            self.look_again(admin, path, aside.path(), seen)?;
+        }
+        let now = self.seen(Some(admin), asked.judged.recorded_branch)?;
+        if now != *seen {
+            return Err(RemoveError::Moved { now: Box::new(now) });
         }
         self.remove_entry(admin, path, lock)?;
         Ok(())
+    }
+
+    fn look_again(
+        &self,
+        admin: &AdminFolder,
+        path: &Path,
+        tree: &Path,
+        seen: &Seen,
+    ) -> Result<(), RemoveError> {
+        let mut found = Findings::none(seen.clone());
+        self.look_at_files(admin, tree, &mut found)?;
+        if found.is_clean() {
+            return Ok(());
+        }
+        Err(RemoveError::Written { path: path.to_owned(), found: Box::new(found) })
     }
 
     /// Removes git's entry for a tree that is no longer at its path. `git worktree prune` would do it too, but
@@ -250,6 +279,11 @@ impl Repository {
             .succeed();
         Ok(BranchFate::Deleted { tip: tip.clone() })
     }
+}
+
+/// Whether the tree has submodules whose repositories are in its administrative folder.
+fn has_submodules(admin: &AdminFolder) -> bool {
+    admin.folder.join("modules").symlink_metadata().is_ok()
 }
 
 /// Whatever went wrong, the tree stands where people look for it.

@@ -42,7 +42,7 @@ impl Trashed {
 
     /// Puts it back to where it was.
     pub(crate) fn put_back(self, tree: &Path) -> io::Result<()> {
-        // `rename` would replace an empty folder that somebody has made there meanwhile; that loses nothing.
+        // `rename` only replaces an empty folder that somebody may have made there meanwhile; that loses nothing.
         std::fs::rename(&self.path, tree)
     }
 

@@ -11,7 +11,7 @@ use laneway_api::error::{ErrorKind, Problem};
 use laneway_core::command::{Command, Quieted, Removed};
 use laneway_core::event::{Event, Subject};
 use laneway_core::findings::{CommitLine, Findings, Listed, Losses};
-use laneway_core::id::LaneId;
+use laneway_core::id::{LaneId, RunId};
 use laneway_core::lane::{Lane, Lifecycle};
 use laneway_core::launch::DEFAULT_GRACE_MS;
 use laneway_core::os_text::OsText;
@@ -24,6 +24,7 @@ use laneway_git::{
 use super::{Engine, Request, blocking, not_found};
 use laneway_store::{Store, WorkersOf};
 
+use crate::holders::Holder;
 use crate::problem::{IntoProblem, chain};
 
 /// What a close may take beyond its grace: looking twice at a large tree, and renaming it aside.
@@ -63,7 +64,9 @@ impl Engine {
             let branch_deleted = lane.branch.ours && !self.branch_is_there(&lane).await;
             return Ok(Close { was_closed: false, branch_deleted, stashes });
         }
-        Err(self.why_open_again(&lane, committed.seq).await?)
+        // A close that was remembered before may be refused by this very decision.
+        let before = committed.seq.saturating_sub(committed.events.len() as u64);
+        Err(self.why_open_again(&lane, before).await?)
     }
 
     /// A close came back to open: for work that turned up, or because something would not go.
@@ -135,7 +138,10 @@ impl Engine {
         };
         let findings = self.look_at(&lane).await.map_or_else(not_looked_at, |(findings, _)| findings);
         let close = Command::CloseLane { lane: id, findings: Some(findings), grace_ms: DEFAULT_GRACE_MS };
-        self.report(close, request).await;
+        // Not by `report`: what was found now must not decide later. The wish to close is recorded.
+        if let Err(problem) = self.submit(close, request).await {
+            tracing::warn!(lane = %id, problem = problem.message, "a remembered close was not done");
+        }
     }
 
     /// The effect: ends every process of the lane's runs.
@@ -162,7 +168,7 @@ impl Engine {
         // A start that was under way shows up as a holder only when it is done, so until no run is live.
         loop {
             self.find_holders(lane).await?;
-            let holders = self.holders.of_lane(lane);
+            let holders = self.holders_with_processes(lane);
             let stops: Vec<_> = holders
                 .iter()
                 .map(|(run, holder)| {
@@ -179,18 +185,25 @@ impl Engine {
                 return Ok(left);
             }
             for (_, holder) in holders {
-                holder.gone().await;
+                holder.over().await;
             }
-            if self.no_run_is_live(lane).await? && self.holders.of_lane(lane).is_empty() {
+            if self.no_run_is_live(lane).await? && self.holders_with_processes(lane).is_empty() {
                 return Ok(left);
             }
         }
     }
 
+    /// The holders under which something is alive. One may stay without, for a reader of its output.
+    fn holders_with_processes(&self, lane: LaneId) -> Vec<(RunId, Holder)> {
+        let mut holders = self.holders.of_lane(lane);
+        holders.retain(|(_, holder)| !holder.is_over());
+        holders
+    }
+
     /// Finds the holders of live runs that could not be reached before.
     async fn find_holders(&self, lane: LaneId) -> Result<(), Problem> {
         for row in self.read(Store::live_runs).await? {
-            if row.worker.lane == lane && row.run.state.process().is_some() {
+            if row.worker.lane == lane && !self.is_starting(row.run.id) {
                 self.holder_of(row.run.id, lane).await;
             }
         }
@@ -205,7 +218,7 @@ impl Engine {
             if !live.iter().any(|row| row.worker.lane == lane) {
                 return Ok(Some(true));
             }
-            let to_stop = !self.holders.of_lane(lane).is_empty();
+            let to_stop = !self.holders_with_processes(lane).is_empty();
             Ok(to_stop.then_some(false))
         })
         .await

@@ -12,7 +12,7 @@ use laneway_core::command::{Command, Provisioned};
 use laneway_core::id::{LaneId, RunId};
 use laneway_core::launch::DEFAULT_GRACE_MS;
 use laneway_core::reconcile::{Action, RunSeen, plan};
-use laneway_core::run::{Exit, ProcessIdentity, Run};
+use laneway_core::run::{Exit, Run};
 use laneway_git::Trashed;
 use laneway_store::{ReadError, Store, WorkersOf};
 use laneway_wire::record::RecordError;
@@ -147,11 +147,7 @@ impl Engine {
                             let (exit, at) = runs::exit_of(exited);
                             RunSeen::Ended { exit, at, holder_waits: true }
                         }
-                        None => RunSeen::Alive(ProcessIdentity {
-                            pid: status.started.program.pid,
-                            start_time: status.started.program.start_ticks,
-                            boot_id: status.started.boot_id.clone(),
-                        }),
+                        None => RunSeen::Alive(runs::process_of(&status.started)),
                     };
                 }
                 Err(LinkError::Nobody) => {}
@@ -161,7 +157,7 @@ impl Engine {
             match blocking(move || without_holder(&folder)).await {
                 Ok(WithoutHolder::Seen(seen)) => return seen,
                 Ok(WithoutHolder::JustStarting) if waited => {
-                    return RunSeen::HolderGone;
+                    return unknown("its holder is there and cannot be reached".to_owned());
                 }
                 Ok(WithoutHolder::JustStarting) => {
                     waited = true;
@@ -217,9 +213,11 @@ enum WithoutHolder {
 /// What a run's folder says when no holder answers there.
 fn without_holder(folder: &Path) -> WithoutHolder {
     let record = laneway_wire::record::read(&folder.join(RECORD_NAME));
-    WithoutHolder::Seen(match record.map(|record| record.state) {
-        Ok(state) => match runs::ended_by(state) {
+    WithoutHolder::Seen(match record.map(|record| (record.holder, record.state)) {
+        Ok((holder, state)) => match runs::ended_by(state) {
             Some((exit, at)) => RunSeen::Ended { exit, at, holder_waits: false },
+            // It has made its record and not its socket, or has lost that: it is looked for once more.
+            None if runs::is_alive(&holder) => return WithoutHolder::JustStarting,
             None => RunSeen::HolderGone,
         },
         Err(RecordError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {

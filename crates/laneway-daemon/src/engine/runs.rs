@@ -197,6 +197,7 @@ impl Engine {
 
     /// The effect: starts the run's program under a holder.
     pub(super) async fn start_run(&self, run: RunId, request: Request) {
+        self.starting.lock().expect("no holder of this lock panics").insert(run);
         match self.try_start(run, request).await {
             Ok(()) => {}
             Err(problem) => {
@@ -210,7 +211,13 @@ impl Engine {
                 }
             }
         }
+        self.starting.lock().expect("no holder of this lock panics").remove(&run);
         self.owned.lock().expect("no holder of this lock panics").remove(&run);
+    }
+
+    /// Whether a run's start is under way, and so ends by itself.
+    pub(super) fn is_starting(&self, run: RunId) -> bool {
+        self.starting.lock().expect("no holder of this lock panics").contains(&run)
     }
 
     async fn try_start(&self, run: RunId, request: Request) -> Result<(), Problem> {
@@ -223,11 +230,7 @@ impl Engine {
         let launched = crate::holders::launch(&self.holder_program, &self.home.run(run), &log, launch)
             .await
             .map_err(|error: StartError| (&error).into_problem())?;
-        let process = ProcessIdentity {
-            pid: launched.started.program.pid,
-            start_time: launched.started.program.start_ticks,
-            boot_id: launched.started.boot_id.clone(),
-        };
+        let process = process_of(&launched.started);
         let at = micros(launched.started.at_micros);
         let started = Command::RecordStarted { run, process, at };
         // Not by `report`: its effects must find the holder, and the holder must not tell an exit before this.
@@ -301,8 +304,8 @@ impl Engine {
     pub(super) async fn stop_run(&self, run: RunId, grace_ms: u64, request: Request) {
         let row = self.read(move |store| store.run(run)).await.ok().flatten();
         let Some(row) = row else { return };
-        if row.run.state == RunState::Stopping(None) {
-            // Its start is under way, and ends with this stop again.
+        if self.is_starting(run) {
+            // Its start ends with this stop again.
             return;
         }
         let Some(holder) = self.holder_of(run, row.worker.lane).await else { return };
@@ -321,6 +324,12 @@ impl Engine {
         let folder = self.home.run(run);
         match crate::holders::connect(&folder, run, lane, &self.holders, &self.teller).await {
             Ok(status) => {
+                let started = Command::RecordStarted {
+                    run,
+                    process: process_of(&status.started),
+                    at: micros(status.started.at_micros),
+                };
+                self.report(started, self.own_request()).await;
                 if let Some(exited) = &status.exited {
                     let (exit, at) = exit_of(exited);
                     self.report(Command::RecordExit { run, exit, at }, self.own_request()).await;
@@ -381,7 +390,7 @@ impl Engine {
             })
             .await?;
             if let Some(holder) = self.holders.of_run(run) {
-                holder.gone().await;
+                holder.over().await;
             }
             Ok(Vec::new())
         };
@@ -423,13 +432,18 @@ impl Engine {
     /// A holder is gone: if the end of its run is not recorded, the run record says how it ended, or it is lost.
     async fn holder_gone(&self, run: RunId, request: Request) {
         let row = self.read(move |store| store.run(run)).await.ok().flatten();
-        if !row.is_some_and(|row| row.run.state.is_live()) {
-            return;
-        }
+        let Some(row) = row.filter(|row| row.run.state.is_live()) else { return };
+        let was_started = row.run.state.process().is_some();
         let record = self.home.run(run).join(laneway_wire::RECORD_NAME);
         let read = blocking(move || laneway_wire::record::read(&record)).await;
         let ended = match read {
+            Ok(Ok(record)) if ended_by(record.state.clone()).is_none() && is_alive(&record.holder) => {
+                tracing::warn!(%run, "a holder is there and cannot be reached");
+                return;
+            }
             Ok(Ok(record)) => ended_by(record.state),
+            // Its start may just be about to begin.
+            Ok(Err(RecordError::File { .. })) if !was_started => return,
             Ok(Err(RecordError::File { source, .. })) if source.kind() != io::ErrorKind::NotFound => {
                 // What cannot be looked at is not said to be lost: the next start looks again.
                 tracing::warn!(%run, error = %source, "a run record cannot be read");
@@ -477,6 +491,26 @@ pub(super) fn ended_by(state: RecordState) -> Option<(Exit, Timestamp)> {
         RecordState::StartFailed(failure) => Some((Exit::NotStarted { reason: failure.message }, now())),
         RecordState::Starting | RecordState::Running { .. } => None,
     }
+}
+
+/// The program of a proven start.
+pub(super) fn process_of(started: &laneway_wire::message::Started) -> ProcessIdentity {
+    ProcessIdentity {
+        pid: started.program.pid,
+        start_time: started.program.start_ticks,
+        boot_id: started.boot_id.clone(),
+    }
+}
+
+/// Whether the process that a run record names as the holder is alive: the number alone may be another's by now.
+pub(super) fn is_alive(holder: &laneway_wire::message::ProcessIdentity) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", holder.pid)) else { return false };
+    // Behind the name, which may hold anything: the state is the first field, the start time the twentieth.
+    let Some((_, fields)) = stat.rsplit_once(") ") else { return false };
+    let mut fields = fields.split(' ');
+    let state = fields.next();
+    let start_ticks = fields.nth(18).and_then(|ticks| ticks.parse::<u64>().ok());
+    !matches!(state, Some("Z" | "X")) && start_ticks == Some(holder.start_ticks)
 }
 
 /// How a holder says that a run ended.

@@ -74,16 +74,19 @@ pub(super) fn watch_over(
     teller: &Teller,
 ) {
     let (asks, asked) = mpsc::channel(ASK_QUEUE);
-    let (gone, is_gone) = watch::channel(false);
+    let (over, is_over) = watch::channel(false);
     let lingering = Arc::new(AtomicBool::new(found.lingers));
     let holder = Holder {
         lane,
         asks,
-        gone: is_gone,
+        over: is_over,
         lingering: Arc::clone(&lingering),
         was_stopping: found.was_stopping,
     };
-    holders.insert(run, holder);
+    if !holders.insert(run, holder) {
+        // Somebody else has found it meanwhile; one conversation is enough.
+        return;
+    }
     let link = Link {
         folder: folder.to_owned(),
         run,
@@ -93,15 +96,16 @@ pub(super) fn watch_over(
         teller: teller.clone(),
         exited: None,
         lingering,
+        over,
     };
     let holders = holders.clone();
     let teller = teller.clone();
     tokio::spawn(async move {
-        link.follow(found.conversation, asked).await;
+        let over = link.follow(found.conversation, asked).await;
         holders.remove(run);
         // Told after it is removed: whoever hears it finds no holder any more.
         let _ = teller.send((run, Told::Gone));
-        let _ = gone.send(true);
+        over.send_replace(true);
     });
 }
 
@@ -133,10 +137,16 @@ struct Link {
     /// The program's end, which is told once it is known whether something was left behind.
     exited: Option<Exited>,
     lingering: Arc<AtomicBool>,
+    over: watch::Sender<bool>,
 }
 
 impl Link {
-    async fn follow(mut self, conversation: Conversation, mut asks: mpsc::Receiver<Ask>) {
+    /// Gives back what is told of when the link is no longer known.
+    async fn follow(
+        mut self,
+        conversation: Conversation,
+        mut asks: mpsc::Receiver<Ask>,
+    ) -> watch::Sender<bool> {
         let mut next = Some(conversation);
         while let Some(conversation) = next {
             self.converse(conversation, &mut asks).await;
@@ -147,6 +157,8 @@ impl Link {
             let _ = waitpid(Some(pid), WaitOptions::NOHANG);
         }
         // Those who waited for a stop learn from the dropped answers that the holder is gone.
+        asks.close();
+        self.over
     }
 
     /// Until the holder closes the connection, or it breaks.
@@ -197,7 +209,8 @@ impl Link {
                         let command = "lane-holder, which does not answer".to_owned();
                         let _ = answer.send(vec![ProcessNote { pid: self.pid, command }]);
                     }
-                    Some(Ask::Release) | None => {}
+                    Some(Ask::Release) => {}
+                    None => return None,
                 },
             }
         }
@@ -231,6 +244,9 @@ impl Link {
                 self.tell_exit(exited);
             }
             FromHolder::Stopped { left } => {
+                if left.is_empty() {
+                    self.over.send_replace(true);
+                }
                 if let Some(waiter) = self.waiting.remove(&tag) {
                     let _ = waiter.send(left);
                 }

@@ -192,6 +192,40 @@ fn a_removal_that_was_broken_off_is_completed() {
 }
 
 #[test]
+fn what_a_broken_off_removal_did_not_look_at_comes_back() {
+    let world = World::new();
+    let record = world.lane("x");
+    std::fs::write(record.path.join("late"), "just saved\n").unwrap();
+    std::fs::create_dir(world.tree(".trash")).unwrap();
+    std::fs::rename(&record.path, world.tree(".trash/id")).unwrap();
+    // The tree is missing, which is clean as far as a judgement can see.
+    let seen = world.judge(&record).seen;
+    let refused = world.repository().remove(&to_remove(&record, &seen, "id")).unwrap_err();
+    assert!(matches!(refused, RemoveError::Written { .. }), "{refused:?}");
+    assert_eq!(std::fs::read_to_string(record.path.join("late")).unwrap(), "just saved\n");
+}
+
+#[test]
+fn a_lane_with_a_submodule_goes_and_keeps_what_is_new_in_it() {
+    let world = World::cloned();
+    let add = ["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", "../origin", "sub"];
+    world.run(&world.root(), &add);
+    world.run(&world.root(), &["commit", "--quiet", "--message", "a submodule"]);
+    let record = world.lane("x");
+    let update = ["-c", "protocol.file.allow=always", "submodule", "--quiet", "update", "--init"];
+    world.run(&record.path, &update);
+    let seen = world.judge(&record).seen;
+    let remove = || world.repository().remove(&to_remove(&record, &seen, "id"));
+    std::fs::write(record.path.join("sub/late"), "just saved\n").unwrap();
+    assert!(matches!(remove().unwrap_err(), RemoveError::Written { .. }));
+    assert!(record.path.join("sub/late").exists());
+    std::fs::remove_file(record.path.join("sub/late")).unwrap();
+    let removed = remove().unwrap();
+    assert!(matches!(removed.branch, BranchFate::Deleted { .. }) && !record.path.exists());
+    removed.trashed.unwrap().unlink().unwrap();
+}
+
+#[test]
 fn a_folder_or_a_branch_that_went_by_itself_is_fine() {
     let world = World::new();
     let (gone, unbranched) = (world.lane("x"), world.lane("y"));

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use rustix::termios::{LocalModes, SpecialCodeIndex, tcgetattr};
 
 use super::output::{give_tail, given_role, wire_cursor};
-use super::{Holder, Ownership, Pty, Terminal, wire_size};
+use super::{DEFAULT_GRACE, Holder, Ownership, Pty, Terminal, wire_size};
 use crate::clock::Moment;
 use crate::input::Asker;
 use crate::peer::{PeerId, View};
@@ -395,6 +395,11 @@ impl Holder {
         let Some(signal) = known else {
             self.refuse(asker, refusal::SYSTEM, "there is no such signal");
             return;
+        };
+        // "As long as the stop that is under way has", if it is over meanwhile.
+        let grace_ms = match grace_ms {
+            u64::MAX if self.stop.is_none() => DEFAULT_GRACE.as_millis() as u64,
+            grace_ms => grace_ms,
         };
         self.stop_askers.push(asker);
         self.begin_stop(signal, Duration::from_millis(grace_ms), now);
