@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::thread;
 
 use laneway_testkit::process::{self, ends_within};
@@ -376,4 +377,21 @@ fn unfinished_rows(world: &TestEnvironment) -> String {
     let mut python = world.program("python3");
     python.args(["-c", script]).arg(world.home.join("laneway.db"));
     process::finish(&mut python, b"").ok().out()
+}
+
+#[test]
+fn a_reader_that_does_not_read_holds_up_no_close() {
+    let world = environment();
+    let _ = world.lane(&["new", "a"]).ok();
+    let mut unread = world
+        .lane_command(&["exec", "a", "--", "fake-agent", "flood", "50000000"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let _ = world.wait_for_event(0, "the task's start", |event| event["event"] == "run.started");
+    let _ = world.lane(&["close", "a", "--grace", "0.2s"]).ok();
+    unread.kill().unwrap();
+    unread.wait().unwrap();
 }
