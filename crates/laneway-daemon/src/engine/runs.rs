@@ -236,6 +236,8 @@ impl Engine {
         // Not by `report`: its effects must find the holder, and the holder must not tell an exit before this.
         let recorded = self.store.submit(started.clone(), request.into()).await;
         launched.watch((run, row.worker.lane), &self.holders, &self.teller);
+        // From here on a stop reaches the holder, also one that is an effect of this very record.
+        self.starting.lock().expect("no holder of this lock panics").remove(&run);
         match recorded {
             Ok(committed) => {
                 for effect in committed.effects {
