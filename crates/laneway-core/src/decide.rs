@@ -8,7 +8,7 @@ mod lane;
 mod model;
 mod run;
 
-use crate::command::{Command, Facts, LaneFacts};
+use crate::command::{Command, Facts, LaneFacts, Scope};
 use crate::decision::{Change, Decision};
 use crate::event::{Event, Subject};
 use crate::lane::Lane;
@@ -87,24 +87,13 @@ fn unknown(what: &'static str, id: &impl ToString) -> Refusal {
 
 /// The refusal for a command whose subject the facts do not hold.
 fn not_recorded(command: &Command) -> Refusal {
-    match command {
-        Command::RegisterWorkspace(workspace) => unknown("workspace", &workspace.id),
-        Command::CreateLane { lane, .. } => unknown("workspace", &lane.workspace),
-        Command::BeginProvisioning { lane, .. }
-        | Command::FinishProvisioning { lane, .. }
-        | Command::RunWorker { lane, .. }
-        | Command::CloseLane { lane, .. }
-        | Command::FinishQuieting { lane, .. }
-        | Command::JudgeAgain { lane, .. }
-        | Command::FinishClosing { lane, .. } => unknown("lane", lane),
-        Command::StopWorker { worker, .. } => unknown("worker", worker),
-        Command::RecordStarted { run, .. }
-        | Command::RecordExit { run, .. }
-        | Command::RecordStopFailed { run, .. } => unknown("run", run),
-        Command::RecordDaemonStarted { pid, .. } | Command::RecordDaemonStopped { pid } => {
-            unknown("daemon", pid)
-        }
-        Command::RecordReconciled { .. } => unknown("record", &""),
+    match command.scope() {
+        Scope::Nothing => unknown("subject", &"for this command"),
+        Scope::CommonDir(common_dir) => unknown("workspace", &common_dir),
+        Scope::Workspace(workspace) => unknown("workspace", &workspace),
+        Scope::Lane(lane) => unknown("lane", &lane),
+        Scope::Worker(worker) => unknown("worker", &worker),
+        Scope::Run(run) => unknown("run", &run),
     }
 }
 

@@ -40,8 +40,6 @@ pub struct CommitLine {
 /// What a look at a worktree found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// The worktree is not there (any more): nothing in it can be lost.
-    pub tree_missing: bool,
     /// What would be lost if the lane went now.
     pub losses: Losses,
     /// Stashes of the repository; told, never a reason to refuse.
@@ -112,8 +110,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stash_or_a_missing_tree_is_no_loss_and_everything_else_is() {
-        let clean = Findings { stashes: 2, tree_missing: true, ..Findings::default() };
+    fn a_stash_is_no_loss_and_everything_else_is() {
+        let clean = Findings { stashes: 2, ..Findings::default() };
         assert!(clean.losses.is_empty());
         let dirty = Losses {
             changed: Listed { first: vec!["a".into()], count: 1 },

@@ -91,17 +91,6 @@ pub enum Exit {
     },
 }
 
-impl Exit {
-    /// The code a shell would report: the program's own, or 128 + signal. None if it is not known.
-    pub fn shell_code(&self) -> Option<i32> {
-        match self {
-            Exit::Code { code } => Some(i32::from(*code)),
-            Exit::Signal { signal } => Some(128 + signal),
-            Exit::Lost | Exit::NotStarted { .. } => None,
-        }
-    }
-}
-
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

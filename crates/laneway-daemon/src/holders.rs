@@ -87,7 +87,7 @@ impl Holder {
 
     /// True if the program has ended and something it left behind is alive.
     pub(crate) fn is_lingering(&self) -> bool {
-        self.lingering.load(Ordering::Relaxed)
+        self.lingering.load(Ordering::Relaxed) && !self.is_over()
     }
 
     /// Waits until nothing of its run is alive. The holder itself may stay a while, for a reader of the output.

@@ -143,13 +143,7 @@ fn run(options: &Options) -> Result<(), ServeError> {
     }
     options.home.prepare()?;
     log_to(&options.home.log()).map_err(system("open its log"))?;
-    // Every holder may want a connection and a pidfd, and every request a socket.
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(errno) = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised) {
-        tracing::warn!(%errno, "the limit of open files stays as it is");
-    }
-    unmark();
+    set_limits();
     let (lock, listener) = match options.handed {
         Some(handed) => {
             // Children of the former daemon are this one's now; those that have ended wait to be reaped.
@@ -210,18 +204,19 @@ async fn live(options: &Options, listener: Option<StdListener>) -> Result<Ended,
     if tokio::time::timeout(ANSWER_LIMIT, server).await.is_err() {
         tracing::info!("some clients were left without an answer");
     }
-    if ending == Ending::Stop {
-        // Nobody is to wait at a socket that nobody serves; a new daemon makes a new one.
-        drop(kept);
-        remove_socket(home);
-        end(&engine).await;
-        return Ok(Ended::Stopped);
-    }
+    let program = match ending {
+        Ending::Stop => {
+            // Nobody is to wait at a socket that nobody serves; a new daemon makes a new one.
+            remove_socket(home);
+            None
+        }
+        Ending::Restart(program) => Some(program),
+    };
     end(&engine).await;
-    match ending {
-        Ending::Restart(program) => Ok(Ended::Replaced { program, listener: kept }),
-        Ending::Stop => Ok(Ended::Stopped),
-    }
+    Ok(match program {
+        Some(program) => Ended::Replaced { program, listener: kept },
+        None => Ended::Stopped,
+    })
 }
 
 /// Opens everything, and brings what is recorded and what is there together.
@@ -255,13 +250,15 @@ async fn end(engine: &Engine) {
     }
 }
 
-/// A daemon that a run's program started carries the mark of that run: it must not pass it on to git.
-fn unmark() {
+/// Every holder may want a connection and a pidfd, and every request a socket: as many files as may be. And a daemon
+/// that a run's program started carries the mark of that run, which it must not pass on to git.
+fn set_limits() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let marked = getrlimit(Resource::Locks);
-    let plain = Rlimit { current: marked.maximum, maximum: marked.maximum };
-    if let Err(errno) = setrlimit(Resource::Locks, plain) {
-        tracing::warn!(%errno, "the mark of a run stays on this daemon");
+    for resource in [Resource::Nofile, Resource::Locks] {
+        let most = getrlimit(resource).maximum;
+        if let Err(errno) = setrlimit(resource, Rlimit { current: most, maximum: most }) {
+            tracing::warn!(?resource, %errno, "a limit stays as it is");
+        }
     }
 }
 

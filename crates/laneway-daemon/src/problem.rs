@@ -215,7 +215,7 @@ impl IntoProblem for &StartError {
                     .hint("check that it is a program and may be executed: ls -l")
             }
             StartStage::Cwd => Problem::new(ErrorKind::Failed, "folder_gone", message)
-                .hint("see whether the lane's worktree is still there: lane show LANE"),
+                .hint("lane show LANE says where it should be; a lane whose worktree is gone can be closed"),
             StartStage::Launch
             | StartStage::Socket
             | StartStage::Record

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use laneway_wire::message::ProcessIdentity;
 
-use crate::tree::Process;
+use laneway_wire::process::Process;
 
 /// How long processes are frozen before they are killed whether or not all are frozen.
 const FREEZE_LIMIT: Duration = Duration::from_secs(2);
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     fn process(pid: u32, state: u8) -> Process {
-        Process { identity: ProcessIdentity { pid, start_ticks: 1 }, state }
+        Process { identity: ProcessIdentity { pid, start_ticks: 1 }, state, parent: 1 }
     }
 
     fn identities(pids: &[u32]) -> Vec<ProcessIdentity> {

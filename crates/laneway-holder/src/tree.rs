@@ -9,59 +9,16 @@ use std::fs;
 
 use laneway_wire::message::{ProcessIdentity, ProcessNote};
 use laneway_wire::own::is_our_own;
+use laneway_wire::process::Process;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// How much of a command line is told, in characters.
 const COMMAND_LENGTH: usize = 200;
 
-/// A process of the tree at the moment of the look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Process {
-    /// Who it is.
-    pub(crate) identity: ProcessIdentity,
-    /// The kernel's state letter.
-    pub(crate) state: u8,
-}
-
-impl Process {
-    /// It has ended and waits for its parent to take notice.
-    pub(crate) fn is_zombie(&self) -> bool {
-        matches!(self.state, b'Z' | b'X')
-    }
-
-    /// It can run, that is, also fork.
-    pub(crate) fn is_running(&self) -> bool {
-        !matches!(self.state, b'Z' | b'X' | b'T' | b't')
-    }
-}
-
-/// What `/proc/PID/stat` says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stat {
-    process: Process,
-    parent: u32,
-}
-
-fn read_stat(pid: u32) -> Option<Stat> {
-    parse_stat(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
-}
-
-fn parse_stat(pid: u32, line: &[u8]) -> Option<Stat> {
-    // The name is in parentheses and may hold anything, also parentheses: the last one ends it.
-    let name_end = line.iter().rposition(|byte| *byte == b')')?;
-    let rest = str::from_utf8(line.get(name_end + 2..)?).ok()?;
-    let mut fields = rest.split_ascii_whitespace();
-    let state = *fields.next()?.as_bytes().first()?;
-    let parent = fields.next()?.parse().ok()?;
-    // Of the fields as proc(5) numbers them, state is 3, ppid 4, starttime 22.
-    let start_ticks = fields.nth(17)?.parse().ok()?;
-    Some(Stat { process: Process { identity: ProcessIdentity { pid, start_ticks }, state }, parent })
-}
-
 /// The identity of a living or unreaped process.
 pub(crate) fn identify(pid: u32) -> Option<ProcessIdentity> {
-    read_stat(pid).map(|stat| stat.process.identity)
+    Process::read(pid).map(|process| process.identity)
 }
 
 /// The id of this boot of the machine.
@@ -84,8 +41,8 @@ pub(crate) fn below(root: u32) -> Look {
     let mut children: HashMap<u32, Vec<Process>> = HashMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
-        if let Some(stat) = pid.and_then(read_stat) {
-            children.entry(stat.parent).or_default().push(stat.process);
+        if let Some(process) = pid.and_then(Process::read) {
+            children.entry(process.parent).or_default().push(process);
         }
     }
     let mut look = Look::default();
@@ -140,19 +97,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_cannot_confuse_the_reading_of_a_process() {
-        let line = b"7 (a) R 1 (b c) S 42 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2 3";
-        let stat = parse_stat(7, line).unwrap();
-        let identity = ProcessIdentity { pid: 7, start_ticks: 98765 };
-        assert_eq!(stat, Stat { process: Process { identity, state: b'S' }, parent: 42 });
-        assert_eq!(parse_stat(7, b"7 (a"), None);
-        assert_eq!(parse_stat(7, b"7 (a) S 1"), None);
-    }
-
-    #[test]
     fn this_process_is_found_and_is_below_its_parent() {
         let me = identify(std::process::id()).unwrap();
-        let parent = read_stat(me.pid).unwrap().parent;
+        let parent = Process::read(me.pid).unwrap().parent;
         assert!(below(parent).processes.iter().any(|process| process.identity == me));
     }
 

@@ -7,7 +7,6 @@ use laneway_core::event::Recorded;
 use laneway_core::id::{LaneId, RunId, WorkerId, WorkspaceId};
 use laneway_core::lane::{Lane, Lifecycle};
 use laneway_core::launch::LaunchSpec;
-use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
 use laneway_core::run::Run;
 use laneway_core::target::{LaneEntry, Snapshot, WorkerEntry};
@@ -128,17 +127,6 @@ impl Store {
     pub fn lane(&self, id: LaneId) -> Result<Option<Lane>, ReadError> {
         let sql = concat!("SELECT ", lane_columns!(), " FROM lanes WHERE id = ?1");
         self.ask(|db| first(db, sql, [id.to_string()], record::<LaneRecord>))
-    }
-
-    /// The lane of that name that is not closed.
-    pub fn lane_named(&self, workspace: WorkspaceId, name: &Name) -> Result<Option<Lane>, ReadError> {
-        let sql = concat!(
-            "SELECT ",
-            lane_columns!(),
-            " FROM lanes WHERE workspace = ?1 AND name = ?2 AND lifecycle <> 'closed'"
-        );
-        let params = [workspace.to_string(), name.to_string()];
-        self.ask(|db| first(db, sql, params, record::<LaneRecord>))
     }
 
     /// The lanes of a repository, or of all; the oldest first.

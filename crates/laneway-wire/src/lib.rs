@@ -5,7 +5,7 @@
 //! * [`message`]: what is said in control frames: [`ToHolder`], [`FromHolder`]
 //! * [`client`]: a blocking connection to a holder's socket
 //! * [`record`]: the crash-proof record of a run; [`final_screen`]: its last screen
-//! * [`own`]: how holders and daemons are known among other processes
+//! * [`process`]: who a process is and what it does; [`own`]: how holders and daemons are known among other processes
 //! * [`mark`]: the mark by which a run's processes are found when their holder is gone
 //!
 //! Old and new sides understand each other: frames say their version, unknown streams and messages are told
@@ -17,6 +17,7 @@ pub mod frame;
 pub mod mark;
 pub mod message;
 pub mod own;
+pub mod process;
 pub mod record;
 
 pub use final_screen::FinalScreen;

@@ -353,7 +353,7 @@ fn findings_of(found: laneway_git::Findings) -> Findings {
         not_looked_at,
     };
     let stashes = u32::try_from(found.n_stashes).unwrap_or(u32::MAX);
-    Findings { tree_missing: found.tree == TreeState::Missing, losses, stashes }
+    Findings { losses, stashes }
 }
 
 /// As git's own commands are called.

@@ -142,12 +142,7 @@ impl Engine {
         first: Option<Box<NewWorker>>,
         request: Request,
     ) -> Provisioned {
-        let failed = |problem: Problem| {
-            if let Some(first) = &first {
-                crate::launches::forget(&self.home, &first.environment);
-            }
-            Provisioned::Failed { failure: problem.message }
-        };
+        let failed = |problem: Problem| Provisioned::Failed { failure: problem.message };
         let repository = match self.repository_of_lane(lane).await {
             Ok(repository) => repository,
             Err(problem) => return failed(problem),

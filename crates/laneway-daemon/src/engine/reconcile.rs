@@ -15,6 +15,7 @@ use laneway_core::reconcile::{Action, RunSeen, plan};
 use laneway_core::run::{Exit, Run};
 use laneway_git::Trashed;
 use laneway_store::{ReadError, Store, WorkersOf};
+use laneway_wire::process::is_alive;
 use laneway_wire::record::RecordError;
 use laneway_wire::{RECORD_NAME, SOCKET_NAME};
 use tokio::task::JoinSet;
@@ -217,7 +218,7 @@ fn without_holder(folder: &Path) -> WithoutHolder {
         Ok((holder, state)) => match runs::ended_by(state) {
             Some((exit, at)) => RunSeen::Ended { exit, at, holder_waits: false },
             // It has made its record and not its socket, or has lost that: it is looked for once more.
-            None if runs::is_alive(&holder) => return WithoutHolder::JustStarting,
+            None if is_alive(holder) => return WithoutHolder::JustStarting,
             None => RunSeen::HolderGone,
         },
         Err(RecordError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {

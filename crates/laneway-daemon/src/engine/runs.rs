@@ -14,6 +14,7 @@ use laneway_core::run::{Exit, ProcessIdentity, Run, RunState};
 use laneway_core::time::Timestamp;
 use laneway_store::{RunRow, SubmitError, WorkerRow};
 use laneway_wire::message::{Exited, Launch, ResourceLimit, Size, Terminal};
+use laneway_wire::process::{Process, is_alive};
 use laneway_wire::record::{RecordError, RecordState};
 use rustix::process::Signal;
 use tokio::sync::mpsc;
@@ -178,15 +179,16 @@ impl Engine {
             Ok(row.filter(|row| !row.run.state.is_live()))
         };
         let started = self.read(move |store| store.run(run)).await?;
-        let Some(pid) = started.as_ref().and_then(|row| row.run.state.process()).map(|process| process.pid)
-        else {
+        let Some(known) = started.as_ref().and_then(|row| row.run.state.process()) else {
             return Ok(started);
         };
+        let (pid, start_ticks) = (known.pid, known.start_time);
+        let is_it = |process: &Process| process.identity.start_ticks == start_ticks && !process.is_zombie();
         for _ in 0..AT_ONCE.as_millis() / LOOK_EVERY.as_millis() {
-            match Doing::of(pid) {
-                Doing::Waiting => return Ok(None),
-                Doing::Gone => return Ok(self.watch_for(RECORD_LIMIT, about, ended).await.ok()),
-                Doing::Working => {}
+            match Process::read(pid).filter(is_it) {
+                None => return Ok(self.watch_for(RECORD_LIMIT, about, ended).await.ok()),
+                Some(process) if process.is_waiting() => return Ok(None),
+                Some(_) => {}
             }
             if let Ok(row) = self.watch_for(LOOK_EVERY, about, ended).await {
                 return Ok(Some(row));
@@ -439,7 +441,7 @@ impl Engine {
         let record = self.home.run(run).join(laneway_wire::RECORD_NAME);
         let read = blocking(move || laneway_wire::record::read(&record)).await;
         let ended = match read {
-            Ok(Ok(record)) if ended_by(record.state.clone()).is_none() && is_alive(&record.holder) => {
+            Ok(Ok(record)) if ended_by(record.state.clone()).is_none() && is_alive(record.holder) => {
                 tracing::warn!(%run, "a holder is there and cannot be reached");
                 return;
             }
@@ -504,17 +506,6 @@ pub(super) fn process_of(started: &laneway_wire::message::Started) -> ProcessIde
     }
 }
 
-/// Whether the process that a run record names as the holder is alive: the number alone may be another's by now.
-pub(super) fn is_alive(holder: &laneway_wire::message::ProcessIdentity) -> bool {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", holder.pid)) else { return false };
-    // Behind the name, which may hold anything: the state is the first field, the start time the twentieth.
-    let Some((_, fields)) = stat.rsplit_once(") ") else { return false };
-    let mut fields = fields.split(' ');
-    let state = fields.next();
-    let start_ticks = fields.nth(18).and_then(|ticks| ticks.parse::<u64>().ok());
-    !matches!(state, Some("Z" | "X")) && start_ticks == Some(holder.start_ticks)
-}
-
 /// How a holder says that a run ended.
 pub(super) fn exit_of(exited: &Exited) -> (Exit, Timestamp) {
     let exit = match (exited.code, exited.signal) {
@@ -546,29 +537,6 @@ pub(super) fn still_alive(left: &[u32]) -> Problem {
     )
     .hint(format!("ps -o pid,stat,wchan,args -p {}", pids.join(",")))
     .details(serde_json::json!({ "left": left }))
-}
-
-/// What a process is doing, by the third field of `/proc/PID/stat`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Doing {
-    /// It waits for something: input, a child, time.
-    Waiting,
-    /// It runs, or would if a processor were free.
-    Working,
-    /// It has ended.
-    Gone,
-}
-
-impl Doing {
-    fn of(pid: u32) -> Self {
-        let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return Doing::Gone };
-        // The name before it may hold anything, brackets too.
-        match stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()) {
-            Some('S' | 'T' | 't') => Doing::Waiting,
-            Some('Z' | 'X') | None => Doing::Gone,
-            Some(_) => Doing::Working,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use laneway_wire::message::{Exited, FromHolder, ProcessIdentity, ProcessNote, StopPhase, refusal};
+use laneway_wire::process::Process;
 use laneway_wire::record::RecordState;
 use laneway_wire::{RunRecord, SOCKET_NAME, Stream};
 use rustix::io::Errno;
@@ -64,7 +65,7 @@ impl Holder {
 
     /// Looks at the tree. If nothing but other holders and the daemon is in it, it counts as gone: they are not
     /// this run's.
-    fn look_below(&mut self) -> Vec<tree::Process> {
+    fn look_below(&mut self) -> Vec<Process> {
         let look = tree::below(self.started.holder.pid);
         self.met_protected = look.met_protected;
         if look.processes.is_empty() && look.met_protected && self.exited.is_some() {

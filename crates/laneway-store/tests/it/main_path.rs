@@ -55,7 +55,6 @@ fn a_lane_lives_from_new_to_closed_and_every_row_reads_back() {
     assert_eq!(ready.effects, [Effect::StartRun { run: run_id(1) }]);
     let open = Lane { lifecycle: Lifecycle::Open, branch, failure: Some("no hook".into()), ..lane };
     assert_eq!(store.lane(lane_id(1)).unwrap(), Some(open.clone()));
-    assert_eq!(store.lane_named(WORKSPACE, &name("lane-1")).unwrap(), Some(open.clone()));
     assert_eq!(store.unfinished_lanes().unwrap(), []);
 
     let row = store.run(run_id(1)).unwrap().unwrap();
