@@ -92,7 +92,7 @@ pub fn run(folder: &Path) -> Result<(), RunError> {
 /// by the loop, and the reaper of everything below it.
 fn stand_apart() -> Result<SignalDescriptor, RunError> {
     let own = rustix::process::getpid();
-    if rustix::process::getsid(None).ok() != Some(own) {
+    if !sys::leads_a_session() {
         rustix::process::setsid().map_err(|errno| surroundings("make a session of its own")(errno.into()))?;
     }
     rustix::process::umask(Mode::from_raw_mode(0o077));

@@ -18,6 +18,13 @@ pub(crate) fn close_leftover_descriptors() -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) } as libc::c_int)
 }
 
+/// Whether this process leads its session. The session that a container was entered with has no number inside
+/// it (0), which `rustix::process::getsid` cannot say.
+pub(crate) fn leads_a_session() -> bool {
+    // SAFETY: both take and give plain numbers.
+    unsafe { libc::getsid(0) == libc::getpid() }
+}
+
 fn check(result: libc::c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
