@@ -32,6 +32,7 @@ pub(crate) use request::Request;
 use watched::Watched;
 
 use crate::failure::{Failure, with_causes};
+use crate::progress::Progress;
 
 /// The stable word of the problem that no daemon runs and none may be started.
 pub(crate) const NOT_RUNNING: &str = "daemon_not_running";
@@ -105,23 +106,34 @@ impl Client {
         start::start(&self.home).map(|_| true)
     }
 
-    /// Asks, and waits for the answer.
+    /// Asks, and waits for the answer; says what is being done if that takes its time.
     pub(crate) fn ask<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Failure> {
+        let _progress = Progress::begin(request.doing());
+        self.ask_quietly(request)
+    }
+
+    /// Asks, and waits for the answer, for a caller that says by itself what is being done.
+    pub(crate) fn ask_quietly<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Failure> {
         let body = self.runtime.block_on(self.answer(request))?;
         understand(request, &body)
     }
 
     /// Asks many things at once; `on_answer` gets the answers in the order of the requests, each as soon as
-    /// it and those before it are there.
+    /// it and those before it are there. The first that is waited for is said if it takes its time.
     pub(crate) fn ask_each<T: DeserializeOwned>(
         &self,
         requests: &[Request],
         mut on_answer: impl FnMut(usize, Result<T, Failure>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
+        let Some(first) = requests.first() else { return Ok(()) };
+        let progress = Progress::begin(first.doing());
         self.runtime.block_on(async {
             let answers = requests.iter().map(|request| self.answer(request));
             let mut answers = futures_util::stream::iter(answers).buffered(AT_ONCE).enumerate();
             while let Some((index, answer)) = answers.next().await {
+                if let Some(next) = requests.get(index + 1) {
+                    progress.now(&format!("{} ({} of {})", next.doing(), index + 2, requests.len()));
+                }
                 on_answer(index, answer.and_then(|body| understand(&requests[index], &body)))?;
             }
             Ok(())

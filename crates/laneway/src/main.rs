@@ -1,7 +1,8 @@
 //! `lane`: the command line of Laneway. It parses, asks the daemon and prints.
 //!
 //! * [`cli`]: the verbs and how a run of the program ends; [`verbs`]: one file per verb
-//! * [`context`]: what a verb is given; [`failure`]: how it fails; [`printer`]: all output
+//! * [`context`]: what a verb is given; [`failure`]: how it fails; [`printer`]: all output; [`progress`]: what
+//!   takes its time says so
 //! * [`client`]: requests to the daemon, which is started when it is needed
 //! * [`launch`]: what a program inherits from the caller; [`terminal`]: the caller's own terminal
 //! * [`duration`], [`losses`], [`table`], [`text`]: pure helpers for input and output
@@ -15,6 +16,7 @@ mod failure;
 mod launch;
 mod losses;
 mod printer;
+mod progress;
 mod sys;
 mod table;
 mod terminal;

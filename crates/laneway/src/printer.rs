@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::losses;
+use crate::progress::aside;
 use crate::text::Lines;
 
 /// What an error begins with.
@@ -45,8 +46,10 @@ impl Printer {
 
     /// Text for people, which may carry colours; it ends with a line end of its own.
     pub(crate) fn text(self, text: &str) -> Result<(), Failure> {
-        let mut out = anstream::stdout().lock();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::Output)
+        aside(|| {
+            let mut out = anstream::stdout().lock();
+            out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::Output)
+        })
     }
 
     /// One line for people, which may carry colours.
@@ -56,13 +59,15 @@ impl Printer {
 
     /// Bytes as they are.
     pub(crate) fn bytes(self, bytes: &[u8]) -> Result<(), Failure> {
-        let mut out = io::stdout().lock();
-        out.write_all(bytes).and_then(|()| out.flush()).map_err(Failure::Output)
+        aside(|| {
+            let mut out = io::stdout().lock();
+            out.write_all(bytes).and_then(|()| out.flush()).map_err(Failure::Output)
+        })
     }
 
     /// Talk: one line on standard error. Nothing is done about a reader that went away.
     pub(crate) fn note(self, line: &str) {
-        let _ = writeln!(anstream::stderr().lock(), "{line}");
+        let _ = aside(|| writeln!(anstream::stderr().lock(), "{line}"));
     }
 
     /// An error: with JSON the document, else words on standard error.
@@ -76,7 +81,7 @@ impl Printer {
 
     /// An error in words on standard error, also with JSON.
     pub(crate) fn problem_in_words(self, problem: &Problem) {
-        let _ = anstream::stderr().lock().write_all(in_words(problem).as_bytes());
+        let _ = aside(|| anstream::stderr().lock().write_all(in_words(problem).as_bytes()));
     }
 }
 

@@ -156,7 +156,8 @@ fn until_recorded(started: &WorkerStarted, context: &Context) {
     let path = routes::with_target(routes::WORKER_EXIT, &started.worker.id.to_string());
     let recorded: Result<serde::de::IgnoredAny, Failure> = context
         .client_of_running_daemon()
-        .and_then(|client| client.ask(&Request::get("waiting for the end to be recorded", path)));
+        // Quietly: the command's own output may stand on the line.
+        .and_then(|client| client.ask_quietly(&Request::get("waiting for the end to be recorded", path)));
     // The command has ended as it did, whatever comes of this.
     drop(recorded);
 }

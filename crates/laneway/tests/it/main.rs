@@ -11,6 +11,7 @@ mod exec;
 mod help;
 mod json;
 mod lanes;
+mod progress;
 mod support;
 mod terminals;
 mod workers;
