@@ -220,7 +220,7 @@ fn not_found(snapshot: &Snapshot, text: &str, wanted: Wanted) -> TargetError {
 }
 
 /// Edits between two texts (Levenshtein). Both are short: names, and what was typed cut to a name's length.
-fn distance(name: &str, text: &str) -> usize {
+pub fn distance(name: &str, text: &str) -> usize {
     let text: Vec<char> = text.chars().take(crate::name::MAX_LENGTH).collect();
     let mut row: Vec<usize> = (0..=text.len()).collect();
     for (i, from) in name.chars().enumerate() {

@@ -35,6 +35,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Ids, now};
+use crate::config::Config;
 use crate::holders::{HolderProgram, Holders, Teller, Told};
 use crate::home::Home;
 use crate::problem::{IntoProblem, chain};
@@ -48,6 +49,8 @@ pub(crate) struct Engine(Arc<Parts>);
 
 pub(crate) struct Parts {
     pub(crate) home: Home,
+    /// The file of the user's settings.
+    config: PathBuf,
     pub(crate) store: Store,
     pub(crate) ids: Ids,
     pub(crate) holders: Holders,
@@ -112,6 +115,7 @@ impl Engine {
         // Unbounded, and yet bounded: a holder tells two things in its life.
         let (teller, told) = mpsc::unbounded_channel();
         let parts = Parts {
+            config: Config::path(&of.home),
             home: of.home,
             store: of.store,
             ids: Ids::default(),
@@ -130,6 +134,12 @@ impl Engine {
             start_problems: Mutex::default(),
         };
         (Self(Arc::new(parts)), told)
+    }
+
+    /// The user's settings as they are now.
+    pub(crate) async fn settings(&self) -> Result<Config, Problem> {
+        let path = self.config.clone();
+        blocking(move || Config::read(&path)).await?.map_err(|error| error.problem())
     }
 
     /// A request of the daemon itself.

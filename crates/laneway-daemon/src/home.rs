@@ -7,6 +7,7 @@
 //! HOME/daemon.log       its log
 //! HOME/laneway.db       the database
 //! HOME/launch/…         environments of workers, by reference
+//! HOME/config.toml      settings, unless this is the default home (see `config`)
 //! HOME/runs/rn_…/       one folder per run: sock, record, screen, holder.log
 //! ```
 
@@ -19,6 +20,25 @@ use laneway_core::id::RunId;
 
 /// The variable that says where the home is.
 pub const HOME_VARIABLE: &str = "LANEWAY_HOME";
+
+/// The folder of the user's settings: `$XDG_CONFIG_HOME/laneway`, else `~/.config/laneway`. None if neither variable
+/// is an absolute path, as the XDG rules have it.
+pub fn config_folder() -> Option<PathBuf> {
+    let config = absolute("XDG_CONFIG_HOME").ok().flatten();
+    let config = config.or_else(|| Some(absolute("HOME").ok().flatten()?.join(".config")));
+    config.map(|config| config.join("laneway"))
+}
+
+/// The path in a variable; none if it is not set or empty.
+fn absolute(variable: &'static str) -> Result<Option<PathBuf>, HomeError> {
+    match std::env::var_os(variable) {
+        Some(value) if !value.is_empty() => {
+            let path = PathBuf::from(value);
+            if path.is_absolute() { Ok(Some(path)) } else { Err(HomeError::NotAbsolute { variable, path }) }
+        }
+        _ => Ok(None),
+    }
+}
 
 /// The folder that holds all of Laneway's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,20 +84,14 @@ pub enum HomeError {
 impl Home {
     /// The home that the environment names; nothing is made or checked yet.
     pub fn from_environment() -> Result<Self, HomeError> {
-        let absolute = |variable: &'static str| match std::env::var_os(variable) {
-            Some(value) if !value.is_empty() => {
-                let path = PathBuf::from(value);
-                if path.is_absolute() {
-                    Ok(Some(path))
-                } else {
-                    Err(HomeError::NotAbsolute { variable, path })
-                }
-            }
-            _ => Ok(None),
-        };
-        if let Some(root) = absolute(HOME_VARIABLE)? {
-            return Ok(Self { root });
+        match absolute(HOME_VARIABLE)? {
+            Some(root) => Ok(Self { root }),
+            None => Self::default_place(),
         }
+    }
+
+    /// The home of a user who has not set [`HOME_VARIABLE`].
+    pub fn default_place() -> Result<Self, HomeError> {
         if let Some(state) = absolute("XDG_STATE_HOME")? {
             return Ok(Self { root: state.join("laneway") });
         }

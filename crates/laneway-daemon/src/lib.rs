@@ -1,6 +1,7 @@
 //! The daemon: the one background process per user that decides and records.
 //!
-//! * [`home`]: where everything lies; [`startup`]: how a daemon begins, and hands over to its successor
+//! * [`home`]: where everything lies; [`config`]: the user's settings;
+//!   [`startup`]: how a daemon begins, and hands over to its successor
 //! * [`serve`]: the whole of its life
 //! * `engine`: has commands decided and carries out what was decided (lanes, runs, reconciling)
 //! * `holders`: the holders of this host, and the only place that starts a program
@@ -9,6 +10,7 @@
 //! * `launches`: environments of workers, kept by reference; `clock`: time and ids
 
 mod clock;
+pub mod config;
 mod engine;
 mod holders;
 pub mod home;

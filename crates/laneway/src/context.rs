@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use laneway_api::error::{ErrorKind, Problem};
 use laneway_core::os_text::OsText;
 use laneway_core::time::Timestamp;
+use laneway_daemon::config::Config;
 use laneway_daemon::home::{Home, HomeError};
 
 use crate::client::{Client, Start};
@@ -48,6 +49,12 @@ impl Context {
             Ok(home) => Ok(home.clone()),
             Err(error) => Err(home_problem(error).into()),
         }
+    }
+
+    /// The user's settings. To be asked for only by what needs one: a broken file is a failure.
+    pub(crate) fn settings(&self) -> Result<Config, Failure> {
+        let path = Config::path(&self.home()?);
+        Config::read(&path).map_err(|error| error.problem().into())
     }
 
     /// The way to the daemon, which is started if it does not run.

@@ -25,9 +25,6 @@ use crate::holders::{Holder, LinkError, StartError, Told};
 use crate::launches::{Kept, RunIds};
 use crate::problem::{IntoProblem, chain};
 
-/// Lines of history a terminal keeps.
-const HISTORY_LINES: u32 = 10_000;
-
 /// How long a client waits for a start beyond what the start itself may take.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
@@ -60,6 +57,8 @@ impl Engine {
         wanted: &Wanted,
         naming: WorkerNaming,
     ) -> Result<NewWorker, Problem> {
+        // Read again when it starts; refused here before anything is made.
+        self.history_lines(wanted.terminal).await?;
         let kept = Kept::from_launch(wanted);
         let argv = if wanted.argv.is_empty() {
             vec![kept.variable("SHELL").cloned().unwrap_or_else(|| "/bin/sh".into())]
@@ -272,6 +271,7 @@ impl Engine {
             )
         })?;
         let run = run.id;
+        let history_lines = self.history_lines(spec.terminal).await?;
         let ids = RunIds { workspace: worker.workspace, lane: worker.lane, worker: worker.id, run };
         let bytes = |text: &OsText| text.as_bytes().to_vec().into();
         let environment = kept.environment_of(&self.home, &ids, spec.cwd.as_path());
@@ -299,9 +299,17 @@ impl Engine {
                 TerminalSpec::Pipes => Terminal::Pipes,
             },
             owned: self.owned.lock().expect("no holder of this lock panics").contains(&run),
-            history_lines: HISTORY_LINES,
+            history_lines,
             stop_signal: signal.as_raw(),
         })
+    }
+
+    /// How many lines a run's terminal keeps, as the user has set it; what has no terminal keeps none.
+    async fn history_lines(&self, terminal: TerminalSpec) -> Result<u32, Problem> {
+        match terminal {
+            TerminalSpec::Pty { .. } => Ok(self.settings().await?.terminal.history_lines),
+            TerminalSpec::Pipes => Ok(0),
+        }
     }
 
     /// The effect: ends the run's processes, and tells if some are left.

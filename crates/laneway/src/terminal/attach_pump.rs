@@ -4,13 +4,13 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use laneway_daemon::config::DetachKey;
 use laneway_wire::client::ClientError;
 use laneway_wire::message::{Role, Size};
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::Signal;
 use rustix::termios::tcgetwinsize;
 
-use super::detach::DetachKey;
 use super::guard::FullScreen;
 use super::link::{Link, Received};
 use super::stream::{Inlet, ReadOutcome, wait};

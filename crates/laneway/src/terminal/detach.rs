@@ -9,9 +9,9 @@
 //!                   └──── another key, or 300 ms ────► detach
 //! ```
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
+
+use laneway_daemon::config::DetachKey;
 
 /// How long a press waits for its second one, which would send the key to the program: people press twice
 /// within 150 to 250 ms.
@@ -31,70 +31,23 @@ const LOCKS: u32 = 64 | 128;
 const SHIFT: u32 = 1;
 const CONTROL: u32 = 4;
 
-/// The name is not that of a key that could detach.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no detach key: take ctrl- with a letter or one of \\ ] ^ _ @ [, as in ctrl-\\")]
-pub(crate) struct NotADetachKey(String);
-
-/// A control key that ends the attachment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct DetachKey {
-    /// What is pressed with control: a small letter or one of `\ ] ^ _ @ [`.
-    symbol: u8,
-}
-
-impl DetachKey {
-    /// The byte it sends in its plain form.
-    fn byte(self) -> u8 {
-        self.symbol & 0x1f
-    }
-
-    /// Whether a key event is this key. `codes`: the key's code, then the shifted one and the one of the
-    /// standard layout where the terminal tells them. `modifiers`: as reported, less one.
-    fn is_event(self, codes: [u32; 3], modifiers: u32) -> bool {
-        let symbol = u32::from(self.symbol);
-        // Where these need shift on the usual layout.
-        let unshifted = match self.symbol {
-            b'@' => u32::from(b'2'),
-            b'^' => u32::from(b'6'),
-            b'_' => u32::from(b'-'),
-            _ => 0,
-        };
-        match modifiers & !LOCKS {
-            CONTROL => codes[0] == symbol || codes[2] == symbol,
-            both if both == CONTROL | SHIFT => {
-                codes[1] == symbol || codes[0] == unshifted || (unshifted > 0 && codes[0] == symbol)
-            }
-            _ => false,
+/// Whether a key event is this key. `codes`: the key's code, then the shifted one and the one of the
+/// standard layout where the terminal tells them. `modifiers`: as reported, less one.
+fn is_event(key: DetachKey, codes: [u32; 3], modifiers: u32) -> bool {
+    let symbol = u32::from(key.symbol());
+    // Where these need shift on the usual layout.
+    let unshifted = match key.symbol() {
+        b'@' => u32::from(b'2'),
+        b'^' => u32::from(b'6'),
+        b'_' => u32::from(b'-'),
+        _ => 0,
+    };
+    match modifiers & !LOCKS {
+        CONTROL => codes[0] == symbol || codes[2] == symbol,
+        both if both == CONTROL | SHIFT => {
+            codes[1] == symbol || codes[0] == unshifted || (unshifted > 0 && codes[0] == symbol)
         }
-    }
-}
-
-impl Default for DetachKey {
-    fn default() -> Self {
-        Self { symbol: b'\\' }
-    }
-}
-
-impl FromStr for DetachKey {
-    type Err = NotADetachKey;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let refused = || NotADetachKey(text.to_owned());
-        let lower = text.to_ascii_lowercase();
-        let symbol = lower.strip_prefix("ctrl-").ok_or_else(refused)?;
-        match symbol.as_bytes() {
-            [symbol @ (b'a'..=b'z' | b'\\' | b']' | b'^' | b'_' | b'@' | b'[')] => {
-                Ok(Self { symbol: *symbol })
-            }
-            _ => Err(refused()),
-        }
-    }
-}
-
-impl fmt::Display for DetachKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ctrl-{}", char::from(self.symbol))
+        _ => false,
     }
 }
 
@@ -147,6 +100,14 @@ impl Recogniser {
     /// Takes what was typed.
     pub(crate) fn feed(&mut self, input: &[u8]) -> Typed {
         let mut through = Vec::with_capacity(input.len());
+        if self.partial == [ESCAPE] && input.first() == Some(&self.key.byte()) && !self.in_paste {
+            // Terminals write alt with a key at once: what comes apart was typed apart, as when somebody leaves vim's
+            // insert mode and then the terminal.
+            let detach = self.release_partial(&mut through);
+            if detach {
+                return Typed::Detach(through);
+            }
+        }
         for byte in input {
             if self.take(*byte, &mut through) {
                 return Typed::Detach(through);
@@ -242,7 +203,7 @@ impl Recogniser {
             _ => {}
         }
         let Some(event) = KeyEvent::parse(sequence) else { return Found::Other };
-        match (self.key.is_event(event.codes, event.modifiers), event.kind) {
+        match (is_event(self.key, event.codes, event.modifiers), event.kind) {
             (true, 1) => Found::Press,
             (true, _) => Found::Shadow,
             // Letting go of control comes between two presses: it must not count as another key.
@@ -375,7 +336,7 @@ mod tests {
             b"\x1b[A\x1bOP\x1b[15~\x1b[1;5C",
             b"\x1b",
             b"\x1b\x1b",
-            b"\x1bx\x1b\x1c",
+            b"\x1bx\x1b\x01",
             b"\x1b[92u\x1b[92;6u\x1b[92;7u\x1b[93;5u\x1b[92;5~",
             b"\x1b[27;6;92~\x1b[27u\x1b[57442;5:1u",
             b"\x1b[<0;5;92M\x1b[M !!\x1b[I\x1b[O",
@@ -386,6 +347,20 @@ mod tests {
         }
         let endless = [b"\x1b[".as_slice(), &[b'1'; 200], b"u"].concat();
         check("ctrl-\\", &endless, &endless, false);
+    }
+
+    #[test]
+    fn the_key_after_an_escape_that_was_typed_apart_detaches_and_with_alt_it_goes_through() {
+        for (key, byte) in [("ctrl-\\", b'\x1c'), ("ctrl-a", b'\x01')] {
+            assert_eq!(typed_in(key, &[b"a\x1b", &[byte]]), (b"a\x1b".to_vec(), true));
+            assert_eq!(
+                typed_in(key, &[b"\x1b", &[byte, byte]]),
+                ([b"\x1b".as_slice(), &[byte]].concat(), false)
+            );
+            let with_alt = [b'a', ESCAPE, byte, b'b'];
+            assert_eq!(typed_in(key, &[&with_alt]), (with_alt.to_vec(), false));
+            assert!(!typed_in(key, &[b"\x1b[200~ \x1b", &[byte]]).1, "pasted");
+        }
     }
 
     #[test]

@@ -9,11 +9,12 @@
 
 use std::time::{Duration, Instant};
 
+use laneway_daemon::config::DetachKey;
 use laneway_wire::message::{Exited, Incoming, Role, Size};
 use laneway_wire::{FromHolder, Stream, ToHolder};
 use rustix::process::Signal;
 
-use super::detach::{DetachKey, Recogniser, Typed};
+use super::detach::{Recogniser, Typed};
 use super::modes::{self, Changes};
 use super::output_filter::{OutputFilter, Passed};
 

@@ -9,6 +9,7 @@ use laneway_api::view::{TerminalAccess, TextView, WorkerView};
 use laneway_core::id::WorkerId;
 use laneway_core::name::Name;
 use laneway_core::run::Exit;
+use laneway_daemon::config::DetachKey;
 use laneway_wire::client::ClientError;
 use laneway_wire::message::{Exited, Role};
 use serde::Serialize;
@@ -17,7 +18,6 @@ use crate::client::{Client, Request};
 use crate::context::{Context, Outcome};
 use crate::failure::{Failure, with_causes};
 use crate::terminal::attach_pump;
-use crate::terminal::detach::DetachKey;
 use crate::terminal::guard::{Manner, guarded};
 use crate::terminal::link::Link;
 use crate::terminal::view::Leaving;
@@ -44,9 +44,9 @@ pub(crate) struct AttachArgs {
     /// Look on: nothing typed goes to the program, and its size stays
     #[arg(long)]
     observe: bool,
-    /// The key that leaves: ctrl- with a letter or one of \ ] ^ _ @ [
-    #[arg(long, value_name = "KEY", default_value_t)]
-    detach_keys: DetachKey,
+    /// The key that leaves: ctrl- with a letter or one of \ ] ^ _ @ [ (or set it: `detach_keys`)
+    #[arg(long, value_name = "KEY")]
+    detach_keys: Option<DetachKey>,
 }
 
 /// What `--json` prints when it is over.
@@ -76,10 +76,14 @@ pub(crate) fn run(args: &AttachArgs, context: &Context) -> Outcome {
         .hint(format!("lane read {target}\nlane exec LANE -- COMMAND"))
         .into());
     }
-    guarded(Manner::FullScreen, || attach(args, context))
+    let key = match args.detach_keys {
+        Some(key) => key,
+        None => context.settings()?.detach_keys,
+    };
+    guarded(Manner::FullScreen, || attach(args, key, context))
 }
 
-fn attach(args: &AttachArgs, context: &Context) -> Outcome {
+fn attach(args: &AttachArgs, key: DetachKey, context: &Context) -> Outcome {
     let client = context.client()?;
     let access = ask_for_access(&client, &args.target)?;
     refuse_what_cannot_be_attached(&access.worker)?;
@@ -100,7 +104,7 @@ fn attach(args: &AttachArgs, context: &Context) -> Outcome {
     drop(client);
     let name = worker_name(&access.worker);
     let role = if args.observe { Role::Observer } else { Role::Driver };
-    let leaving = attach_pump::run(link, &name, role, args.detach_keys);
+    let leaving = attach_pump::run(link, &name, role, key);
     let leaving = leaving.map_err(|error| {
         Failure::new(
             ErrorKind::Failed,

@@ -5,6 +5,7 @@
 mod attach;
 mod bad_input;
 mod closing;
+mod config;
 mod crash;
 mod daemon;
 mod exec;
