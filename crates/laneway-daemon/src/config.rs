@@ -178,15 +178,22 @@ fn refuse_unknown(table: &DeTable<'_>, prefix: &str) -> Result<(), Mistake> {
                 return Err(Mistake { at: value.span().start, message });
             }
             _ => {
-                let nearest = KEYS.iter().min_by_key(|known| distance(known, &name));
-                let nearest =
-                    nearest.map(|nearest| format!("; the nearest is `{nearest}`")).unwrap_or_default();
-                let message = format!("there is no setting `{name}`{nearest}");
+                let nearest = nearest_key(&name);
+                let message = format!("there is no setting `{name}`; the nearest is `{nearest}`");
                 return Err(Mistake { at: key.span().start, message });
             }
         }
     }
     Ok(())
+}
+
+/// The key that was most likely meant: its table may be missing, or be what was mistyped.
+fn nearest_key(name: &str) -> &'static str {
+    let edits = |known: &&&str| {
+        let (table, last) = known.rsplit_once('.').unwrap_or((known, known));
+        [*known, table, last].map(|part| distance(part, name)).into_iter().min()
+    };
+    KEYS.iter().min_by_key(edits).expect("there are settings")
 }
 
 fn history_lines<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
