@@ -1,10 +1,10 @@
 //! The stop of a run, as a machine without clock, processes or signals of its own.
 //!
 //! ```text
-//! Asked ──grace over──► Freezing ──nobody runs, or 2 s──► Killing ──10 s──► GivenUp
-//!   │                      │  ▲                             │  │
-//!   │                      │  └──── somebody new runs ──────┘  │
-//!   └──────── nothing is left (the reaper's proof) ────────────┴──► the holder forgets the stop
+//! Asked ──grace over──► Forcing: freeze ──nobody can fork, or 2 s──► kill ──10 s──► given up
+//!   │                              ▲                                   │
+//!   │                              └──────── something is left ────────┤
+//!   └──────────── nothing is left (the reaper's proof) ────────────────┴──► the holder forgets the stop
 //! ```
 //!
 //! Freezing before killing: a process that forks faster than it is looked at can be killed for ever, but a
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use laneway_wire::message::ProcessIdentity;
 
-use laneway_wire::process::Process;
+use crate::tree::Look;
 
 /// How long processes are frozen before they are killed whether or not all are frozen.
 const FREEZE_LIMIT: Duration = Duration::from_secs(2);
@@ -22,12 +22,17 @@ const FREEZE_LIMIT: Duration = Duration::from_secs(2);
 /// How long it is tried to kill, freezing included, before the rest is listed.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
-/// The pause between two looks while processes are frozen: a signal takes effect when its target is next
-/// scheduled, of which nobody but its parent is told.
-const FREEZE_STEP: Duration = Duration::from_millis(1);
-
-/// The pause between two looks while processes are killed. Most are reaped before, which ends the stop at once.
+/// The pause between two attempts to end what is left. Most is reaped before, which ends the stop at once.
 const KILL_STEP: Duration = Duration::from_millis(10);
+
+/// What came of an attempt to stop everything.
+#[derive(Debug)]
+pub(crate) struct Frozen {
+    /// What was met.
+    pub(crate) look: Look,
+    /// Nobody was met who had not been sent SIGSTOP before, and so could have forked.
+    pub(crate) is_whole: bool,
+}
 
 /// A stop under way.
 #[derive(Debug, Clone, Copy)]
@@ -35,18 +40,16 @@ pub(crate) enum Stop {
     /// The tree was asked to end and has time until then.
     Asked { until: Instant },
     /// The grace is over.
-    Forcing { since: Instant, is_frozen: bool, next: Instant },
+    Forcing { since: Instant, next: Instant },
 }
 
 /// What is to be done next.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Step {
     /// Nothing before the next deadline.
     Wait,
-    /// Send SIGSTOP to these.
-    Freeze(Vec<ProcessIdentity>),
-    /// Send SIGKILL to these.
-    Kill(Vec<ProcessIdentity>),
+    /// Send SIGKILL to what was met.
+    Kill(Look),
     /// It has failed; these are left.
     GiveUp(Vec<ProcessIdentity>),
 }
@@ -79,77 +82,89 @@ impl Stop {
         matches!(self, Self::Forcing { .. })
     }
 
-    /// What to do about the processes that `look` finds; it is only called when a look is due.
-    pub(crate) fn step(&mut self, now: Instant, look: impl FnOnce() -> Vec<Process>) -> Step {
+    /// What to do next. `freeze` stops everything and tells what it met; it is only called when that is due.
+    pub(crate) fn step(&mut self, now: Instant, freeze: impl FnOnce() -> Frozen) -> Step {
         if now < self.deadline() {
             return Step::Wait;
         }
-        let (since, is_frozen) = match *self {
-            Self::Asked { .. } => (now, false),
-            Self::Forcing { since, is_frozen, .. } => (since, is_frozen),
+        let since = match *self {
+            Self::Asked { .. } => now,
+            Self::Forcing { since, .. } => since,
         };
-        let processes = look();
-        let alive = processes.iter().filter(|process| !process.is_zombie()).map(|process| process.identity);
-        let running = processes.iter().filter(|process| process.is_running()).map(|process| process.identity);
+        let Frozen { look, is_whole } = freeze();
         if now >= since + KILL_LIMIT {
-            return Step::GiveUp(alive.collect());
+            let alive = look.processes.iter().filter(|process| !process.is_zombie());
+            return Step::GiveUp(alive.map(|process| process.identity).collect());
         }
-        let running: Vec<_> = running.collect();
-        let freezes = !running.is_empty() && now < since + FREEZE_LIMIT;
-        if freezes {
-            *self = Self::Forcing { since, is_frozen: false, next: now + FREEZE_STEP };
-            return Step::Freeze(running);
+        if !is_whole && now < since + FREEZE_LIMIT {
+            // Again at once, but for what else there is to do: each fork is a chance to get away.
+            *self = Self::Forcing { since, next: now };
+            return Step::Wait;
         }
-        // Between two looks a kill may be under way still; to send it twice does no harm.
-        let pause = if is_frozen { KILL_STEP } else { FREEZE_STEP };
-        *self = Self::Forcing { since, is_frozen: true, next: now + pause };
-        Step::Kill(alive.collect())
+        // Between two attempts a kill may be under way still; to send it twice does no harm.
+        *self = Self::Forcing { since, next: now + KILL_STEP };
+        Step::Kill(look)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use laneway_wire::process::Process;
+
     use super::*;
 
-    fn process(pid: u32, state: u8) -> Process {
-        Process { identity: ProcessIdentity { pid, start_ticks: 1 }, state, parent: 1 }
+    fn frozen(pids: &[u32], is_whole: bool) -> Frozen {
+        let process = |pid: &u32| Process {
+            identity: ProcessIdentity { pid: *pid, start_ticks: 1 },
+            state: b'D',
+            parent: 1,
+            group: *pid,
+        };
+        let look = Look { processes: pids.iter().map(process).collect(), ..Look::default() };
+        Frozen { look, is_whole }
     }
 
-    fn identities(pids: &[u32]) -> Vec<ProcessIdentity> {
-        pids.iter().map(|pid| process(*pid, b'S').identity).collect()
+    fn pids(step: Step) -> Vec<u32> {
+        match step {
+            Step::Wait => Vec::new(),
+            Step::Kill(look) => look.processes.iter().map(|process| process.identity.pid).collect(),
+            Step::GiveUp(left) => left.iter().map(|identity| identity.pid).collect(),
+        }
     }
 
     #[test]
     fn nothing_is_forced_within_the_grace() {
         let now = Instant::now();
         let mut stop = Stop::asked(now, Duration::from_secs(5));
-        assert_eq!(stop.step(now + Duration::from_secs(4), || panic!("no look is due")), Step::Wait);
+        assert!(matches!(stop.step(now + Duration::from_secs(4), || panic!("nothing is due")), Step::Wait));
         stop.hasten(now, Duration::from_secs(1));
         stop.hasten(now, Duration::from_mins(1));
         assert_eq!(stop.deadline(), now + Duration::from_secs(1));
     }
 
     #[test]
-    fn nobody_is_killed_while_somebody_runs_and_can_fork() {
+    fn nobody_is_killed_while_somebody_was_met_who_can_fork() {
         let now = Instant::now();
         let mut stop = Stop::asked(now, Duration::ZERO);
-        let what = stop.step(now, || vec![process(1, b'S'), process(2, b'R'), process(3, b'Z')]);
-        assert_eq!(what, Step::Freeze(identities(&[1, 2])));
-        let next = stop.deadline();
-        let what = stop.step(next, || vec![process(1, b'T'), process(2, b'T'), process(4, b'R')]);
-        assert_eq!(what, Step::Freeze(identities(&[4])));
-        let next = stop.deadline();
-        let what = stop.step(next, || vec![process(1, b'T'), process(2, b'T'), process(4, b'T')]);
-        assert_eq!(what, Step::Kill(identities(&[1, 2, 4])));
+        assert!(matches!(stop.step(now, || frozen(&[1, 2], false)), Step::Wait));
+        assert_eq!(stop.deadline(), now, "it is gone on with at once");
+        let what = stop.step(now, || frozen(&[1, 2, 4], true));
+        assert!(matches!(what, Step::Kill(_)));
+        assert_eq!(pids(what), [1, 2, 4]);
+        assert!(stop.deadline() > now);
     }
 
     #[test]
     fn what_cannot_be_frozen_is_killed_after_two_seconds_and_listed_after_ten() {
         let start = Instant::now();
         let mut stop = Stop::asked(start, Duration::ZERO);
-        let stuck = || vec![process(9, b'D')];
-        assert_eq!(stop.step(start, stuck), Step::Freeze(identities(&[9])));
-        assert_eq!(stop.step(start + FREEZE_LIMIT, stuck), Step::Kill(identities(&[9])));
-        assert_eq!(stop.step(start + KILL_LIMIT, stuck), Step::GiveUp(identities(&[9])));
+        let stuck = || frozen(&[9], false);
+        assert!(matches!(stop.step(start, stuck), Step::Wait));
+        let what = stop.step(start + FREEZE_LIMIT, stuck);
+        assert!(matches!(what, Step::Kill(_)));
+        assert_eq!(pids(what), [9]);
+        let what = stop.step(start + KILL_LIMIT, stuck);
+        assert!(matches!(what, Step::GiveUp(_)));
+        assert_eq!(pids(what), [9]);
     }
 }

@@ -11,8 +11,10 @@ pub struct Process {
     pub identity: ProcessIdentity,
     /// The kernel's state letter.
     pub state: u8,
-    /// Its parent's process id.
+    /// Its parent's process id; 0 if that is outside of this process's namespace.
     pub parent: u32,
+    /// Its process group's id; 0 if that came from outside of this process's namespace.
+    pub group: u32,
 }
 
 impl Process {
@@ -28,9 +30,10 @@ impl Process {
         let mut fields = rest.split_ascii_whitespace();
         let state = *fields.next()?.as_bytes().first()?;
         let parent = fields.next()?.parse().ok()?;
-        // Of the fields as proc(5) numbers them, state is 3, ppid 4, starttime 22.
-        let start_ticks = fields.nth(17)?.parse().ok()?;
-        Some(Self { identity: ProcessIdentity { pid, start_ticks }, state, parent })
+        let group = fields.next()?.parse().ok()?;
+        // Of the fields as proc(5) numbers them, state is 3, ppid 4, pgrp 5, starttime 22.
+        let start_ticks = fields.nth(16)?.parse().ok()?;
+        Some(Self { identity: ProcessIdentity { pid, start_ticks }, state, parent, group })
     }
 
     /// It has ended and waits for its parent to take notice.
@@ -65,9 +68,9 @@ mod tests {
 
     #[test]
     fn a_name_cannot_confuse_the_reading_of_a_process() {
-        let line = b"7 (a) R 1 (b c) S 42 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2 3";
+        let line = b"7 (a) R 1 (b c) S 42 6 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1 2 3";
         let identity = ProcessIdentity { pid: 7, start_ticks: 98765 };
-        assert_eq!(Process::parse(7, line), Some(Process { identity, state: b'S', parent: 42 }));
+        assert_eq!(Process::parse(7, line), Some(Process { identity, state: b'S', parent: 42, group: 6 }));
         assert_eq!(Process::parse(7, b"7 (a"), None);
         assert_eq!(Process::parse(7, b"7 (a) S 1"), None);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use laneway_wire::message::{Exited, FromHolder, ProcessIdentity, ProcessNote, StopPhase, refusal};
+use laneway_wire::message::{Exited, FromHolder, ProcessNote, StopPhase, refusal};
 use laneway_wire::process::Process;
 use laneway_wire::record::RecordState;
 use laneway_wire::{RunRecord, SOCKET_NAME, Stream};
@@ -15,11 +15,19 @@ use crate::clock::Moment;
 use crate::input::Asker;
 use crate::log;
 use crate::peer::View;
-use crate::stop::{Step, Stop};
-use crate::tree;
+use crate::stop::{Frozen, Step, Stop};
+use crate::tree::{self, Look};
 
 /// How long the holder, when nothing else keeps it, waits for viewers to take what was queued for them.
 const LAST_FLUSH: Duration = Duration::from_secs(2);
+
+/// How many looks one attempt to stop everything takes at most: some milliseconds for a small tree, then others
+/// have their turn.
+const FREEZE_ROUNDS: usize = 32;
+
+/// How many ended children are taken notice of in one go, so that a tree in which they end faster than that holds
+/// up nobody: some milliseconds.
+const MAX_REAPS: usize = 2048;
 
 impl Holder {
     pub(super) fn take_signals(&mut self, now: Moment) {
@@ -37,8 +45,9 @@ impl Holder {
     }
 
     /// Takes notice of every child that has ended: the program, and what was left to this subreaper.
-    fn reap(&mut self, now: Moment) {
-        loop {
+    pub(super) fn reap(&mut self, now: Moment) {
+        self.reap_again_at = Some(now.instant);
+        for _ in 0..MAX_REAPS {
             match wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) => {
                     if pid.as_raw_nonzero().get() as u32 == self.started.program.pid && self.exited.is_none()
@@ -46,10 +55,14 @@ impl Holder {
                         self.note_exit(status, now);
                     }
                 }
-                Ok(None) => break,
+                Ok(None) => {
+                    self.reap_again_at = None;
+                    break;
+                }
                 Err(Errno::INTR) => {}
                 // The proof: there are no children, and with a subreaper no descendants.
                 Err(_) => {
+                    self.reap_again_at = None;
                     self.nothing_is_left = true;
                     break;
                 }
@@ -67,11 +80,15 @@ impl Holder {
     /// this run's.
     fn look_below(&mut self) -> Vec<Process> {
         let look = tree::below(self.started.holder.pid);
+        self.note_look(&look);
+        look.processes
+    }
+
+    fn note_look(&mut self, look: &Look) {
         self.met_protected = look.met_protected;
         if look.processes.is_empty() && look.met_protected && self.exited.is_some() {
             self.nothing_is_left = true;
         }
-        look.processes
     }
 
     pub(super) fn count_others(&self) -> u32 {
@@ -188,9 +205,9 @@ impl Holder {
         }
         self.stop = Some(Stop::asked(now.instant, grace));
         for process in processes.iter().filter(|process| !process.is_zombie()) {
-            signal_and_log(process.identity, signal);
+            tree::send_or_log(process.identity, signal);
             // A stopped process takes a signal only when it goes on.
-            signal_and_log(process.identity, Signal::CONT);
+            tree::send_or_log(process.identity, Signal::CONT);
         }
         self.say_stop_progress(StopPhase::Asked, processes.len());
     }
@@ -200,25 +217,22 @@ impl Holder {
         let was_forcing = machine.is_forcing();
         let mut n_alive = 0;
         let step = machine.step(now.instant, || {
-            let processes = self.look_below();
-            n_alive = processes.iter().filter(|process| !process.is_zombie()).count();
-            processes
+            let frozen = self.freeze(now);
+            n_alive = frozen.look.processes.iter().filter(|process| !process.is_zombie()).count();
+            frozen
         });
+        // The reaper may have proven meanwhile that nothing is left.
+        if self.stop.is_none() {
+            return;
+        }
         self.stop = Some(machine);
         if machine.is_forcing() && !was_forcing {
             self.say_stop_progress(StopPhase::Killing, n_alive);
         }
         match step {
             Step::Wait => {}
-            Step::Freeze(identities) => {
-                for identity in identities {
-                    signal_and_log(identity, Signal::STOP);
-                }
-            }
-            Step::Kill(identities) => {
-                for identity in identities {
-                    signal_and_log(identity, Signal::KILL);
-                }
+            Step::Kill(met) => {
+                tree::kill(&met, self.started.holder.pid);
                 self.reap(now);
             }
             Step::GiveUp(left) => {
@@ -229,6 +243,22 @@ impl Holder {
                 }
                 self.finish_stop(&left);
             }
+        }
+    }
+
+    /// Stops everything, as far as [`FREEZE_ROUNDS`] looks come.
+    fn freeze(&mut self, now: Moment) -> Frozen {
+        let mut freeze = tree::Freeze::default();
+        let mut n_rounds = 0;
+        loop {
+            let (look, is_whole) = freeze.round(self.started.holder.pid);
+            self.note_look(&look);
+            n_rounds += 1;
+            if is_whole || n_rounds == FREEZE_ROUNDS {
+                return Frozen { look, is_whole };
+            }
+            // What has ended makes each look longer.
+            self.reap(now);
         }
     }
 
@@ -289,11 +319,5 @@ impl Holder {
         if let Err(errno) = rustix::fs::unlinkat(&self.folder, SOCKET_NAME, rustix::fs::AtFlags::empty()) {
             log(&format!("the socket was not removed: {errno}"));
         }
-    }
-}
-
-fn signal_and_log(identity: ProcessIdentity, signal: Signal) {
-    if let Err(errno) = tree::send_signal(identity, signal) {
-        log(&format!("process {} did not get a signal: {errno}", identity.pid));
     }
 }

@@ -166,6 +166,8 @@ pub(crate) struct Holder {
     /// The exit is recorded by the daemon, or nobody is to be waited for.
     may_leave: bool,
     leave_at_latest: Option<Instant>,
+    /// More children have ended than were taken notice of in one go.
+    reap_again_at: Option<Instant>,
     /// How far the output was when it was tried to write the final screen.
     screen_tried_at: Option<Offsets>,
     screen_is_written: bool,
@@ -224,6 +226,7 @@ impl Holder {
             nothing_is_left: false,
             may_leave: false,
             leave_at_latest: None,
+            reap_again_at: None,
             screen_tried_at: None,
             screen_is_written: false,
             buffer: vec![0; READ_LENGTH],
@@ -286,7 +289,7 @@ impl Holder {
             Ownership::NotOwned | Ownership::Present(_) | Ownership::Gone => None,
         };
         let stop = self.stop.as_ref().map(Stop::deadline);
-        [owner, stop, self.leave_at_latest].into_iter().flatten().min()
+        [owner, stop, self.leave_at_latest, self.reap_again_at].into_iter().flatten().min()
     }
 
     /// Deals with one event. Never waits.
@@ -298,6 +301,9 @@ impl Holder {
             Event::Signalled => self.take_signals(now),
             Event::DeadlineReached => {
                 self.look_for_owner(now);
+                if self.reap_again_at.is_some() {
+                    self.reap(now);
+                }
                 self.step_stop(now);
             }
         }

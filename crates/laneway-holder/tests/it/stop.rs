@@ -44,19 +44,65 @@ fn what_ignores_signals_forks_and_detaches_is_gone() {
     assert_eq!(run.status().n_others, Some(0));
 }
 
+/// Stops a run beside whose program something forks without an end.
+#[track_caller]
+fn is_gone(storm: &str) {
+    let run = start(script(&format!("trap '' TERM; {storm} & echo ready; while :; do sleep 1000; done")));
+    run.attach(Role::Observer).until_shown("ready");
+    let left = run.stop(Duration::from_millis(100));
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(run.status().n_others, Some(0));
+}
+
 #[test]
 fn a_program_that_forks_as_fast_as_it_can_is_gone() {
-    // Each ends at once and leaves another one behind.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let file = folder.path().join("hop");
-    std::fs::write(&file, "trap '' TERM HUP\nsh \"$0\" &\n").unwrap();
-    let run = start(script(&format!(
-        "trap '' TERM; sh {} & echo ready; while :; do sleep 1000; done",
-        file.display()
-    )));
-    run.attach(Role::Observer).until_shown("ready");
-    assert!(run.stop(Duration::from_millis(100)).is_empty());
-    assert_eq!(run.status().n_others, Some(0));
+    // Each ends at once and leaves another one behind: in its own group, and in a session of its own. A minute of
+    // that, should nobody be able to end it.
+    for hop in ["sh", "setsid sh"] {
+        let file = folder.path().join("hop");
+        let script = format!("trap '' TERM HUP\n[ $1 -gt 50000 ] || {hop} \"$0\" $(($1 + 1)) &\n");
+        std::fs::write(&file, script).unwrap();
+        is_gone(&format!("sh {} 1", file.display()));
+    }
+}
+
+/// Five hundred processes that do nothing, until it is dropped: what looks at every process of the machine is slow.
+struct Crowd(std::process::Child);
+
+impl Crowd {
+    fn gather() -> Self {
+        let script = "import os, signal, sys\nos.setsid()\n\
+                      for _ in range(500):\n    if os.fork() == 0: signal.pause()\n\
+                      print('here', flush=True)\nsignal.pause()\n";
+        #[expect(clippy::disallowed_methods, reason = "it stands beside what is tested")]
+        let mut python = std::process::Command::new("python3");
+        let mut child = python.args(["-c", script]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut said = [0; 4];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut said).unwrap();
+        Self(child)
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        let group = rustix::process::Pid::from_child(&self.0);
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn many_that_fork_as_fast_as_they_can_and_leave_their_sessions_are_gone() {
+    let _crowd = Crowd::gather();
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let file = folder.path().join("storm.py");
+    let storm = "import os, signal, time\nend = time.time() + 60\n\
+                 for number in (signal.SIGTERM, signal.SIGHUP): signal.signal(number, signal.SIG_IGN)\n\
+                 for _ in range(30):\n    if os.fork() == 0: break\n\
+                 while time.time() < end:\n    if os.fork(): os._exit(0)\n    os.setsid()\n";
+    std::fs::write(&file, storm).unwrap();
+    is_gone(&format!("python3 {}", file.display()));
 }
 
 #[test]
