@@ -5,7 +5,7 @@
 //! * [`screen`]: what a terminal's output looks like
 //! * `start`: the program's start; `sys`: what of it needs `unsafe`
 //! * `holder`: the run and its peers; `event_loop` drives it; `peer` is one connection
-//! * `input`, `typing`, `keys`: what goes to the program; `tail`: what came from it
+//! * `input`, `typing`, `keys`: what goes to the program; `tail`: what came from it; `recording`: the same in files
 //! * `tree`, `stop`: the run's processes and their end; `clock`: the time
 
 mod clock;
@@ -14,6 +14,7 @@ mod holder;
 mod input;
 mod keys;
 mod peer;
+mod recording;
 mod run;
 pub mod screen;
 mod start;

@@ -69,7 +69,7 @@ pub fn run(folder: &Path) -> Result<(), RunError> {
     let signals = stand_apart()?;
     let Some((launch, mut control)) = receive_launch()? else { return Ok(()) };
     let begun = begin(&launch, &folder_path, &folder);
-    let (listener, record, running, started) = match begun {
+    let (listener, Executed { record, recorded, running, started }) = match begun {
         Ok(begun) => begun,
         Err(failure) => {
             let message = failure.message.clone();
@@ -77,7 +77,8 @@ pub fn run(folder: &Path) -> Result<(), RunError> {
             return Err(RunError::StartFailed(message));
         }
     };
-    let parts = Parts { folder, folder_path, listener, signals, record, ends: running.ends, started };
+    let ends = running.ends;
+    let parts = Parts { folder, folder_path, listener, signals, record, recorded, ends, started };
     let mut holder = Holder::new(&launch, parts, Moment::now());
     drop(launch);
     match control.socket.set_nonblocking(true) {
@@ -99,8 +100,9 @@ fn stand_apart() -> Result<SignalDescriptor, RunError> {
     rustix::process::chdir("/").map_err(|errno| surroundings("go to the root")(errno.into()))?;
     rustix::process::set_child_subreaper(Some(own))
         .map_err(|errno| surroundings("become a subreaper")(errno.into()))?;
-    // SIGINT and SIGHUP mean nothing to it: they are taken and forgotten.
-    SignalDescriptor::open(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP])
+    // SIGINT and SIGHUP mean nothing to it: they are taken and forgotten. So is SIGXFSZ: a limit on the length of
+    // files is for the write that meets it.
+    SignalDescriptor::open(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGXFSZ])
         .map_err(surroundings("take its signals"))
 }
 
@@ -144,7 +146,16 @@ fn answer(control: &mut Control, message: &FromHolder) {
     }
 }
 
-type Begun = (std::os::unix::net::UnixListener, RecordFile, Running, Started);
+type Begun = (std::os::unix::net::UnixListener, Executed);
+
+/// A program that was executed, and its record.
+struct Executed {
+    record: RecordFile,
+    /// What the record holds.
+    recorded: RunRecord,
+    running: Running,
+    started: Started,
+}
 
 /// Socket, record, program, in this order; what was made is undone when a later step fails. A failed start
 /// stays in the record.
@@ -154,7 +165,7 @@ fn begin(launch: &Launch, folder_path: &Path, folder: &std::fs::File) -> Result<
         .map_err(|error| failure(StartStage::Socket, from_io(&error), "cannot make the holder's socket"))?;
     let started = begin_recorded(launch, prepared, folder_path);
     match started {
-        Ok((record, running, started)) => Ok((listener, record, running, started)),
+        Ok(recorded) => Ok((listener, recorded)),
         Err(failure) => {
             if let Err(errno) = rustix::fs::unlinkat(folder, SOCKET_NAME, AtFlags::empty()) {
                 log(&format!("the socket was not removed: {errno}"));
@@ -164,11 +175,7 @@ fn begin(launch: &Launch, folder_path: &Path, folder: &std::fs::File) -> Result<
     }
 }
 
-fn begin_recorded(
-    launch: &Launch,
-    prepared: Prepared,
-    folder: &Path,
-) -> Result<(RecordFile, Running, Started), StartFailure> {
+fn begin_recorded(launch: &Launch, prepared: Prepared, folder: &Path) -> Result<Executed, StartFailure> {
     let boot_id = tree::boot_id().map_err(|error| proc_failure(&error))?;
     let holder = identify(std::process::id())?;
     let mut record = RunRecord {
@@ -178,6 +185,7 @@ fn begin_recorded(
         holder,
         state: RecordState::Starting,
         offsets: Offsets::default(),
+        recording_stopped: None,
     };
     let mut file = RecordFile::create(&folder.join(RECORD_NAME), &record).map_err(|error| {
         let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
@@ -203,7 +211,7 @@ fn begin_recorded(
     if let Err(error) = file.write(&record) {
         log(&error.to_string());
     }
-    Ok((file, running, started))
+    Ok(Executed { record: file, recorded: record, running, started })
 }
 
 fn identify(pid: u32) -> Result<ProcessIdentity, StartFailure> {

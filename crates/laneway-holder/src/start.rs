@@ -58,7 +58,8 @@ pub(crate) fn failure(stage: StartStage, errno: Errno, what: &str) -> StartFailu
     StartFailure { stage, errno: errno.raw_os_error(), message }
 }
 
-fn error_text(errno: Errno) -> String {
+/// What the system says of an error, as a part of a sentence.
+pub(crate) fn error_text(errno: Errno) -> String {
     let text = io::Error::from(errno).to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }

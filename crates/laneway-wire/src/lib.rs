@@ -4,7 +4,7 @@
 //! * [`frame`]: frames on the socket and the bounded decoder; no input or output of its own
 //! * [`message`]: what is said in control frames: [`ToHolder`], [`FromHolder`]
 //! * [`client`]: a blocking connection to a holder's socket
-//! * [`record`]: the crash-proof record of a run; [`final_screen`]: its last screen
+//! * [`record`]: the crash-proof record of a run; [`final_screen`]: its last screen; [`recording`]: its recording
 //! * [`process`]: who a process is and what it does; [`own`]: how holders and daemons are known among other processes
 //! * [`mark`]: the mark by which a run's processes are found when their holder is gone
 //!
@@ -19,6 +19,7 @@ pub mod message;
 pub mod own;
 pub mod process;
 pub mod record;
+pub mod recording;
 
 pub use final_screen::FinalScreen;
 pub use frame::{Decoder, Frame, FrameError, Stream};

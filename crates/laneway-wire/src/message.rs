@@ -236,6 +236,20 @@ pub struct Launch {
     /// The signal that asks this program to end.
     #[n(9)]
     pub stop_signal: i32,
+    /// What the terminal shows is recorded in the run's folder, see [`crate::recording`].
+    #[n(10)]
+    pub record: Option<Record>,
+}
+
+/// How much of a recording is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Record {
+    /// From so many bytes on a file is followed by the next one.
+    #[n(0)]
+    pub part_length: u64,
+    /// So many files are kept, the newest ones.
+    #[n(1)]
+    pub n_parts: u32,
 }
 
 /// How long an owned run waits for its owner, in milliseconds.

@@ -32,6 +32,9 @@ pub const RECORD_LENGTH: usize = SLOT_LENGTH * N_SLOTS;
 /// The longest message of a failed start that is kept, in bytes; the rest is cut.
 const MAX_MESSAGE: usize = 1024;
 
+/// The longest reason for the end of a recording that is kept, in bytes; the rest is cut.
+const MAX_REASON: usize = 256;
+
 /// What is recorded of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct RunRecord {
@@ -53,6 +56,9 @@ pub struct RunRecord {
     /// How far the output was at the last write.
     #[n(5)]
     pub offsets: Offsets,
+    /// Why the run is not recorded any more, if it was to be.
+    #[n(6)]
+    pub recording_stopped: Option<String>,
 }
 
 /// Where a recorded run is.
@@ -184,6 +190,9 @@ fn encode_slot(generation: u64, record: &RunRecord) -> Result<Vec<u8>, RecordErr
     if let RecordState::StartFailed(failure) = &mut record.state {
         failure.message.truncate(failure.message.floor_char_boundary(MAX_MESSAGE));
     }
+    if let Some(reason) = &mut record.recording_stopped {
+        reason.truncate(reason.floor_char_boundary(MAX_REASON));
+    }
     let body = minicbor::to_vec(&record).expect("a Vec takes every byte");
     if body.len() > SLOT_LENGTH - HEADER_LENGTH {
         return Err(RecordError::TooLong(body.len()));
@@ -234,6 +243,7 @@ mod tests {
             holder: ProcessIdentity { pid: 7, start_ticks: 8 },
             state,
             offsets: Offsets::default(),
+            recording_stopped: None,
         }
     }
 

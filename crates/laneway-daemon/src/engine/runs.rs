@@ -301,6 +301,7 @@ impl Engine {
             owned: self.owned.lock().expect("no holder of this lock panics").contains(&run),
             history_lines,
             stop_signal: signal.as_raw(),
+            record: None,
         })
     }
 

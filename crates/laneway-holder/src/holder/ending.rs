@@ -5,12 +5,11 @@ use std::time::Duration;
 use laneway_wire::message::{Exited, FromHolder, ProcessNote, StopPhase, refusal};
 use laneway_wire::process::Process;
 use laneway_wire::record::RecordState;
-use laneway_wire::{RunRecord, SOCKET_NAME, Stream};
+use laneway_wire::{SOCKET_NAME, Stream};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitOptions, WaitStatus, wait};
 
-use super::requests::HOLDER_VERSION;
-use super::{DEFAULT_GRACE, Holder, Ownership, READ_LENGTH, Response, Terminal};
+use super::{DEFAULT_GRACE, Holder, Ownership, Pty, READ_LENGTH, Response, Terminal};
 use crate::clock::Moment;
 use crate::input::Asker;
 use crate::log;
@@ -155,20 +154,14 @@ impl Holder {
     }
 
     fn record_exit(&mut self, exited: Exited, wait_status: i32) {
-        let record = RunRecord {
-            holder_version: HOLDER_VERSION.to_owned(),
-            run: self.run.clone(),
-            boot_id: self.started.boot_id.clone(),
-            holder: self.started.holder,
-            state: RecordState::Exited {
-                program: self.started.program,
-                started_at_micros: self.started.at_micros,
-                exited_at_micros: exited.at_micros,
-                wait_status,
-            },
-            offsets: exited.offsets,
+        self.recorded.state = RecordState::Exited {
+            program: self.started.program,
+            started_at_micros: self.started.at_micros,
+            exited_at_micros: exited.at_micros,
+            wait_status,
         };
-        if let Err(error) = self.record.write_durably(&record) {
+        self.recorded.offsets = exited.offsets;
+        if let Err(error) = self.record.write_durably(&self.recorded) {
             log(&format!("{error}: {:?}", std::error::Error::source(&error)));
         }
     }
@@ -313,6 +306,10 @@ impl Holder {
 
     /// The last thing: what the run's leftovers wrote after its exit, and the socket.
     pub(crate) fn leave(mut self) {
+        if let Terminal::Pty(Pty { recording: Some(recording), .. }) = &mut self.terminal {
+            recording.finish();
+            self.flush_recording();
+        }
         if self.screen_tried_at != Some(self.offsets()) {
             self.write_final_screen();
         }

@@ -21,13 +21,14 @@ pub(crate) use requests::HOLDER_VERSION;
 use laneway_wire::message::{
     Exited, FromHolder, Launch, OWNER_LIMIT_MS, Offsets, Size, Started, Tag, refusal,
 };
-use laneway_wire::{RecordFile, Stream, client};
+use laneway_wire::{RecordFile, RunRecord, Stream, client};
 use rustix::event::PollFlags;
 
 use crate::clock::Moment;
 use crate::input::{Asker, InputQueue, Notice};
 use crate::log;
 use crate::peer::{Peer, PeerId, View};
+use crate::recording::Recording;
 use crate::screen::{self, Screen};
 use crate::start::Ends;
 use crate::stop::Stop;
@@ -101,6 +102,7 @@ struct Pty {
     tail: Tail,
     is_open: bool,
     title: Option<String>,
+    recording: Option<Recording>,
 }
 
 struct Pipes {
@@ -136,6 +138,7 @@ pub(crate) struct Parts {
     pub(crate) listener: UnixListener,
     pub(crate) signals: SignalDescriptor,
     pub(crate) record: RecordFile,
+    pub(crate) recorded: RunRecord,
     pub(crate) ends: Ends,
     pub(crate) started: Started,
 }
@@ -148,6 +151,8 @@ pub(crate) struct Holder {
     listener: UnixListener,
     signals: SignalDescriptor,
     record: RecordFile,
+    /// What the file holds.
+    recorded: RunRecord,
     started: Started,
     stop_signal: i32,
     terminal: Terminal,
@@ -177,10 +182,12 @@ pub(crate) struct Holder {
 impl Holder {
     /// The holder of a program that was executed at `now`.
     pub(crate) fn new(launch: &Launch, parts: Parts, now: Moment) -> Self {
-        let Parts { folder, folder_path, listener, signals, record, ends, started } = parts;
+        let Parts { folder, folder_path, listener, signals, record, recorded, ends, started } = parts;
         let terminal = match (ends, launch.terminal) {
             (Ends::Pty { master, slave }, laneway_wire::message::Terminal::Pty(size)) => {
                 let size = screen::Size::new(size.columns, size.rows);
+                let recording =
+                    launch.record.map(|plan| Recording::begin(&folder, plan, &launch.env, size, now));
                 Terminal::Pty(Pty {
                     master,
                     _slave: slave,
@@ -188,6 +195,7 @@ impl Holder {
                     tail: Tail::new(PTY_TAIL),
                     is_open: true,
                     title: None,
+                    recording,
                 })
             }
             (Ends::Pipes { stdin, stdout, stderr }, _) => {
@@ -211,6 +219,7 @@ impl Holder {
             listener,
             signals,
             record,
+            recorded,
             started,
             stop_signal: launch.stop_signal,
             terminal,
@@ -314,6 +323,8 @@ impl Holder {
         self.flush_input();
         self.hear_the_paused(now);
         self.tell_exit_when_drained();
+        // First, so that what a viewer has seen is in the file.
+        self.flush_recording();
         self.flush_peers(now);
         if self.exit_is_told && self.screen_tried_at.is_none() {
             self.write_final_screen();

@@ -123,6 +123,9 @@ impl Holder {
                 pty.screen.advance(bytes, &mut answers, &mut passed);
                 let offset = pty.tail.end();
                 pty.tail.push(&passed);
+                if let Some(recording) = &mut pty.recording {
+                    recording.output(&passed, &pty.screen);
+                }
                 // A program that asks without end and reads no answer loses answers, not the holder memory.
                 if self.exited.is_none() && self.input.has_room(answers.len()) {
                     self.input.push(&answers);
@@ -205,6 +208,9 @@ impl Holder {
         if let Err(errno) = set_window_size(&pty.master, size) {
             log(&format!("the terminal did not take its size: {errno}"));
         }
+        if let Some(recording) = &mut pty.recording {
+            recording.resized(pty.screen.size());
+        }
         for peer in self.peers.values_mut() {
             if peer.n_waiting() > VIEWER_LIMIT {
                 // It does not read. A viewer gets the present state when it does again.
@@ -218,6 +224,20 @@ impl Holder {
             }
             if gets_snapshot {
                 give_snapshot(peer, pty);
+            }
+        }
+    }
+
+    /// Writes what is recorded; if that has come to an end, the run's record tells.
+    pub(super) fn flush_recording(&mut self) {
+        let Terminal::Pty(Pty { recording: Some(recording), .. }) = &mut self.terminal else { return };
+        recording.flush();
+        if let Some(reason) = recording.take_end() {
+            log(&format!("the recording has ended: {reason}"));
+            self.recorded.recording_stopped = Some(reason);
+            self.recorded.offsets = self.offsets();
+            if let Err(error) = self.record.write(&self.recorded) {
+                log(&format!("{error}: {:?}", std::error::Error::source(&error)));
             }
         }
     }

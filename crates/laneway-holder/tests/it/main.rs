@@ -4,6 +4,7 @@
 
 mod ending;
 mod pipes;
+mod recording;
 mod start;
 mod stop;
 mod support;

@@ -54,6 +54,7 @@ pub(crate) fn launch(argv: &[&str]) -> Launch {
         owned: false,
         history_lines: 1000,
         stop_signal: 15,
+        record: None,
     }
 }
 

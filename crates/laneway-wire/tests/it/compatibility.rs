@@ -1,6 +1,6 @@
 //! Messages come back as they were, and old and new peers understand each other.
 
-use laneway_wire::message::{self, Launch, ResourceLimit, Role, Size, Terminal, refusal};
+use laneway_wire::message::{self, Launch, Record, ResourceLimit, Role, Size, Terminal, refusal};
 use laneway_wire::{ByteVec, Decoder, FromHolder, Incoming, ToHolder};
 use proptest::prelude::*;
 
@@ -16,6 +16,7 @@ fn launch() -> Launch {
         owned: true,
         history_lines: 10_000,
         stop_signal: 15,
+        record: Some(Record { part_length: 1 << 24, n_parts: 4 }),
     }
 }
 
