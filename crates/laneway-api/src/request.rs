@@ -5,6 +5,7 @@ use laneway_core::os_text::OsText;
 use laneway_core::run::Exit;
 use serde::{Deserialize, Serialize};
 
+use crate::error::Problem;
 use crate::view::{LaneView, WorkerView};
 
 /// What a program is started with, as its caller stands.
@@ -158,16 +159,54 @@ pub struct SendInput {
     /// Press return at the end.
     #[serde(default)]
     pub enter: bool,
+    /// Bracket the text if the program asked for bracketed paste.
+    #[serde(default)]
+    pub paste: bool,
     /// Send also what the terminal would cut or act upon.
     #[serde(default)]
     pub raw: bool,
+    /// Names of keys that are typed after the text, separated by spaces: `ctrl-c`, `up`, `f5`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub keys: String,
+    /// Milliseconds that may pass without the terminal taking any of it; then the rest is dropped. None: 30 000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// Answer with JSON lines of [`SendStep`] instead of one [`Sent`].
+    #[serde(default)]
+    pub progress: bool,
 }
 
 /// Input has been taken by the terminal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
-    /// The output offset when it was taken: what the program answers comes after it.
+    /// The output offset when the request was taken: what the program answers comes after it.
     pub offset: u64,
+}
+
+/// How far input is. The last one is `sent` or `error`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SendStep {
+    /// Some of it is in the terminal.
+    Progress {
+        /// Bytes in the terminal so far.
+        n_written: u64,
+        /// Bytes in all.
+        n_total: u64,
+    },
+    /// All of it is.
+    Sent(Sent),
+    /// It failed; the details of `not_read` are [`Cut`].
+    Error(Problem),
+}
+
+/// What became of input that the terminal did not take in time, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// In the terminal.
+    pub n_written: u64,
+    /// Dropped.
+    pub n_dropped: u64,
 }
 
 /// Which events.

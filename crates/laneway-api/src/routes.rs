@@ -40,7 +40,7 @@ pub const WORKER_STOP: &str = "/api/v1/workers/{target}/stop";
 pub const WORKER_TERMINAL: &str = "/api/v1/workers/{target}/terminal";
 /// GET [`crate::request::ReadText`] as a query: [`crate::view::TextView`].
 pub const WORKER_TEXT: &str = "/api/v1/workers/{target}/text";
-/// POST: octets, with [`crate::request::SendInput`] as a query.
+/// POST: octets, with [`crate::request::SendInput`] as a query: [`crate::request::Sent`].
 pub const WORKER_INPUT: &str = "/api/v1/workers/{target}/input";
 /// GET: [`crate::view::Resolved`].
 pub const RESOLVE: &str = "/api/v1/resolve/{target}";

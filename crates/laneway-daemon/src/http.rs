@@ -251,12 +251,15 @@ pub(crate) async fn detached<T: Send + 'static>(
         Ok(done) => done.map_err(Failure),
         Err(error) => {
             tracing::error!(%error, "a request failed");
-            Err(Failure(
-                Problem::new(ErrorKind::Failed, "internal", "the daemon failed at this; its log says more")
-                    .hint("lane daemon logs"),
-            ))
+            Err(internal())
         }
     }
+}
+
+/// A mistake of the daemon itself.
+fn internal() -> Failure {
+    let message = "the daemon failed at this; its log says more";
+    Failure(Problem::new(ErrorKind::Failed, "internal", message).hint("lane daemon logs"))
 }
 
 /// For streams whose items cannot fail.

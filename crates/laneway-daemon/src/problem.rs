@@ -238,7 +238,9 @@ pub(crate) fn of_holder(code: &str, message: String) -> Problem {
             refused("the terminal would cut or act upon it; --raw sends it all the same")
         }
         refusal::QUEUE_FULL => refused("lane read TARGET shows what it is doing instead of reading"),
-        refusal::UNKNOWN_KEY | refusal::NOT_DRIVER | refusal::NOT_OWNABLE | refusal::DROPPED => {
+        refusal::UNKNOWN_KEY => Problem::new(ErrorKind::Usage, "unknown_key", message)
+            .hint("keys are like a, F5, page-up, ctrl-c, shift-tab, ctrl-alt-x"),
+        refusal::NOT_DRIVER | refusal::NOT_OWNABLE | refusal::DROPPED => {
             Problem::new(ErrorKind::Refused, &code.replace('-', "_"), message)
         }
         _ => Problem::new(ErrorKind::Failed, &code.replace('-', "_"), message),

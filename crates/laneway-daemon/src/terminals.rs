@@ -1,17 +1,20 @@
 //! Reading, typing and attaching: asked of the run's holder while it is there, of its last screen afterwards.
 
+mod sending;
+
 use std::io;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use laneway_api::error::{ErrorKind, Problem};
-use laneway_api::request::{ReadText, SendInput, Sent, Which};
+use laneway_api::request::{ReadText, SendInput, SendStep, Sent, Which};
 use laneway_api::view::{CursorView, SizeView, TerminalAccess, TextView};
 use laneway_core::id::{RunId, WorkerId};
 use laneway_wire::client::{ClientError, Connection};
 use laneway_wire::final_screen::{FinalScreen, FinalScreenError};
 use laneway_wire::message::{Cursor, FromHolder, Lines, Send, Size, Text, ToHolder};
+use tokio::sync::mpsc;
 
 use crate::engine::{Engine, blocking, not_found};
 use crate::problem::{chain, of_holder};
@@ -22,7 +25,10 @@ const DEFAULT_LINES: u32 = 100;
 /// How long a holder has to answer each step.
 const HOLDER_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long typed text may take to be read by its program.
+/// Steps of a send that wait for whoever asked; more are left out, all but the last.
+const SEND_STEPS: usize = 16;
+
+/// How long nothing of a typed text may be taken, if nothing else is said.
 const SEND_LIMIT: Duration = Duration::from_secs(30);
 
 impl Engine {
@@ -88,47 +94,32 @@ impl Engine {
         }
     }
 
-    /// Types into a worker's terminal.
+    /// Types into a worker's terminal. Goes on, within its limit, when nobody listens any more.
     pub(crate) async fn send_input(
         &self,
         id: WorkerId,
         text: Vec<u8>,
         how: &SendInput,
-    ) -> Result<Sent, Problem> {
-        let run = self.run_of(id).await?;
-        let folder = self.home.run(run);
-        let request =
-            ToHolder::Send(Send { text, keys: Vec::new(), enter: how.enter, paste: false, raw: how.raw });
-        let sent = blocking(move || {
-            let (mut connection, _) = Connection::open(&folder, CLIENT, HOLDER_LIMIT)?;
-            connection.set_read_limit(Some(SEND_LIMIT))?;
-            let asked = connection.send(&request)?;
-            loop {
-                match connection.answer_to(asked)? {
-                    FromHolder::SendProgress { .. } => {}
-                    other => return Ok::<_, ClientError>(other),
-                }
-            }
-        })
-        .await?;
-        match sent {
-            Ok(FromHolder::Sent { offset }) => Ok(Sent { offset }),
-            Ok(FromHolder::Refused { code, message }) => Err(of_holder(&code, message)),
-            Ok(other) => Err(odd(&other)),
-            Err(error) if is_gone(&error) => Err(of_holder(
-                laneway_wire::message::refusal::ENDED,
-                format!("the program of {id} has ended"),
-            )),
-            Err(ClientError::Broken(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                Err(Problem::new(
-                    ErrorKind::TimedOut,
-                    "not_read",
-                    format!("the program did not read all of it within {} s; the rest waits, and is typed when it reads", SEND_LIMIT.as_secs()),
-                )
-                .hint("lane read TARGET shows what it is doing"))
-            }
-            Err(error) => Err(unreachable(&error)),
-        }
+    ) -> Result<mpsc::Receiver<SendStep>, Problem> {
+        let folder = self.home.run(self.run_of(id).await?);
+        let send = Send {
+            text,
+            keys: how.keys.split_whitespace().map(str::to_owned).collect(),
+            enter: how.enter,
+            paste: how.paste,
+            raw: how.raw,
+        };
+        let limit = how.timeout_ms.map_or(SEND_LIMIT, Duration::from_millis);
+        let (steps, told) = mpsc::channel(SEND_STEPS);
+        tokio::task::spawn_blocking(move || {
+            let last = match sending::send(&folder, send, limit, &steps) {
+                Ok(offset) => SendStep::Sent(Sent { offset }),
+                Err(error) => SendStep::Error(error.into_problem(id)),
+            };
+            // Whoever asked may have left.
+            let _ = steps.blocking_send(last);
+        });
+        Ok(told)
     }
 
     async fn run_of(&self, id: WorkerId) -> Result<RunId, Problem> {

@@ -65,6 +65,31 @@ pub(crate) fn encode(name: &str, modes: Modes) -> Option<Vec<u8>> {
     })
 }
 
+/// The names of keys that are like `name`, the nearest first; with the modifiers that it begins with.
+pub(crate) fn nearest(name: &str) -> Vec<String> {
+    let (modifiers, key) =
+        name.split_at(name.rfind('-').filter(|at| at + 1 < name.len()).map_or(0, |at| at + 1));
+    let modifiers = if parse(&format!("{modifiers}x")).is_some() { modifiers } else { "" };
+    let wanted = if modifiers.is_empty() { name } else { key }.to_ascii_lowercase();
+    let mut names: Vec<_> = NAMES.iter().map(|known| (distance(&wanted, known), *known)).collect();
+    names.sort_by_key(|(distance, _)| *distance);
+    names[..N_NEAREST].iter().map(|(_, known)| format!("{modifiers}{known}")).collect()
+}
+
+/// How many letters have to be put in, taken out or changed to get from one word to the other.
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
+    for (line, a) in one.chars().enumerate() {
+        let mut corner = std::mem::replace(&mut row[0], line + 1);
+        for (column, b) in other.chars().enumerate() {
+            let changed = corner + usize::from(a != b);
+            corner = row[column + 1];
+            row[column + 1] = changed.min(corner + 1).min(row[column] + 1);
+        }
+    }
+    row[other.chars().count()]
+}
+
 /// What the return key sends.
 pub(crate) fn enter(modes: Modes) -> Vec<u8> {
     encode_control(b'\r', Modifiers::default(), modes)
@@ -97,6 +122,44 @@ fn parse(name: &str) -> Option<(Modifiers, Key)> {
 }
 
 /// The keys that have names.
+/// How many names are offered in place of one that is none.
+const N_NEAREST: usize = 4;
+
+/// The names of [`named`].
+const NAMES: [&str; 31] = [
+    "up",
+    "down",
+    "right",
+    "left",
+    "home",
+    "end",
+    "insert",
+    "delete",
+    "page-up",
+    "page-down",
+    "escape",
+    "enter",
+    "tab",
+    "backspace",
+    "space",
+    "f1",
+    "f2",
+    "f3",
+    "f4",
+    "f5",
+    "f6",
+    "f7",
+    "f8",
+    "f9",
+    "f10",
+    "f11",
+    "f12",
+    "pageup",
+    "pagedown",
+    "esc",
+    "return",
+];
+
 fn named(name: &str) -> Option<Key> {
     Some(match name {
         "up" => Key::Cursor(b'A'),
@@ -272,5 +335,20 @@ mod tests {
         for name in ["", "ctrl-", "f0", "f13", "fx", "hyper-x", "ctrl-nothing"] {
             assert_eq!(encode(name, Modes::default()), None, "{name:?}");
         }
+    }
+
+    #[test]
+    fn the_nearest_keys_are_offered_and_are_keys() {
+        for name in NAMES {
+            assert!(encode(name, Modes::default()).is_some(), "{name}");
+            assert_eq!(nearest(name)[0], name);
+        }
+        assert_eq!(nearest("retrun")[0], "return");
+        assert_eq!(nearest("entr")[0], "enter");
+        assert_eq!(nearest("ctrl-rihgt")[0], "ctrl-right");
+        assert_eq!(nearest("pagdown")[0], "pagedown");
+        assert_eq!(nearest("hyper-up")[0], "page-up");
+        assert!(nearest("ctrl-nothing").iter().all(|name| encode(name, Modes::default()).is_some()));
+        assert_eq!((distance("", "ab"), distance("kitten", "sitting")), (2, 3));
     }
 }

@@ -1,5 +1,7 @@
 //! From a request to send to the bytes for the terminal, and what the terminal would do to them.
 
+use std::ops::Range;
+
 use laneway_wire::message::{MAX_SEND, Send, refusal};
 use rustix::termios::{InputModes, LocalModes, SpecialCodeIndex, Termios};
 
@@ -13,10 +15,21 @@ const MAX_LINE: usize = 4095;
 const PASTE_BEGIN: &[u8] = b"\x1b[200~";
 const PASTE_END: &[u8] = b"\x1b[201~";
 
+/// The length of each of the two.
+pub(crate) const BRACKET_LENGTH: usize = PASTE_END.len();
+
+/// What is to be typed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Typed {
+    pub(crate) bytes: Vec<u8>,
+    /// The part of them that is a paste with its brackets, if it has them.
+    pub(crate) paste: Option<Range<usize>>,
+}
+
 /// Why something is not sent, with the code for `Refused`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SendRefusal {
-    #[error("there is no key called {0:?}")]
+    #[error("there is no key called {0:?}; the nearest are {list}", list = keys::nearest(.0).join(", "))]
     UnknownKey(String),
     #[error("a line of {0} bytes would be cut by the terminal at {MAX_LINE}; --raw sends it all the same")]
     LineTooLong(usize),
@@ -38,13 +51,14 @@ impl SendRefusal {
 }
 
 /// The bytes for a program on a terminal that is in these modes.
-pub(crate) fn compose(send: &Send, modes: Modes, terminal: &Termios) -> Result<Vec<u8>, SendRefusal> {
+pub(crate) fn compose(send: &Send, modes: Modes, terminal: &Termios) -> Result<Typed, SendRefusal> {
     let text = if send.paste { without(&send.text, PASTE_END) } else { send.text.clone() };
     if !send.raw {
         check(&text, terminal)?;
     }
     let brackets = send.paste && modes.bracketed_paste;
     let mut bytes = if brackets { [PASTE_BEGIN, &text, PASTE_END].concat() } else { text };
+    let paste = brackets.then_some(0..bytes.len());
     for name in &send.keys {
         let key = keys::encode(name, modes).ok_or_else(|| SendRefusal::UnknownKey(name.clone()))?;
         bytes.extend_from_slice(&key);
@@ -52,7 +66,7 @@ pub(crate) fn compose(send: &Send, modes: Modes, terminal: &Termios) -> Result<V
     if send.enter {
         bytes.extend_from_slice(&keys::enter(modes));
     }
-    Ok(bytes)
+    Ok(Typed { bytes, paste })
 }
 
 /// `text` without `needle`, also where taking one out makes another.
@@ -137,6 +151,11 @@ mod tests {
         terminal
     }
 
+    #[track_caller]
+    fn composed(send: &Send, modes: Modes, terminal: &Termios) -> Vec<u8> {
+        compose(send, modes, terminal).unwrap().bytes
+    }
+
     fn text(text: &[u8]) -> Send {
         Send { text: text.to_vec(), ..Send::default() }
     }
@@ -145,7 +164,7 @@ mod tests {
     fn plain_text_is_sent_as_it_is() {
         let bytes = b"it's \"x\"; -n \xc3\xbc\nnext\tline $(y)\xff".as_slice();
         for terminal in [fresh_terminal(), raw_terminal()] {
-            assert_eq!(compose(&text(bytes), Modes::default(), &terminal).unwrap(), bytes);
+            assert_eq!(composed(&text(bytes), Modes::default(), &terminal), bytes);
         }
     }
 
@@ -158,7 +177,7 @@ mod tests {
         assert!(compose(&text(&fits), Modes::default(), &fresh_terminal()).is_ok());
         assert!(compose(&text(&long), Modes::default(), &raw_terminal()).is_ok());
         let raw = Send { raw: true, ..text(&long) };
-        assert_eq!(compose(&raw, Modes::default(), &fresh_terminal()).unwrap(), long);
+        assert_eq!(composed(&raw, Modes::default(), &fresh_terminal()), long);
     }
 
     #[test]
@@ -169,7 +188,7 @@ mod tests {
             assert!(compose(&text(&[byte]), Modes::default(), &raw_terminal()).is_ok());
         }
         let key = Send { keys: vec!["ctrl-c".into(), "up".into()], enter: true, ..Send::default() };
-        assert_eq!(compose(&key, Modes::default(), &fresh_terminal()).unwrap(), b"\x03\x1b[A\r");
+        assert_eq!(composed(&key, Modes::default(), &fresh_terminal()), b"\x03\x1b[A\r");
         let none = Send { keys: vec!["nokey".into()], ..Send::default() };
         let refused = compose(&none, Modes::default(), &fresh_terminal());
         assert_eq!(refused, Err(SendRefusal::UnknownKey("nokey".into())));
@@ -179,8 +198,10 @@ mod tests {
     fn a_paste_is_bracketed_on_demand_and_cannot_end_itself() {
         let send = Send { paste: true, enter: true, ..text(b"a\x1b[20\x1b[201~1~b") };
         let modes = Modes { bracketed_paste: true, ..Modes::default() };
-        assert_eq!(compose(&send, modes, &raw_terminal()).unwrap(), b"\x1b[200~ab\x1b[201~\r");
-        assert_eq!(compose(&send, Modes::default(), &raw_terminal()).unwrap(), b"ab\r");
+        assert_eq!(composed(&send, modes, &raw_terminal()), b"\x1b[200~ab\x1b[201~\r");
+        assert_eq!(compose(&send, modes, &raw_terminal()).unwrap().paste, Some(0..14));
+        assert_eq!(composed(&send, Modes::default(), &raw_terminal()), b"ab\r");
+        assert_eq!(compose(&send, Modes::default(), &raw_terminal()).unwrap().paste, None);
     }
 
     #[test]

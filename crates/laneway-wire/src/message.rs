@@ -200,6 +200,14 @@ pub enum ToHolder {
     /// Drop what was sent and is not yet in the terminal. Answer: `Dropped`.
     #[n(15)]
     DropInput,
+    /// Drop what is not yet in the terminal of one `Send` of this connection; what others have sent stays. Answer:
+    /// `Dropped`, and for the `Send` itself `Refused` with [`refusal::DROPPED`].
+    #[n(18)]
+    DropSend {
+        /// The tag of the `Send`.
+        #[n(0)]
+        send: Tag,
+    },
 }
 
 /// Everything a holder needs to start a program.
@@ -498,12 +506,15 @@ pub enum FromHolder {
         #[n(3)]
         size: Option<Size>,
     },
-    /// Answers `DropInput`.
+    /// Answers `DropInput` and `DropSend`.
     #[n(19)]
     Dropped {
         /// Bytes that were dropped.
         #[n(0)]
         n_bytes: u64,
+        /// After `DropSend`: how many bytes of it are in the terminal.
+        #[n(1)]
+        n_written: Option<u64>,
     },
     /// The program set the terminal's title.
     #[n(20)]

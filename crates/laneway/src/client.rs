@@ -145,31 +145,26 @@ impl Client {
     pub(crate) fn follow(
         &self,
         request: &Request,
-        mut on_line: impl FnMut(&[u8]) -> Result<(), Failure>,
+        on_line: impl FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<FollowEnd, Failure> {
         self.runtime.block_on(async {
             let mut exchange = self.exchange(request).await?;
-            let reader_gone = reader_of_stdout_gone();
-            tokio::pin!(reader_gone);
-            let mut partial = Vec::new();
-            loop {
-                let frame = tokio::select! {
-                    frame = exchange.response.body_mut().frame() => frame,
-                    () = &mut reader_gone => return Ok(FollowEnd::NobodyReads),
-                };
-                let Some(frame) = frame else { break };
-                let frame = frame.map_err(|error| went_away(request, &error))?;
-                let Ok(data) = frame.into_data() else { continue };
-                partial.extend_from_slice(&data);
-                while let Some(end) = partial.iter().position(|&byte| byte == b'\n') {
-                    let line: Vec<u8> = partial.drain(..=end).collect();
-                    on_line(&line[..end])?;
-                }
+            tokio::select! {
+                end = exchange.lines(request, on_line) => end.map(|()| FollowEnd::DaemonEnded),
+                () = reader_of_stdout_gone() => Ok(FollowEnd::NobodyReads),
             }
-            if !partial.is_empty() {
-                on_line(&partial)?;
-            }
-            Ok(FollowEnd::DaemonEnded)
+        })
+    }
+
+    /// Asks for something that is answered in several steps, one line each.
+    pub(crate) fn ask_in_steps<T: DeserializeOwned>(
+        &self,
+        request: &Request,
+        mut on_step: impl FnMut(T) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.runtime.block_on(async {
+            let mut exchange = self.exchange(request).await?;
+            exchange.lines(request, |line| on_step(understand(request, line)?)).await
         })
     }
 
@@ -253,6 +248,25 @@ impl Client {
 }
 
 impl Exchange {
+    /// The answer line by line.
+    async fn lines(
+        &mut self,
+        request: &Request,
+        mut on_line: impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut partial = Vec::new();
+        while let Some(frame) = self.response.body_mut().frame().await {
+            let frame = frame.map_err(|error| went_away(request, &error))?;
+            let Ok(data) = frame.into_data() else { continue };
+            partial.extend_from_slice(&data);
+            while let Some(end) = partial.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = partial.drain(..=end).collect();
+                on_line(&line[..end])?;
+            }
+        }
+        if partial.is_empty() { Ok(()) } else { on_line(&partial) }
+    }
+
     /// The same if the answer is a good one, else the error in it.
     async fn or_refused(mut self, request: &Request) -> Result<Self, Failure> {
         let status = self.response.status();

@@ -1,12 +1,15 @@
 //! Requests about workers and their terminals.
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use laneway_api::request::{ReadText, SendInput, Sent, StopWorker, WorkerStopped};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use laneway_api::request::{ReadText, SendInput, SendStep, StopWorker, WorkerStopped};
 use laneway_api::view::{TerminalAccess, TextView, WorkerView, Workers};
 use serde::Deserialize;
 
-use super::{Caller, Failure, Json, Query, TargetText, detached};
+use super::{Caller, Failure, Json, Line, Query, TargetText, detached, internal};
 use crate::engine::Engine;
 
 #[derive(Debug, Deserialize)]
@@ -89,7 +92,24 @@ pub(super) async fn input(
     TargetText(target): TargetText,
     Query(how): Query<SendInput>,
     text: Bytes,
-) -> Result<Json<Sent>, Failure> {
+) -> Result<Response, Failure> {
     let worker = engine.worker_target(&caller.cwd, &target).await?;
-    Ok(Json(engine.send_input(worker, text.into(), &how).await?))
+    let mut steps = engine.send_input(worker, text.into(), &how).await?;
+    if how.progress {
+        let lines = stream::unfold(steps, |mut steps| async move {
+            let step = steps.recv().await?;
+            let mut line = serde_json::to_vec(&step).expect("a step is made of strings and numbers");
+            line.push(b'\n');
+            Some((Line::Ok(line.into()), steps))
+        });
+        return Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response());
+    }
+    loop {
+        match steps.recv().await {
+            Some(SendStep::Progress { .. }) => {}
+            Some(SendStep::Sent(sent)) => return Ok(Json(sent).into_response()),
+            Some(SendStep::Error(problem)) => return Err(problem.into()),
+            None => return Err(internal()),
+        }
+    }
 }

@@ -15,11 +15,11 @@ use rustix::termios::{LocalModes, SpecialCodeIndex, tcgetattr};
 use super::output::{give_tail, given_role, wire_cursor};
 use super::{DEFAULT_GRACE, Holder, Ownership, Pty, Terminal, wire_size};
 use crate::clock::Moment;
-use crate::input::Asker;
+use crate::input::{Asker, Cut};
 use crate::peer::{PeerId, View};
 use crate::screen;
 use crate::sys::{self, Executable};
-use crate::typing::{self, SendRefusal};
+use crate::typing::{self, SendRefusal, Typed};
 
 /// How the holder names its version.
 pub(crate) const HOLDER_VERSION: &str = concat!("lane-holder ", env!("CARGO_PKG_VERSION"));
@@ -74,8 +74,9 @@ impl Holder {
             ToHolder::StartDaemon(program) => self.start_daemon(asker, &program),
             ToHolder::DropInput => {
                 let n_bytes = self.drop_input(refusal::DROPPED, "it was dropped on request") as u64;
-                self.say(asker, &FromHolder::Dropped { n_bytes });
+                self.say(asker, &FromHolder::Dropped { n_bytes, n_written: None });
             }
+            ToHolder::DropSend { send } => self.drop_send(asker, Asker { tag: send, ..asker }),
         }
     }
 
@@ -265,7 +266,7 @@ impl Holder {
             self.refuse(asker, refusal::ENDED, "the program has ended");
             return;
         }
-        let bytes = match &self.terminal {
+        let typed = match &self.terminal {
             Terminal::Pty(pty) => compose_for(pty, send),
             Terminal::Pipes(pipes) if pipes.stdin.is_none() || pipes.stdin_ends => {
                 self.refuse(asker, refusal::NO_INPUT, "the program's input is closed");
@@ -277,23 +278,34 @@ impl Holder {
             }
             Terminal::Pipes(_) => {
                 let end: &[u8] = if send.enter { b"\n" } else { b"" };
-                Ok([send.text.as_slice(), end].concat())
+                Ok(Typed { bytes: [send.text.as_slice(), end].concat(), paste: None })
             }
         };
-        let bytes = bytes.and_then(|bytes| {
-            let n_bytes = bytes.len();
+        let typed = typed.and_then(|typed| {
+            let n_bytes = typed.bytes.len();
             let fits = self.input.has_room(n_bytes);
-            if fits { Ok(bytes) } else { Err(SendRefusal::QueueFull(self.input.len() + n_bytes)) }
+            if fits { Ok(typed) } else { Err(SendRefusal::QueueFull(self.input.len() + n_bytes)) }
         });
-        match bytes {
+        match typed {
             Err(refused) => self.refuse(asker, refused.code(), &refused.to_string()),
             // One key that is a signal must not wait behind a full terminal.
-            Ok(bytes) if send.text.is_empty() && bytes.len() == 1 => {
+            Ok(typed) if send.text.is_empty() && typed.bytes.len() == 1 => {
                 let offset = self.main_offset();
-                self.type_bytes(&bytes);
-                self.input.push_send(&[], asker, offset);
+                self.type_bytes(&typed.bytes);
+                self.input.push_send(&Typed::default(), asker, offset);
             }
-            Ok(bytes) => self.input.push_send(&bytes, asker, self.main_offset()),
+            Ok(typed) => self.input.push_send(&typed, asker, self.main_offset()),
+        }
+    }
+
+    fn drop_send(&mut self, asker: Asker, sender: Asker) {
+        self.flush_input();
+        match self.input.drop_send(sender) {
+            Some(Cut { n_written, n_dropped }) => {
+                self.refuse(sender, refusal::DROPPED, "it was dropped on request");
+                self.say(asker, &FromHolder::Dropped { n_bytes: n_dropped, n_written: Some(n_written) });
+            }
+            None => self.refuse(asker, refusal::OUT_OF_PLACE, "nothing of that request waits"),
         }
     }
 
@@ -420,11 +432,11 @@ impl Holder {
     }
 }
 
-fn compose_for(pty: &Pty, send: &Send) -> Result<Vec<u8>, SendRefusal> {
+fn compose_for(pty: &Pty, send: &Send) -> Result<Typed, SendRefusal> {
     match tcgetattr(pty.master.as_fd()) {
         Ok(attributes) => typing::compose(send, pty.screen.modes(), &attributes),
         // A terminal that nobody has open: what is typed waits in it, unlooked at.
-        Err(_) => Ok(send.text.clone()),
+        Err(_) => Ok(Typed { bytes: send.text.clone(), paste: None }),
     }
 }
 

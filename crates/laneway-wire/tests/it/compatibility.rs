@@ -38,6 +38,7 @@ fn a_message_comes_back_as_it_was() {
             ..Default::default()
         }),
         ToHolder::Status,
+        ToHolder::DropSend { send: 7 },
     ];
     for message in messages {
         let mut bytes = Vec::new();

@@ -13,6 +13,7 @@ mod help;
 mod json;
 mod lanes;
 mod progress;
+mod sending;
 mod support;
 mod terminals;
 mod workers;
