@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, Mode, OFlags, chmodat};
-use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::frame::{Decoder, Stream, encode_data};
@@ -87,7 +87,7 @@ pub fn connect(folder: &Path, limit: Duration) -> Result<UnixStream, ClientError
 
 /// The user id of the process at the other end of a unix socket, as it was when it connected or listened.
 pub fn peer_uid(socket: impl AsFd) -> io::Result<u32> {
-    Ok(socket_peercred(socket)?.uid.as_raw())
+    crate::sys::peer_uid(socket)
 }
 
 /// Binds a listening socket as [`SOCKET_NAME`] in `folder`, `0600`, whatever the length of the path: bound

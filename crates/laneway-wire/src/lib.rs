@@ -6,6 +6,7 @@
 //! * [`client`]: a blocking connection to a holder's socket
 //! * [`record`]: the crash-proof record of a run; [`final_screen`]: its last screen; [`recording`]: its recording
 //! * [`process`]: who a process is and what it does; [`own`]: how holders and daemons are known among other processes
+//! * `sys`: what needs `unsafe`
 //! * [`mark`]: the mark by which a run's processes are found when their holder is gone
 //!
 //! Old and new sides understand each other: frames say their version, unknown streams and messages are told
@@ -20,6 +21,7 @@ pub mod own;
 pub mod process;
 pub mod record;
 pub mod recording;
+mod sys;
 
 pub use final_screen::FinalScreen;
 pub use frame::{Decoder, Frame, FrameError, Stream};

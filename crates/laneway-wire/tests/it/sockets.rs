@@ -2,8 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use laneway_wire::client::{self, ClientError, Connection};
@@ -37,6 +40,47 @@ fn a_socket_in_a_long_path_is_bound_and_reached() {
     let names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["sock"]);
     assert_eq!(fs::metadata(folder.join("sock")).unwrap().permissions().mode() & 0o7777, 0o600);
+}
+
+/// Said by the child when it has seen whose the other end is.
+const SEEN: &str = "seen to be of the same user";
+
+#[test]
+fn a_peer_outside_of_the_process_namespace_is_known_by_its_user() {
+    let root = root();
+    let listener = client::listen(&File::open(root.path()).unwrap()).unwrap();
+    listener.set_nonblocking(false).unwrap();
+    let _near = client::connect(root.path(), LIMIT).unwrap();
+    let apart = ["unshare", "--user", "--map-root-user", "--pid", "--fork"];
+    #[expect(clippy::disallowed_methods, reason = "a namespace of its own takes a process of its own")]
+    let unshare = || {
+        let mut command = Command::new(apart[0]);
+        command.args(&apart[1..]);
+        command
+    };
+    if !unshare().arg("true").status().is_ok_and(|status| status.success()) {
+        writeln!(std::io::stderr(), "not tested: this machine lets nobody have a namespace").unwrap();
+        return;
+    }
+    let mut child = unshare();
+    child.arg(std::env::current_exe().unwrap()).stdin(OwnedFd::from(listener));
+    let arguments = ["--exact", "sockets::child_that_accepts_from_outside", "--ignored", "--nocapture"];
+    let output = child.args(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains(SEEN),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+#[ignore = "the child in another namespace, to which its peer has no number"]
+fn child_that_accepts_from_outside() {
+    let listener = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
+    let (socket, _) = UnixListener::from(listener).accept().unwrap();
+    assert_eq!(client::peer_uid(&socket).unwrap(), rustix::process::geteuid().as_raw());
+    writeln!(std::io::stdout(), "{SEEN}").unwrap();
 }
 
 #[test]
