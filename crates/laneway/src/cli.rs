@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use laneway_api::error::{ErrorKind, exit_code};
 use laneway_core::os_text::OsText;
 
+use crate::complete;
 use crate::context::{Context, Outcome};
 use crate::failure::Failure;
 use crate::verbs;
@@ -57,6 +58,9 @@ enum Verb {
 /// The whole program.
 pub(crate) fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    if complete::was_asked(&arguments) {
+        return ExitCode::SUCCESS;
+    }
     if verbs::serve::is_meant(&arguments) {
         return verbs::serve::run(&arguments);
     }

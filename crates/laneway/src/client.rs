@@ -10,7 +10,7 @@ mod watched;
 
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -116,6 +116,20 @@ impl Client {
     pub(crate) fn ask_quietly<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Failure> {
         let body = self.runtime.block_on(self.answer(request))?;
         understand(request, &body)
+    }
+
+    /// Asks a daemon that runs, and gives up after `limit`: for what is only good to know. Starts and renews nothing.
+    pub(crate) fn ask_within<T: DeserializeOwned>(&self, request: &Request, limit: Duration) -> Option<T> {
+        let began = Instant::now();
+        let stream = connect::connect_within(&self.home, limit).ok()??;
+        let left = limit.saturating_sub(began.elapsed());
+        let answer = async {
+            let sent = send(stream, request, self.cwd.as_ref()).await.ok()?;
+            let mut exchange = sent.or_refused(request).await.ok()?;
+            Some(exchange.response.body_mut().collect().await.ok()?.to_bytes())
+        };
+        let body = self.runtime.block_on(async { tokio::time::timeout(left, answer).await }).ok()??;
+        serde_json::from_slice(&body).ok()
     }
 
     /// Asks many things at once; `on_answer` gets the answers in the order of the requests, each as soon as

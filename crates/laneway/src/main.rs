@@ -3,13 +3,14 @@
 //! * [`cli`]: the verbs and how a run of the program ends; [`verbs`]: one file per verb
 //! * [`context`]: what a verb is given; [`failure`]: how it fails; [`printer`]: all output; [`progress`]: what
 //!   takes its time says so
-//! * [`client`]: requests to the daemon, which is started when it is needed
+//! * [`client`]: requests to the daemon, which is started when it is needed; [`complete`]: what a shell is offered
 //! * [`launch`]: what a program inherits from the caller; [`terminal`]: the caller's own terminal
 //! * [`duration`], [`losses`], [`table`], [`text`]: pure helpers for input and output
 //! * [`sys`]: the one place with `unsafe`
 
 mod cli;
 mod client;
+mod complete;
 mod context;
 mod duration;
 mod failure;

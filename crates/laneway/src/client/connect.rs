@@ -20,7 +20,12 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Connects to the daemon of `home`; none if nobody serves there.
 pub(crate) fn connect(home: &Home) -> Result<Option<UnixStream>, Failure> {
-    match try_connect(home) {
+    connect_within(home, CONNECT_LIMIT)
+}
+
+/// The same for a caller with less patience.
+pub(super) fn connect_within(home: &Home, limit: Duration) -> Result<Option<UnixStream>, Failure> {
+    match try_connect(home, limit) {
         Ok(stream) => {
             let uid = peer_uid(&stream).map_err(|error| unreachable(home, &error.to_string()))?;
             if uid == rustix::process::geteuid().as_raw() {
@@ -29,22 +34,19 @@ pub(crate) fn connect(home: &Home) -> Result<Option<UnixStream>, Failure> {
             Err(unreachable(home, &format!("who answers there is uid {uid}, not you")))
         }
         Err(Errno::NOENT | Errno::CONNREFUSED | Errno::NOTDIR) => Ok(None),
-        Err(Errno::AGAIN) => {
-            let limit = CONNECT_LIMIT.as_secs();
-            Err(unreachable(home, &format!("it accepted no connection within {limit} s")))
-        }
+        Err(Errno::AGAIN) => Err(unreachable(home, &format!("it accepted no connection within {limit:?}"))),
         Err(errno) => Err(unreachable(home, &errno.to_string())),
     }
 }
 
-fn try_connect(home: &Home) -> Result<UnixStream, Errno> {
+fn try_connect(home: &Home, limit: Duration) -> Result<UnixStream, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let folder = rustix::fs::open(home.root(), flags, Mode::empty())?;
     let path = format!("/proc/self/fd/{}/{}", folder.as_raw_fd(), Home::SOCKET_NAME);
     let address = SocketAddrUnix::new(path)?;
     let socket =
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    set_socket_timeout(&socket, Timeout::Send, Some(CONNECT_LIMIT))?;
+    set_socket_timeout(&socket, Timeout::Send, Some(limit))?;
     rustix::net::connect(&socket, &address)?;
     Ok(UnixStream::from(socket))
 }

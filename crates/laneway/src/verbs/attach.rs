@@ -15,6 +15,7 @@ use laneway_wire::message::{Exited, Role};
 use serde::Serialize;
 
 use crate::client::{Client, Request};
+use crate::complete;
 use crate::context::{Context, Outcome};
 use crate::failure::{Failure, with_causes};
 use crate::terminal::attach_pump;
@@ -40,6 +41,7 @@ came. Exit codes: 0 left, or the program has ended; 1 its holder was lost; 5 ref
 #[command(after_help = EXAMPLES)]
 pub(crate) struct AttachArgs {
     /// The worker, or a lane with one live worker
+    #[arg(add = complete::live_workers())]
     target: String,
     /// Look on: nothing typed goes to the program, and its size stays
     #[arg(long)]

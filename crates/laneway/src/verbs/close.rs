@@ -11,6 +11,7 @@ use laneway_core::os_text::OsText;
 
 use super::several::each;
 use crate::client::Request;
+use crate::complete;
 use crate::context::{Context, Outcome};
 use crate::duration::{millis, parse};
 use crate::losses;
@@ -28,7 +29,7 @@ holds. Else it is refused (exit 5), and what would be lost is listed.";
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CloseArgs {
     /// The lanes
-    #[arg(required = true, value_name = "LANE", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(required = true, value_name = "LANE", value_parser = NonEmptyStringValueParser::new(), add = complete::lanes())]
     lanes: Vec<String>,
     /// How long their programs may take to end by themselves [default: 5s]
     #[arg(long, value_name = "DURATION", value_parser = parse)]

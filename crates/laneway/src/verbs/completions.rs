@@ -1,19 +1,23 @@
-//! `lane completions`: a script for the shell.
+//! `lane completions`: a script for the shell. What it calls back is in [`crate::complete`].
 
-use clap::CommandFactory;
-use clap_complete::Shell;
+use clap::ValueEnum;
+use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
 use laneway_api::error::exit_code;
 use serde::Serialize;
 
-use crate::cli::Cli;
+use crate::complete;
 use crate::context::{Context, Outcome};
+use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
 EXAMPLES:
-  lane completions bash > ~/.local/share/bash-completion/completions/lane
-  lane completions fish > ~/.config/fish/completions/lane.fish";
+  source <(lane completions bash)     in ~/.bashrc
+  source <(lane completions zsh)      in ~/.zshrc, after compinit
+  lane completions fish | source      in ~/.config/fish/config.fish
 
-/// Print a completion script for a shell
+Names of lanes and workers come from the daemon if it runs; completing never starts it.";
+
+/// Print a script that completes commands and the names of lanes and workers in a shell
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CompletionsArgs {
@@ -21,18 +25,33 @@ pub(crate) struct CompletionsArgs {
     shell: Shell,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Shell {
+    Bash,
+    Fish,
+    Zsh,
+}
+
 #[derive(Serialize)]
 struct Script {
-    shell: String,
+    shell: Shell,
     script: String,
 }
 
 pub(crate) fn run(args: &CompletionsArgs, context: &Context) -> Outcome {
+    let shell: &dyn EnvCompleter = match args.shell {
+        Shell::Bash => &Bash,
+        Shell::Fish => &Fish,
+        Shell::Zsh => &Zsh,
+    };
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "lane", &mut script);
+    shell
+        .write_registration(complete::VARIABLE, "lane", "lane", "lane", &mut script)
+        .map_err(Failure::Output)?;
     if context.json() {
         let script = String::from_utf8_lossy(&script).into_owned();
-        context.printer.json(&Script { shell: args.shell.to_string(), script })?;
+        context.printer.json(&Script { shell: args.shell, script })?;
     } else {
         context.printer.bytes(&script)?;
     }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use clap::ValueHint;
 use laneway_api::error::{ErrorKind, Problem, exit_code};
 use laneway_api::request::{RunTask, WorkerStarted};
 use laneway_api::routes;
@@ -13,6 +14,7 @@ use laneway_wire::message::Exited;
 use serde::Serialize;
 
 use crate::client::Request;
+use crate::complete;
 use crate::context::{Context, Outcome};
 use crate::duration;
 use crate::failure::{Failure, with_causes};
@@ -38,6 +40,7 @@ lane's own; 126 the command cannot be run; 127 it was not found; 141 nobody read
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ExecArgs {
     /// The lane
+    #[arg(add = complete::lanes())]
     lane: String,
     /// Give it a terminal: this one, in its size
     #[arg(short, long)]
@@ -49,7 +52,7 @@ pub(crate) struct ExecArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, conflicts_with = "detach")]
     timeout: Option<Duration>,
     /// The command and its arguments
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[arg(last = true, required = true, value_name = "COMMAND", value_hint = ValueHint::AnyPath)]
     command: Vec<OsString>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use clap::ValueHint;
 use laneway_api::error::exit_code;
 use laneway_api::request::{LaneMade, NewLane};
 use laneway_api::routes;
@@ -32,7 +33,7 @@ pub(crate) struct NewArgs {
     #[arg(long, value_name = "NAME")]
     branch: Option<String>,
     /// A program to start in it, with its arguments
-    #[arg(last = true)]
+    #[arg(last = true, value_hint = ValueHint::AnyPath)]
     command: Vec<OsString>,
 }
 

@@ -8,6 +8,7 @@ use laneway_core::os_text::OsText;
 use serde::Serialize;
 
 use crate::client::Request;
+use crate::complete;
 use crate::context::{Context, Outcome};
 
 const EXAMPLES: &str = "\
@@ -19,7 +20,7 @@ EXAMPLES:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PathArgs {
     /// The lane
-    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    #[arg(value_parser = NonEmptyStringValueParser::new(), add = complete::lanes())]
     lane: String,
 }
 

@@ -7,6 +7,7 @@ use laneway_api::routes;
 use laneway_api::view::TextView;
 
 use crate::client::Request;
+use crate::complete;
 use crate::context::{Context, Outcome};
 
 const EXAMPLES: &str = "\
@@ -21,7 +22,7 @@ EXAMPLES:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ReadArgs {
     /// The worker
-    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    #[arg(value_parser = NonEmptyStringValueParser::new(), add = complete::workers_of_any_kind())]
     target: String,
     /// The last N lines; wrapped ones are joined [default: 100]
     #[arg(long, value_name = "N", conflicts_with_all = ["screen", "all"])]

@@ -2,12 +2,14 @@
 
 use std::ffi::OsString;
 
+use clap::ValueHint;
 use clap::builder::NonEmptyStringValueParser;
 use laneway_api::error::exit_code;
 use laneway_api::request::{RunWorker, WorkerStarted};
 use laneway_api::routes;
 
 use crate::client::Request;
+use crate::complete;
 use crate::context::{Context, Outcome};
 use crate::launch::{launch, terminal_like_the_callers};
 use crate::text::{NAME, program, worker_name, worker_status, worker_style};
@@ -23,13 +25,13 @@ EXAMPLES:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RunArgs {
     /// The lane
-    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    #[arg(value_parser = NonEmptyStringValueParser::new(), add = complete::lanes())]
     lane: String,
     /// The worker's name [default: the lane's, or the next free one after it]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// The program with its arguments [default: your shell]
-    #[arg(last = true)]
+    #[arg(last = true, value_hint = ValueHint::AnyPath)]
     command: Vec<OsString>,
 }
 

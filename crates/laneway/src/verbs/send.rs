@@ -12,6 +12,7 @@ use laneway_api::routes;
 use laneway_wire::message::MAX_SEND;
 
 use crate::client::Request;
+use crate::complete;
 use crate::context::{Context, Outcome};
 use crate::duration;
 use crate::failure::Failure;
@@ -37,7 +38,7 @@ With --json the output offset is told: what the program answers comes after it."
 #[command(after_help = EXAMPLES)]
 pub(crate) struct SendArgs {
     /// The worker
-    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    #[arg(value_parser = NonEmptyStringValueParser::new(), add = complete::live_workers())]
     target: String,
     /// The text; its words are joined by one space. Without a text and keys, or for "-": standard input, up to
     /// 16 MiB

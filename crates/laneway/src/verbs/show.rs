@@ -7,6 +7,7 @@ use laneway_api::view::{LaneView, Resolved, TerminalKind, WorkerView};
 use laneway_core::os_text::OsText;
 
 use crate::client::Request;
+use crate::complete;
 use crate::context::{Context, Outcome};
 use crate::text::{Lines, NAME, program, worker_name, worker_status, worker_style};
 
@@ -21,7 +22,7 @@ EXAMPLES:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ShowArgs {
     /// A lane or a worker: a name, lane/worker, or an id
-    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    #[arg(value_parser = NonEmptyStringValueParser::new(), add = complete::lanes_and_workers())]
     target: String,
 }
 

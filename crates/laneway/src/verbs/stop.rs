@@ -9,6 +9,7 @@ use laneway_core::os_text::OsText;
 
 use super::several::{self, each};
 use crate::client::Request;
+use crate::complete;
 use crate::context::{Context, Outcome};
 use crate::duration::{millis, parse};
 use crate::text::worker_name;
@@ -23,7 +24,7 @@ EXAMPLES:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct StopArgs {
     /// The workers
-    #[arg(required = true, value_name = "TARGET", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(required = true, value_name = "TARGET", value_parser = NonEmptyStringValueParser::new(), add = complete::live_workers())]
     targets: Vec<String>,
     /// How long they may take to end by themselves [default: 5s]
     #[arg(long, value_name = "DURATION", value_parser = parse)]

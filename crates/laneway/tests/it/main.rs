@@ -5,6 +5,7 @@
 mod attach;
 mod bad_input;
 mod closing;
+mod completions;
 mod config;
 mod crash;
 mod daemon;

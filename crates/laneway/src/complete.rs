@@ -1,0 +1,143 @@
+//! What the shell is told when a person presses tab: the words of the command line, and the names of lanes and
+//! workers as the daemon that runs knows them.
+//!
+//! A prompt must not hang and must not be written over. So this starts nothing, says nothing but candidates, and a
+//! daemon that does not answer within [`LIMIT`] has none.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::time::Duration;
+
+use clap::CommandFactory;
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+use clap_complete::env::Shells;
+use laneway_api::routes;
+use laneway_api::view::{LaneView, Lanes, WorkerView};
+use laneway_core::os_text::OsText;
+
+use crate::cli::Cli;
+use crate::client::{Client, Request, Start};
+use crate::text;
+
+/// The variable that says for which shell the rest of the command line is to be completed.
+pub(crate) const VARIABLE: &str = "LANEWAY_COMPLETE";
+
+/// How long the daemon has to answer: what a person at a prompt does not yet take for a hang.
+const LIMIT: Duration = Duration::from_millis(200);
+
+/// Which workers make sense where a target is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Workers {
+    Live,
+    All,
+}
+
+/// Completes with the names of open lanes.
+pub(crate) fn lanes() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let names = ask().lanes.into_iter().map(|lane| (lane.name.to_string(), about_lane(&lane)));
+        candidates(typed, names.collect())
+    })
+}
+
+/// Completes with what means a worker that runs.
+pub(crate) fn live_workers() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| candidates(typed, workers(&ask(), Workers::Live, typed)))
+}
+
+/// Completes with what means a worker, also one that has ended.
+pub(crate) fn workers_of_any_kind() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| candidates(typed, workers(&ask(), Workers::All, typed)))
+}
+
+/// Completes with lanes, and with what means a worker.
+pub(crate) fn lanes_and_workers() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let known = ask();
+        let mut names: BTreeMap<_, _> =
+            known.lanes.iter().map(|lane| (lane.name.to_string(), about_lane(lane))).collect();
+        names.extend(workers(&known, Workers::All, typed));
+        candidates(typed, names)
+    })
+}
+
+/// If the shell has asked for candidates: prints them and gives true. `arguments`: all of this process, with a `--`
+/// before the words to complete.
+pub(crate) fn was_asked(arguments: &[OsString]) -> bool {
+    let Some(shell) = std::env::var_os(VARIABLE) else { return false };
+    let shells = Shells::builtins();
+    let Some(shell) = shell.to_str().and_then(|name| shells.completer(name)) else { return false };
+    let Some((dashes, words)) = arguments.get(1..).and_then(<[OsString]>::split_first) else { return false };
+    if dashes != "--" {
+        return false;
+    }
+    let cwd = std::env::current_dir().ok();
+    let mut answer = Vec::new();
+    // A word that cannot be completed is no error at a prompt.
+    if shell.write_complete(&mut command(), words.to_vec(), cwd.as_deref(), &mut answer).is_ok() {
+        let _ = std::io::stdout().write_all(&answer);
+    }
+    true
+}
+
+/// The command line, with options offered only where nothing else fits or a dash was typed.
+fn command() -> clap::Command {
+    fn with_options_last(command: clap::Command) -> clap::Command {
+        command
+            .mut_args(|argument| if argument.is_positional() { argument } else { argument.hide(true) })
+            .mut_subcommands(with_options_last)
+    }
+    let mut command = Cli::command();
+    command.build();
+    with_options_last(command)
+}
+
+/// What the daemon that runs knows of this repository; nothing if none does, or if it is busy.
+fn ask() -> Lanes {
+    let known = || {
+        let home = laneway_daemon::home::Home::from_environment().ok()?;
+        let cwd = std::env::current_dir().ok().map(OsText::from);
+        let client = Client::new(home, cwd, Start::Never).ok()?;
+        client.ask_within(&Request::get("completing", routes::LANES), LIMIT)
+    };
+    known().unwrap_or(Lanes { lanes: Vec::new() })
+}
+
+/// What can be typed for workers, with what is said beside it. A lane's name means its only worker.
+fn workers(known: &Lanes, which: Workers, typed: &OsStr) -> BTreeMap<String, String> {
+    let fits = |worker: &&WorkerView| which == Workers::All || worker.exit.is_none();
+    let typed = typed.to_string_lossy();
+    let mut names = BTreeMap::new();
+    for lane in &known.lanes {
+        let of_lane: Vec<_> = lane.workers.iter().filter(fits).collect();
+        if let [only] = of_lane[..] {
+            names.insert(lane.name.to_string(), about_worker(only));
+        }
+        for worker in of_lane {
+            let name = match &worker.name {
+                Some(name) if typed.contains('/') => format!("{}/{name}", lane.name),
+                Some(name) => name.to_string(),
+                // A task has only its id, which nobody looks for unless he has begun it.
+                None if typed.starts_with("wk_") => worker.id.to_string(),
+                None => continue,
+            };
+            names.insert(name, about_worker(worker));
+        }
+    }
+    names
+}
+
+fn about_lane(lane: &LaneView) -> String {
+    format!("{}, {}", lane.status.as_str(), lane.branch)
+}
+
+fn about_worker(worker: &WorkerView) -> String {
+    format!("{}: {}", text::worker_status(worker), text::short_program(&worker.argv))
+}
+
+fn candidates(typed: &OsStr, names: BTreeMap<String, String>) -> Vec<CompletionCandidate> {
+    let typed = typed.to_string_lossy();
+    let fitting = names.into_iter().filter(|(name, _)| name.starts_with(&*typed));
+    fitting.map(|(name, about)| CompletionCandidate::new(name).help(Some(about.into()))).collect()
+}
