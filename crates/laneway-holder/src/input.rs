@@ -176,7 +176,7 @@ mod tests {
         let asker = |tag| Asker { peer: PeerId(1), tag };
         let mut queue = InputQueue::default();
         queue.push(b"typed");
-        queue.push_send(&plain(&[b'x'; 300_000]), asker(1), 7);
+        queue.push_send(&plain(&vec![b'x'; 300_000]), asker(1), 7);
         queue.push_send(&plain(b""), asker(2), 8);
         assert_eq!(queue.take_notices(), []);
         queue.write_to(&writing).unwrap();
@@ -215,7 +215,7 @@ mod tests {
         rustix::io::ioctl_fionbio(&writing, true).unwrap();
         let asker = |tag| Asker { peer: PeerId(1), tag };
         let mut queue = InputQueue::default();
-        queue.push_send(&plain(&[b'a'; 100_000]), asker(1), 0);
+        queue.push_send(&plain(&vec![b'a'; 100_000]), asker(1), 0);
         queue.push_send(&plain(b"never begun"), asker(2), 0);
         queue.push_send(&plain(b"last"), asker(3), 0);
         queue.write_to(&writing).unwrap();

@@ -4,6 +4,8 @@
 //! [`named`]. The forms are those of xterm, and of the kitty keyboard protocol where the program has asked for
 //! it.
 
+use laneway_wire::keys::KEY_NAMES;
+
 use crate::screen::Modes;
 
 /// The kitty protocol's flag "disambiguate escape codes".
@@ -71,7 +73,7 @@ pub(crate) fn nearest(name: &str) -> Vec<String> {
         name.split_at(name.rfind('-').filter(|at| at + 1 < name.len()).map_or(0, |at| at + 1));
     let modifiers = if parse(&format!("{modifiers}x")).is_some() { modifiers } else { "" };
     let wanted = if modifiers.is_empty() { name } else { key }.to_ascii_lowercase();
-    let mut names: Vec<_> = NAMES.iter().map(|known| (distance(&wanted, known), *known)).collect();
+    let mut names: Vec<_> = KEY_NAMES.iter().map(|known| (distance(&wanted, known), *known)).collect();
     names.sort_by_key(|(distance, _)| *distance);
     names[..N_NEAREST].iter().map(|(_, known)| format!("{modifiers}{known}")).collect()
 }
@@ -121,45 +123,10 @@ fn parse(name: &str) -> Option<(Modifiers, Key)> {
     Some((modifiers, named(&rest.to_ascii_lowercase())?))
 }
 
-/// The keys that have names.
 /// How many names are offered in place of one that is none.
 const N_NEAREST: usize = 4;
 
-/// The names of [`named`].
-const NAMES: [&str; 31] = [
-    "up",
-    "down",
-    "right",
-    "left",
-    "home",
-    "end",
-    "insert",
-    "delete",
-    "page-up",
-    "page-down",
-    "escape",
-    "enter",
-    "tab",
-    "backspace",
-    "space",
-    "f1",
-    "f2",
-    "f3",
-    "f4",
-    "f5",
-    "f6",
-    "f7",
-    "f8",
-    "f9",
-    "f10",
-    "f11",
-    "f12",
-    "pageup",
-    "pagedown",
-    "esc",
-    "return",
-];
-
+/// The keys that have names: those of [`KEY_NAMES`].
 fn named(name: &str) -> Option<Key> {
     Some(match name {
         "up" => Key::Cursor(b'A'),
@@ -339,7 +306,7 @@ mod tests {
 
     #[test]
     fn the_nearest_keys_are_offered_and_are_keys() {
-        for name in NAMES {
+        for name in KEY_NAMES {
             assert!(encode(name, Modes::default()).is_some(), "{name}");
             assert_eq!(nearest(name)[0], name);
         }

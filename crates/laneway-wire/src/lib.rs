@@ -3,6 +3,7 @@
 //!
 //! * [`frame`]: frames on the socket and the bounded decoder; no input or output of its own
 //! * [`message`]: what is said in control frames: [`ToHolder`], [`FromHolder`]
+//! * [`keys`]: the names of keys
 //! * [`client`]: a blocking connection to a holder's socket
 //! * [`record`]: the crash-proof record of a run; [`final_screen`]: its last screen; [`recording`]: its recording
 //! * [`process`]: who a process is and what it does; [`own`]: how holders and daemons are known among other processes
@@ -15,6 +16,7 @@
 pub mod client;
 pub mod final_screen;
 pub mod frame;
+pub mod keys;
 pub mod mark;
 pub mod message;
 pub mod own;

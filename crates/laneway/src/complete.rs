@@ -15,6 +15,7 @@ use clap_complete::env::Shells;
 use laneway_api::routes;
 use laneway_api::view::{LaneView, Lanes, WorkerView};
 use laneway_core::os_text::OsText;
+use laneway_wire::keys::KEY_NAMES;
 
 use crate::cli::Cli;
 use crate::client::{Client, Request, Start};
@@ -59,6 +60,26 @@ pub(crate) fn lanes_and_workers() -> ArgValueCompleter {
             known.lanes.iter().map(|lane| (lane.name.to_string(), about_lane(lane))).collect();
         names.extend(workers(&known, Workers::All, typed));
         candidates(typed, names)
+    })
+}
+
+/// Completes with the names of keys; after a modifier also with letters.
+pub(crate) fn keys() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let typed = typed.to_string_lossy().to_lowercase();
+        let mut key = typed.as_str();
+        while let Some(rest) =
+            ["ctrl-", "alt-", "shift-"].iter().find_map(|modifier| key.strip_prefix(modifier))
+        {
+            key = rest;
+        }
+        let modifiers = &typed[..typed.len() - key.len()];
+        // Control with a letter is what is looked for most: it is offered before its dash is typed.
+        let modifiers = if modifiers.is_empty() && typed.starts_with('c') { "ctrl-" } else { modifiers };
+        let letters = ('a'..='z').filter(|_| !modifiers.is_empty()).map(String::from);
+        let names = KEY_NAMES.iter().map(ToString::to_string).chain(letters);
+        let names = names.map(|name| (format!("{modifiers}{name}"), String::new()));
+        candidates(OsStr::new(&typed), names.collect())
     })
 }
 
@@ -139,5 +160,7 @@ fn about_worker(worker: &WorkerView) -> String {
 fn candidates(typed: &OsStr, names: BTreeMap<String, String>) -> Vec<CompletionCandidate> {
     let typed = typed.to_string_lossy();
     let fitting = names.into_iter().filter(|(name, _)| name.starts_with(&*typed));
-    fitting.map(|(name, about)| CompletionCandidate::new(name).help(Some(about.into()))).collect()
+    fitting
+        .map(|(name, about)| CompletionCandidate::new(name).help((!about.is_empty()).then(|| about.into())))
+        .collect()
 }

@@ -53,7 +53,7 @@ pub(crate) struct SendArgs {
     #[arg(long)]
     raw: bool,
     /// A key to press after the text; may be given several times
-    #[arg(long = "key", value_name = "NAME", value_parser = key_name)]
+    #[arg(long = "key", value_name = "NAME", value_parser = key_name, add = complete::keys())]
     keys: Vec<String>,
     /// Drop the rest when the program has read nothing for this long
     #[arg(long, value_name = "D", default_value = "30s", value_parser = duration::parse)]

@@ -64,6 +64,14 @@ fn each_place_is_offered_what_is_legal_there() {
     check(&world, &["read", "d"], &["done"]);
     check(&world, &["show", "d"], &["docs", "done"]);
     check(&world, &["stop", "edit", "s"], &["serve"]);
+    check(&world, &["send", "fix", "--key", "pa"], &["page-down", "page-up", "pagedown", "pageup"]);
+    check(
+        &world,
+        &["send", "fix", "--key", "ctrl-alt-d"],
+        &["ctrl-alt-d", "ctrl-alt-delete", "ctrl-alt-down"],
+    );
+    check(&world, &["send", "fix", "--key", "ctrl-z"], &["ctrl-z"]);
+    assert!(ask(&world, &["send", "fix", "--key", "c"]).out().contains("ctrl-c"));
     check(&world, &["completions", ""], &["bash", "fish", "zsh"]);
     assert_eq!(ask(&world, &["attach", "--obs"]).out(), "--observe");
     assert_eq!(ask(&world, &["ls", ""]).out(), "--closed\n--json\n--help");

@@ -1,0 +1,37 @@
+//! The names of keys, as they are given to [`crate::message::Send`].
+
+/// Keys that have names, those with a second name twice; other keys are called by their character. Each may come after
+/// `ctrl-`, `alt-` or `shift-`.
+pub const KEY_NAMES: [&str; 31] = [
+    "up",
+    "down",
+    "right",
+    "left",
+    "home",
+    "end",
+    "insert",
+    "delete",
+    "page-up",
+    "page-down",
+    "escape",
+    "enter",
+    "tab",
+    "backspace",
+    "space",
+    "f1",
+    "f2",
+    "f3",
+    "f4",
+    "f5",
+    "f6",
+    "f7",
+    "f8",
+    "f9",
+    "f10",
+    "f11",
+    "f12",
+    "pageup",
+    "pagedown",
+    "esc",
+    "return",
+];
