@@ -4,24 +4,24 @@
 //! (for a snapshot) nor drained (on a resize), and an unused alternate screen would take as much memory as a used one.
 
 use super::history::History;
+use super::links::Links;
+use super::modes::Saved;
+use super::query::Action;
 use super::stacks::{KeyboardStack, Titles};
 use super::text::{is_wrapped, occupied};
 use super::{Size, handler};
 use alacritty_terminal::event::VoidListener;
 use alacritty_terminal::grid::{Dimensions, Grid};
 use alacritty_terminal::index::{Column, Line, Point};
-use alacritty_terminal::term::cell::Cell;
+use alacritty_terminal::term::cell::{Cell, Flags};
 use alacritty_terminal::term::{Config, Osc52, Term, TermMode};
 use std::collections::BTreeMap;
 use std::mem;
 use std::ops::Range;
-use vte::ansi::{CharsetIndex, Processor, Timeout};
+use vte::ansi::{CharsetIndex, Handler, Hyperlink, Processor, Timeout};
 
 /// Rows a grid may push up while it is resized: 1 000 rows of 1 000 columns in two columns, and room.
 const RESIZE_ROWS: usize = 1_000_000;
-
-/// Modes without a meaning here that are remembered for viewers.
-const FOREIGN_MODES: usize = 64;
 
 /// The crate waits for the end of a synchronised update before it shows anything of it. Here nothing is ever shown, so
 /// there is nothing to wait for, and an update without an end does no harm.
@@ -35,6 +35,15 @@ impl Timeout for NeverWait {
 
     fn pending_timeout(&self) -> bool {
         false
+    }
+}
+
+/// Takes the character that is to be repeated.
+struct LastCharacter(Option<char>);
+
+impl Handler for LastCharacter {
+    fn input(&mut self, character: char) {
+        self.0 = Some(character);
     }
 }
 
@@ -52,6 +61,25 @@ impl Emulator {
     /// Acts on program output.
     pub(super) fn advance(&mut self, bytes: &[u8]) {
         self.processor.advance(&mut self.terminal, bytes);
+    }
+
+    /// Does what the parser does not know, or does not know to do well.
+    pub(super) fn act(&mut self, action: Action) {
+        // Whatever sequence was cut off by this one ends here.
+        self.advance(b"\x1b\\");
+        match action {
+            Action::SoftReset => self.terminal.soft_reset(),
+            Action::Repeat(count) => {
+                // Only the parser knows the character.
+                let mut last = LastCharacter(None);
+                self.processor.advance(&mut last, b"\x1b[b");
+                if let Some(character) = last.0 {
+                    self.terminal.repeat(character, usize::from(count));
+                }
+            }
+            Action::Title(title) => self.terminal.titles.set(&title),
+            Action::Link { id, uri } => self.terminal.set_hyperlink(Some(Hyperlink { id, uri })),
+        }
     }
 }
 
@@ -74,8 +102,10 @@ pub(super) struct Terminal {
     pub(super) modify_other_keys: u8,
     /// Private modes that mean nothing here, as the program left them.
     pub(super) foreign_modes: BTreeMap<u16, bool>,
-    /// Links that came without a name.
-    pub(super) links: u64,
+    pub(super) links: Links,
+    /// What was put aside with the cursor of the screen that is shown, and of the other.
+    pub(super) saved: Saved,
+    pub(super) other_saved: Saved,
 }
 
 /// Rows and columns as the crate wants them.
@@ -120,7 +150,9 @@ impl Terminal {
             other_keyboard: KeyboardStack::default(),
             modify_other_keys: 0,
             foreign_modes: BTreeMap::new(),
-            links: 0,
+            links: Links::default(),
+            saved: Saved::default(),
+            other_saved: Saved::default(),
         };
         terminal.free_inactive();
         terminal
@@ -148,13 +180,6 @@ impl Terminal {
             for line in 0..count.min(self.term.screen_lines()) {
                 self.history.push(&self.term.grid()[Line(line as i32)]);
             }
-        }
-    }
-
-    /// Remembers a private mode that means nothing here.
-    pub(super) fn remember_mode(&mut self, mode: u16, on: bool) {
-        if self.foreign_modes.len() < FOREIGN_MODES || self.foreign_modes.contains_key(&mode) {
-            self.foreign_modes.insert(mode, on);
         }
     }
 
@@ -209,6 +234,7 @@ impl Terminal {
             active.resize(false, cells.rows, cells.columns);
             active.truncate();
             settle(&mut active);
+            blank_halves(&mut active);
         } else {
             resize_keeping(&mut active, cells, &mut self.history);
         }
@@ -256,6 +282,16 @@ fn settle(grid: &mut Grid<Cell>) {
         if cursor.input_needs_wrap && cursor.point.column < last {
             cursor.input_needs_wrap = false;
             cursor.point.column += 1;
+        }
+    }
+}
+
+/// Blanks the wide characters of which a narrower screen has only the first half.
+fn blank_halves(grid: &mut Grid<Cell>) {
+    let last = grid.last_column();
+    for line in 0..grid.screen_lines() as i32 {
+        if grid[Line(line)][last].flags.contains(Flags::WIDE_CHAR) {
+            grid[Line(line)][last].clear_wide();
         }
     }
 }

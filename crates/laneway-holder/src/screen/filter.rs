@@ -12,7 +12,7 @@
 //!                 Osc, Text --over the limit--> Streaming --end, or 1 MiB--> Ground
 //! ```
 
-use super::query::{Class, Query, classify};
+use super::query::{Action, Class, Query, classify};
 
 /// Bytes of an incomplete sequence that are held back: a link of 4 KiB, its name, and room.
 pub(super) const HELD_LIMIT: usize = 8 * 1024;
@@ -28,6 +28,10 @@ pub(super) trait Sink {
     fn output(&mut self, bytes: &[u8]);
     /// Bytes of strings that mean nothing to the emulator: for the viewers only.
     fn string(&mut self, bytes: &[u8]);
+    /// The beginning of a string that is too long to be held; it comes to [`Sink::string`] as well.
+    fn long_string(&mut self, beginning: &[u8]);
+    /// A sequence for the viewers, and what the emulator is to do.
+    fn action(&mut self, sequence: &[u8], action: Action, controls: &[u8]);
     /// A question to the terminal: for nobody but the one who answers.
     fn query(&mut self, query: Query);
 }
@@ -191,6 +195,11 @@ impl<S: Sink> Work<'_, S> {
                     self.sink.string(sequence);
                     self.start = end;
                 }
+                Class::Action(action, controls) => {
+                    self.pass(self.sequence);
+                    self.sink.action(sequence, action, &controls);
+                    self.start = end;
+                }
                 Class::Query(query, kept) => {
                     self.pass(self.sequence);
                     self.ask(query, &kept);
@@ -203,6 +212,7 @@ impl<S: Sink> Work<'_, S> {
             match classify(&held) {
                 Class::Plain => self.sink.output(&held),
                 Class::String => self.sink.string(&held),
+                Class::Action(action, controls) => self.sink.action(&held, action, &controls),
                 Class::Query(query, kept) => self.ask(query, &kept),
             }
             self.start = end;
@@ -257,8 +267,10 @@ impl<S: Sink> Work<'_, S> {
         };
         if held == 0 {
             self.pass(self.sequence);
+            self.sink.long_string(&self.output[self.sequence..self.at]);
         } else {
             let held = std::mem::take(&mut self.filter.held);
+            self.sink.long_string(&held);
             self.sink.string(&held);
             self.start = 0;
         }

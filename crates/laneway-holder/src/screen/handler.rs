@@ -1,14 +1,16 @@
 //! What each control function does: the crate's `Term` does it, after the rows that are about to leave the screen have
-//! been copied, and with a record of what `Term` does not show.
+//! been copied, and with a record of what `Term` does not show. Where `Term` does something else than the terminals
+//! that people use (xterm, tmux, VTE agree), it is done here.
 
 use super::emulator::Terminal;
+use super::text::BLINK;
 use alacritty_terminal::index::{Column, Line};
 use alacritty_terminal::term::TermMode;
 use alacritty_terminal::term::cell::Flags;
 use unicode_width::UnicodeWidthChar;
 use vte::ansi::{
     Attr, CharsetIndex, ClearMode, CursorShape, CursorStyle, Handler, Hyperlink, KeyboardModes,
-    KeyboardModesApplyBehavior, LineClearMode, Mode, ModifyOtherKeys, NamedPrivateMode, PrivateMode, Rgb,
+    KeyboardModesApplyBehavior, LineClearMode, Mode, ModifyOtherKeys, NamedMode, PrivateMode, Rgb,
     StandardCharset, TabulationClearMode,
 };
 
@@ -17,12 +19,6 @@ const TAB_INTERVAL: usize = 8;
 
 /// Zero-width characters that a cell takes.
 const ZERO_WIDTH_LIMIT: usize = 16;
-
-/// Bytes of a link's address; a longer one is no link.
-const LINK_LIMIT: usize = 4096;
-
-/// Bytes of a link's name.
-const LINK_NAME_LIMIT: usize = 256;
 
 /// The tab stops of a fresh terminal.
 pub(super) fn default_tabs(columns: usize) -> Vec<bool> {
@@ -64,29 +60,74 @@ impl Terminal {
         true
     }
 
-    fn set_mode_state(&mut self, mode: PrivateMode, on: bool) {
-        match mode {
-            PrivateMode::Named(NamedPrivateMode::SwapScreenAndSetRestoreCursor)
-            | PrivateMode::Unknown(47 | 1047) => {
-                if on {
-                    self.enter_alternate();
-                } else {
-                    self.leave_alternate();
-                }
-            }
-            PrivateMode::Unknown(1048) if on => self.term.save_cursor_position(),
-            PrivateMode::Unknown(1048) => self.term.restore_cursor_position(),
-            PrivateMode::Unknown(number) => self.remember_mode(number, on),
-            PrivateMode::Named(named) => {
-                if named == NamedPrivateMode::ColumnMode {
-                    self.region = 0..self.rows();
-                }
-                if on {
-                    self.term.set_private_mode(mode);
-                } else {
-                    self.term.unset_private_mode(mode);
-                }
-            }
+    /// A wide character on both sides of the left edge of `column` in the cursor's row is blanked before what is on
+    /// one side goes or moves. The crate leaves halves, and later takes their neighbours for the other halves.
+    fn cut(&mut self, column: usize) {
+        let columns = self.columns();
+        let grid = self.term.grid_mut();
+        let line = grid.cursor.point.line;
+        if column == 0
+            || column >= columns
+            || !grid[line][Column(column)].flags.contains(Flags::WIDE_CHAR_SPACER)
+        {
+            return;
+        }
+        let row = &mut grid[line];
+        row[Column(column)].flags.remove(Flags::WIDE_CHAR_SPACER);
+        row[Column(column - 1)].clear_wide();
+    }
+
+    /// Brings the cursor to a cell of the screen.
+    fn put_cursor(&mut self, line: usize, column: usize) {
+        let last = self.columns() - 1;
+        let cursor = &mut self.term.grid_mut().cursor;
+        cursor.point.line = Line(line as i32);
+        cursor.point.column = Column(column.min(last));
+        cursor.input_needs_wrap = false;
+    }
+
+    /// The line `rows` above the cursor; the top margin stops a cursor that is not above it.
+    fn line_above(&self, rows: usize) -> usize {
+        let line = self.term.grid().cursor.point.line.0 as usize;
+        let top = if line >= self.region.start { self.region.start } else { 0 };
+        line.saturating_sub(rows).max(top)
+    }
+
+    /// The line `rows` below the cursor; the bottom margin stops a cursor that is not below it.
+    fn line_below(&self, rows: usize) -> usize {
+        let line = self.term.grid().cursor.point.line.0 as usize;
+        let end = if line < self.region.end { self.region.end } else { self.rows() };
+        (line + rows).min(end - 1)
+    }
+
+    /// Puts a character between others (insert mode). The crate takes the cells that it pushes aside for ones that
+    /// are overwritten, which tears wide characters elsewhere in the row.
+    fn insert_character(&mut self, character: char) {
+        let width = character.width().unwrap_or(0);
+        if width > 0 && self.term.grid().cursor.input_needs_wrap && self.mode(TermMode::LINE_WRAP) {
+            let grid = self.term.grid_mut();
+            let point = grid.cursor.point;
+            grid[point].flags.insert(Flags::WRAPLINE);
+            self.term.linefeed();
+            self.term.carriage_return();
+        }
+        let column = self.term.grid().cursor.point.column.0;
+        if width > 0 && column + width < self.columns() {
+            self.insert_blank(width);
+        }
+        self.term.unset_mode(Mode::Named(NamedMode::Insert));
+        self.term.input(character);
+        self.term.set_mode(Mode::Named(NamedMode::Insert));
+    }
+
+    /// Prints a character again and again (REP). What is more than fills the screen would only scroll the same row
+    /// again: it is left out, in steps of a row.
+    pub(super) fn repeat(&mut self, character: char, count: usize) {
+        let per_row = (self.columns() / character.width().unwrap_or(0).max(1)).max(1);
+        let full = per_row * self.rows();
+        let count = if count > full { full + (count - full) % per_row } else { count };
+        for _ in 0..count {
+            self.input(character);
         }
     }
 
@@ -115,26 +156,14 @@ impl Handler for Terminal {
         set_cursor_shape(shape: CursorShape);
         goto(line: i32, column: usize);
         goto_line(line: i32);
-        goto_col(column: usize);
-        insert_blank(count: usize);
-        move_up(rows: usize);
-        move_down(rows: usize);
         move_forward(columns: usize);
         move_backward(columns: usize);
-        move_down_and_cr(rows: usize);
-        move_up_and_cr(rows: usize);
         backspace();
         carriage_return();
         scroll_down(rows: usize);
         insert_blank_lines(rows: usize);
-        erase_chars(count: usize);
-        delete_chars(count: usize);
         move_forward_tabs(count: u16);
-        save_cursor_position();
-        restore_cursor_position();
-        clear_line(mode: LineClearMode);
         reverse_index();
-        terminal_attribute(attribute: Attr);
         set_mode(mode: Mode);
         unset_mode(mode: Mode);
         set_keypad_application_mode();
@@ -142,7 +171,6 @@ impl Handler for Terminal {
         configure_charset(index: CharsetIndex, charset: StandardCharset);
         set_color(index: usize, colour: Rgb);
         reset_color(index: usize);
-        decaln();
     }
 
     #[inline]
@@ -151,7 +179,11 @@ impl Handler for Terminal {
         // Only at the end of a row can a narrow character scroll; of the others nothing is known yet.
         let plain = character.is_ascii() && !cursor.input_needs_wrap;
         if plain || self.prepare_input(character) {
-            self.term.input(character);
+            if self.mode(TermMode::INSERT) {
+                self.insert_character(character);
+            } else {
+                self.term.input(character);
+            }
         }
     }
 
@@ -159,25 +191,103 @@ impl Handler for Terminal {
     fn linefeed(&mut self) {
         self.keep_row_before_linefeed();
         self.term.linefeed();
+        if self.mode(TermMode::LINE_FEED_NEW_LINE) {
+            self.term.carriage_return();
+        }
     }
 
-    fn newline(&mut self) {
-        self.keep_row_before_linefeed();
-        self.term.newline();
+    fn goto_col(&mut self, column: usize) {
+        let line = self.term.grid().cursor.point.line.0 as usize;
+        self.put_cursor(line, column);
+    }
+
+    fn move_up(&mut self, rows: usize) {
+        let column = self.term.grid().cursor.point.column.0;
+        self.put_cursor(self.line_above(rows), column);
+    }
+
+    fn move_down(&mut self, rows: usize) {
+        let column = self.term.grid().cursor.point.column.0;
+        self.put_cursor(self.line_below(rows), column);
+    }
+
+    fn move_up_and_cr(&mut self, rows: usize) {
+        self.put_cursor(self.line_above(rows), 0);
+    }
+
+    fn move_down_and_cr(&mut self, rows: usize) {
+        self.put_cursor(self.line_below(rows), 0);
     }
 
     fn put_tab(&mut self, count: u16) {
-        // The crate wraps for a tab behind the last column.
-        if self.term.grid().cursor.input_needs_wrap && self.mode(TermMode::LINE_WRAP) {
-            self.keep_row_before_linefeed();
+        // Behind the last column there is no further stop; the crate would begin a new row.
+        if !self.term.grid().cursor.input_needs_wrap {
+            self.term.put_tab(count);
         }
-        self.term.put_tab(count);
     }
 
     fn move_backward_tabs(&mut self, count: u16) {
-        self.term.move_backward_tabs(count);
-        // The crate would wrap before the next character, from wherever the cursor now is.
-        self.term.grid_mut().cursor.input_needs_wrap = false;
+        let point = self.term.grid().cursor.point;
+        let stops = self.tabs[..point.column.0].iter().enumerate().rev().filter(|(_, stop)| **stop);
+        let column = stops.map(|(column, _)| column).nth(usize::from(count.max(1)) - 1).unwrap_or(0);
+        self.put_cursor(point.line.0 as usize, column);
+    }
+
+    fn insert_blank(&mut self, count: usize) {
+        self.cut(self.term.grid().cursor.point.column.0);
+        self.cut(self.columns().saturating_sub(count));
+        self.term.insert_blank(count);
+    }
+
+    fn delete_chars(&mut self, count: usize) {
+        let column = self.term.grid().cursor.point.column.0;
+        // For more than there are the crate clears what is before the cursor, too.
+        let count = count.min(self.columns() - column);
+        self.cut(column);
+        self.cut(column + count);
+        self.term.delete_chars(count);
+    }
+
+    fn erase_chars(&mut self, count: usize) {
+        let column = self.term.grid().cursor.point.column.0;
+        self.cut(column);
+        self.cut(column + count);
+        self.term.erase_chars(count);
+    }
+
+    fn clear_line(&mut self, mode: LineClearMode) {
+        let cursor = &self.term.grid().cursor;
+        match mode {
+            LineClearMode::Right if cursor.input_needs_wrap => {}
+            LineClearMode::Right => self.cut(cursor.point.column.0),
+            LineClearMode::Left => self.cut(cursor.point.column.0 + 1),
+            LineClearMode::All => {}
+        }
+        self.term.clear_line(mode);
+    }
+
+    fn terminal_attribute(&mut self, attribute: Attr) {
+        let flags = &mut self.term.grid_mut().cursor.template.flags;
+        match attribute {
+            Attr::BlinkSlow | Attr::BlinkFast => flags.insert(BLINK),
+            Attr::CancelBlink => flags.remove(BLINK),
+            // SGR 21.
+            Attr::CancelBold => self.term.terminal_attribute(Attr::DoubleUnderline),
+            _ => self.term.terminal_attribute(attribute),
+        }
+    }
+
+    fn save_cursor_position(&mut self) {
+        self.save_cursor();
+    }
+
+    fn restore_cursor_position(&mut self) {
+        self.restore_cursor();
+    }
+
+    fn decaln(&mut self) {
+        self.set_scrolling_region(1, None);
+        self.term.decaln();
     }
 
     fn scroll_up(&mut self, rows: usize) {
@@ -201,18 +311,37 @@ impl Handler for Terminal {
                 self.keep_rows(rows);
             }
             ClearMode::Saved if !self.alternate() => self.history.clear(),
-            ClearMode::Saved | ClearMode::Below | ClearMode::Above => {}
+            ClearMode::Saved => {}
+            ClearMode::Below => self.cut(self.term.grid().cursor.point.column.0),
+            ClearMode::Above => {
+                let point = self.term.grid().cursor.point;
+                self.cut(point.column.0 + 1);
+                // The crate leaves the first row if it is the only one above.
+                if point.line == 1 {
+                    self.term.grid_mut().reset_region(..Line(1));
+                }
+            }
         }
         self.term.clear_screen(mode);
     }
 
     fn set_scrolling_region(&mut self, top: usize, bottom: Option<usize>) {
         let rows = self.rows();
-        let bottom = bottom.unwrap_or(rows);
+        let bottom = bottom.unwrap_or(rows).min(rows);
         if top < bottom {
-            self.region = (top.max(1) - 1).min(rows)..bottom.min(rows);
+            self.region = top - 1..bottom;
+            self.term.set_scrolling_region(top, Some(bottom));
         }
-        self.term.set_scrolling_region(top, Some(bottom));
+    }
+
+    fn set_tabs(&mut self, _: u16) {
+        let cursor = self.term.grid().cursor.clone();
+        self.clear_tabs(TabulationClearMode::All);
+        for column in (0..self.columns()).step_by(TAB_INTERVAL) {
+            self.put_cursor(0, column);
+            self.set_horizontal_tabstop();
+        }
+        self.term.grid_mut().cursor = cursor;
     }
 
     fn set_horizontal_tabstop(&mut self) {
@@ -246,17 +375,7 @@ impl Handler for Terminal {
     }
 
     fn reset_state(&mut self) {
-        self.leave_alternate();
-        self.term.reset_state();
-        self.history.clear();
-        self.region = 0..self.rows();
-        self.tabs = default_tabs(self.columns());
-        self.active_charset = CharsetIndex::default();
-        self.titles = super::stacks::Titles::default();
-        self.keyboard = super::stacks::KeyboardStack::default();
-        self.other_keyboard = super::stacks::KeyboardStack::default();
-        self.modify_other_keys = 0;
-        self.foreign_modes.clear();
+        self.reset();
     }
 
     fn set_title(&mut self, title: Option<String>) {
@@ -272,13 +391,7 @@ impl Handler for Terminal {
     }
 
     fn set_hyperlink(&mut self, link: Option<Hyperlink>) {
-        let link = link.filter(|link| link.uri.len() <= LINK_LIMIT).map(|link| {
-            let id = link.id.filter(|id| id.len() <= LINK_NAME_LIMIT).unwrap_or_else(|| {
-                self.links += 1;
-                format!("lane-{}", self.links)
-            });
-            Hyperlink { id: Some(id), uri: link.uri }
-        });
+        let link = link.and_then(|link| self.accept_link(link));
         self.term.set_hyperlink(link);
     }
 

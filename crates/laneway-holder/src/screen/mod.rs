@@ -12,6 +12,8 @@ mod emulator;
 mod filter;
 mod handler;
 mod history;
+mod links;
+mod modes;
 mod query;
 mod snapshot;
 mod stacks;
@@ -138,6 +140,24 @@ impl Sink for Route<'_> {
 
     fn string(&mut self, bytes: &[u8]) {
         self.passed.extend_from_slice(bytes);
+    }
+
+    fn long_string(&mut self, beginning: &[u8]) {
+        let title = beginning.strip_prefix(b"\x1b]0;").or_else(|| beginning.strip_prefix(b"\x1b]2;"));
+        if let Some(title) = title {
+            // Cut off anyway: not in the middle of a character.
+            let title = String::from_utf8_lossy(&title[..title.len().min(stacks::TITLE_LENGTH)]);
+            let title = title.trim_end_matches(char::REPLACEMENT_CHARACTER).trim().to_owned();
+            self.emulator.guarded(|emulator| emulator.act(query::Action::Title(title)));
+        }
+    }
+
+    fn action(&mut self, sequence: &[u8], action: query::Action, controls: &[u8]) {
+        self.passed.extend_from_slice(sequence);
+        self.emulator.guarded(|emulator| {
+            emulator.advance(controls);
+            emulator.act(action);
+        });
     }
 
     fn query(&mut self, query: query::Query) {

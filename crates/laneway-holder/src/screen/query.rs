@@ -40,6 +40,24 @@ pub(super) enum Query {
     Silent,
 }
 
+/// What the emulator's parser does not know, or does not know to do well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Action {
+    /// DECSTR.
+    SoftReset,
+    /// REP: so many times the last character.
+    Repeat(u16),
+    /// A title of more parts than the parser takes.
+    Title(String),
+    /// A link to an address of more parts than the parser takes.
+    Link {
+        /// Its name, if it has one.
+        id: Option<String>,
+        /// Its address.
+        uri: String,
+    },
+}
+
 /// What a whole escape sequence is to the holder.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Class {
@@ -47,6 +65,8 @@ pub(super) enum Class {
     Plain,
     /// For the viewers only.
     String,
+    /// For the viewers as it is; the emulator is told what to do, after these control characters.
+    Action(Action, Vec<u8>),
     /// A question, and what of the sequence goes on nevertheless.
     Query(Query, Vec<u8>),
 }
@@ -68,7 +88,7 @@ fn control(sequence: &[u8]) -> Class {
     let Some((last, body)) = sequence.split_last() else {
         return Class::Plain;
     };
-    if !matches!(last, b'S' | b'c' | b'm' | b'n' | b'p' | b'q' | b't' | b'u' | b'w' | b'x' | b'y') {
+    if !matches!(last, b'S' | b'b' | b'c' | b'm' | b'n' | b'p' | b'q' | b't' | b'u' | b'w' | b'x' | b'y') {
         return Class::Plain;
     }
     // Control characters inside of a sequence are acted on by themselves.
@@ -79,6 +99,8 @@ fn control(sequence: &[u8]) -> Class {
     let (parameters, intermediates) = body.split_at(digits);
     let first = number(parameters.split(|byte| *byte == b';').next().unwrap_or_default());
     let query = match (private, intermediates, last, first) {
+        (None, [b'!'], b'p', _) => return Class::Action(Action::SoftReset, controls),
+        (None, [], b'b', _) => return Class::Action(Action::Repeat(first.max(1)), controls),
         (None, [], b'n', _) => Query::Status(first),
         (Some(b'?'), [], b'n', _) => Query::PrivateStatus(first),
         (None, [], b'c', 0) => Query::PrimaryAttributes,
@@ -109,6 +131,9 @@ fn operating_system_command(sequence: &[u8]) -> Class {
         return Class::Plain;
     };
     let parts: Vec<&[u8]> = parts.collect();
+    if parts.len() >= PARSER_PARTS {
+        return many_parts(code, &parts);
+    }
     let silent = Class::Query(Query::Silent, Vec::new());
     match code {
         b"4" => palette_query(&parts, bell),
@@ -120,6 +145,23 @@ fn operating_system_command(sequence: &[u8]) -> Class {
         b"22" | b"50" | b"60" | b"61" if parts.first().is_some_and(|part| part.starts_with(b"?")) => silent,
         b"52" if parts.get(1) == Some(&b"?".as_slice()) => silent,
         b"1337" if parts.first().is_some_and(|part| part.starts_with(b"Report")) => silent,
+        _ => Class::Plain,
+    }
+}
+
+/// Parts of an operating system command, with its number, of which the emulator's parser drops the rest.
+const PARSER_PARTS: usize = 16;
+
+/// Titles and addresses may hold any number of semicolons.
+fn many_parts(code: &[u8], parts: &[&[u8]]) -> Class {
+    let text = |parts: &[&[u8]]| String::from_utf8(parts.join(&b';')).unwrap_or_default();
+    match code {
+        b"0" | b"2" => Class::Action(Action::Title(text(parts).trim().to_owned()), Vec::new()),
+        b"8" => {
+            let id = parts[0].split(|byte| *byte == b':').find_map(|part| part.strip_prefix(b"id="));
+            let id = id.map(|id| text(&[id]));
+            Class::Action(Action::Link { id, uri: text(&parts[1..]) }, Vec::new())
+        }
         _ => Class::Plain,
     }
 }

@@ -5,6 +5,7 @@
 
 use super::answers::cursor_style;
 use super::emulator::Terminal;
+use super::modes::Saved;
 use super::text::{Pen, cell, is_wrapped, same_look, write_all, write_characters, write_link, write_style};
 use alacritty_terminal::grid::{Cursor, Dimensions, Grid, Row};
 use alacritty_terminal::index::Line;
@@ -25,9 +26,11 @@ pub(super) fn snapshot(terminal: &Terminal) -> Vec<u8> {
     if let Some(primary) = &terminal.primary {
         draw(primary, &mut out);
         keyboard(&other_keyboard, &mut out);
+        set_aside(terminal.other_saved, true, &mut out);
         place(&primary.cursor, primary, None, &mut out);
         out.extend_from_slice(b"\x1b[?1049h");
         forget(&primary.cursor, &mut out);
+        set_aside(terminal.other_saved, false, &mut out);
         // The alternate screen begins in the background colour of that cursor.
         if primary.cursor.template.bg != Cell::default().bg {
             out.extend_from_slice(b"\x1b[2J");
@@ -41,22 +44,26 @@ pub(super) fn snapshot(terminal: &Terminal) -> Vec<u8> {
     let grid = terminal.term.grid();
     draw(grid, &mut out);
     tabs(terminal, &mut out);
-    if grid.saved_cursor != Cursor::default() {
+    if grid.saved_cursor != Cursor::default() || terminal.saved != Saved::default() {
         let mut saved = grid.saved_cursor.clone();
         // To print in the last column would undo that the row goes on in the next.
         saved.input_needs_wrap &= !is_wrapped(&grid[saved.point.line]);
+        set_aside(terminal.saved, true, &mut out);
         place(&saved, grid, None, &mut out);
         out.extend_from_slice(b"\x1b7");
         forget(&grid.saved_cursor, &mut out);
+        set_aside(terminal.saved, false, &mut out);
     }
     if terminal.region != (0..terminal.rows()) {
-        // A region of one row is to be had only by naming rows that do not exist.
-        let bottom = terminal.region.end.max(terminal.region.start + 2);
-        write_all(&mut out, format_args!("\x1b[{};{bottom}r", terminal.region.start + 1));
+        write_all(&mut out, format_args!("\x1b[{};{}r", terminal.region.start + 1, terminal.region.end));
     }
     let origin = terminal.mode(TermMode::ORIGIN);
     if origin {
         out.extend_from_slice(b"\x1b[?6h");
+    }
+    if !terminal.mode(TermMode::LINE_WRAP) {
+        // Before the cursor is brought behind the last column: without it some terminals keep it in the last one.
+        out.extend_from_slice(b"\x1b[?7l");
     }
     place(&grid.cursor, grid, origin.then_some(&terminal.region), &mut out);
     if terminal.active_charset == CharsetIndex::G1 {
@@ -65,6 +72,16 @@ pub(super) fn snapshot(terminal: &Terminal) -> Vec<u8> {
     modes(terminal, &mut out);
     keyboard(&terminal.keyboard.levels().collect::<Vec<_>>(), &mut out);
     out
+}
+
+/// Brings about (or undoes) what is put aside together with a cursor. The scroll region is the whole screen.
+fn set_aside(saved: Saved, on: bool, out: &mut Vec<u8>) {
+    if saved.charset == CharsetIndex::G1 {
+        out.push(if on { 0x0e } else { 0x0f });
+    }
+    if saved.origin {
+        out.extend_from_slice(if on { b"\x1b[?6h" } else { b"\x1b[?6l" });
+    }
 }
 
 fn colours(terminal: &Terminal, out: &mut Vec<u8>) {
@@ -123,12 +140,8 @@ fn tabs(terminal: &Terminal, out: &mut Vec<u8>) {
 
 fn modes(terminal: &Terminal, out: &mut Vec<u8>) {
     /// Modes that are on in a fresh terminal.
-    const ON: [(TermMode, u16); 4] = [
-        (TermMode::LINE_WRAP, 7),
-        (TermMode::SHOW_CURSOR, 25),
-        (TermMode::ALTERNATE_SCROLL, 1007),
-        (TermMode::URGENCY_HINTS, 1042),
-    ];
+    const ON: [(TermMode, u16); 3] =
+        [(TermMode::SHOW_CURSOR, 25), (TermMode::ALTERNATE_SCROLL, 1007), (TermMode::URGENCY_HINTS, 1042)];
     const OFF: [(TermMode, u16); 8] = [
         (TermMode::APP_CURSOR, 1),
         (TermMode::MOUSE_REPORT_CLICK, 1000),
@@ -232,18 +245,12 @@ fn draw_row(row: &Row<Cell>, next: Option<&Row<Cell>>, continued: bool, out: &mu
     pen.finish(out);
 }
 
-/// Prints the cell at `column` and returns how many it fills. What is left of a wide character that was torn is blank.
+/// Prints the cell at `column` and returns how many it fills.
 fn write_cell(cells: &[Cell], column: usize, pen: &mut Pen, out: &mut Vec<u8>) -> usize {
     let present = &cells[column];
     pen.take(present, out);
-    let wide = present.flags.contains(Flags::WIDE_CHAR);
-    let whole = cells.get(column + 1).is_some_and(|next| next.flags.contains(Flags::WIDE_CHAR_SPACER));
-    if wide && !whole {
-        out.push(b' ');
-        return 1;
-    }
     write_characters(present, out);
-    if wide { 2 } else { 1 }
+    if present.flags.contains(Flags::WIDE_CHAR) { 2 } else { 1 }
 }
 
 /// Cells up to the last that differs from a fresh one; all of them in a row that goes on in `next`, but for a

@@ -8,7 +8,7 @@ const KEYBOARD_LEVELS: usize = 64;
 const TITLE_LEVELS: usize = 32;
 
 /// Bytes of a title.
-const TITLE_LENGTH: usize = 1024;
+pub(super) const TITLE_LENGTH: usize = 1024;
 
 /// Flags of the kitty keyboard protocol on one of the two screens.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

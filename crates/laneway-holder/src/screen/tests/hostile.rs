@@ -1,6 +1,6 @@
 //! Output that would break the emulator, or let it grow without end.
 
-use super::support::{ask, feed, replay, screen, seen};
+use super::support::{ask, difference, feed, replay, screen, seen};
 use crate::screen::{Lines, Screen, Size};
 use proptest::prelude::*;
 
@@ -106,6 +106,76 @@ fn large_numbers_do_no_harm() {
         feed(&mut screen, format!("text\x1b[65535{last}\x1b[99999999999;99999999999{last}\x1b[?65535{last}"));
     }
     assert_alive(&mut screen);
+}
+
+#[test]
+fn a_character_repeated_without_measure_fills_the_screen_as_all_of_them_would() {
+    for (character, columns, rows) in [('x', 10, 4), ('x', 7, 3), ('語', 10, 4), ('語', 7, 3), ('語', 2, 2)]
+    {
+        for count in [0_u16, 1, 9, 40, 41, 45, 65_535] {
+            for before in ["", "\x1b[2;3r\x1b[3;2H", "\x1b[1;2r\x1b[4;1H", "\x1b[?7l", "\x1b[4h"] {
+                let (mut repeated, mut printed) = (screen(columns, rows), screen(columns, rows));
+                feed(&mut repeated, format!("{before}{character}\x1b[{count}b"));
+                let count = usize::from(count.max(1));
+                feed(&mut printed, format!("{before}{}", character.to_string().repeat(count + 1)));
+                let difference = difference(&seen(&repeated), &seen(&printed));
+                assert_eq!(difference, None, "{before:?} {character} {columns} {rows} {count}");
+                // This is the work that it takes: rows that scroll out.
+                assert!(repeated.history_lines() <= 2 * usize::from(rows), "{}", repeated.history_lines());
+            }
+        }
+    }
+    let mut screen = screen(10, 4);
+    feed(&mut screen, "\x1b[9b\x1b[Ha\x1b[3\rb");
+    assert_eq!(screen.lines(Lines::All, false), ["aaa"], "the return comes first");
+}
+
+#[test]
+fn tabs_back_where_there_are_no_stops_are_one_step() {
+    let mut screen = Screen::new(Size::new(1000, 2), 10);
+    // With the crate's way each of these takes 65 million steps.
+    feed(&mut screen, format!("\x1b[3g{}", "\x1b[1000G\x1b[65535Z".repeat(10_000)));
+    assert_eq!(screen.cursor().column, 0);
+}
+
+#[test]
+fn links_take_no_more_memory_than_those_of_a_usual_screen() {
+    let mut screen = Screen::new(Size::new(1000, 1000), 0);
+    let address = "a".repeat(4000);
+    for number in 0..5000 {
+        feed(&mut screen, format!("\x1b]8;;{number}{address}\x07x"));
+    }
+    // Each link stands once in it.
+    assert!(screen.snapshot().len() < 10 << 20, "{}", screen.snapshot().len());
+    // Those that are gone make room for others, once there is a reason to look again.
+    feed(&mut screen, format!("\x1b]8;;\x07\x1b[H\x1b[2J{}y", format!("\x1b]8;;{address}\x07").repeat(1000)));
+    assert!(screen.lines(Lines::Screen, true)[0].contains(&address));
+    assert_alive(&mut screen);
+}
+
+#[test]
+fn links_and_names_with_control_characters_are_none() {
+    let mut screen = screen(80, 24);
+    feed(&mut screen, "\x1b]8;;a\u{9c}b\x07x\x1b]8;id=\u{9b};c\x07y\x1b]8;;\x07");
+    assert_eq!(screen.lines(Lines::All, true), ["x\x1b]8;id=lane-1;c\x1b\\y\x1b]8;;\x1b\\"]);
+}
+
+#[test]
+fn a_title_of_any_length_is_cut() {
+    for n_bytes in [1_000_usize, 10_000, 100_000, 900_000] {
+        for (start, end) in [("\x1b]0;", "\x07"), ("\x1b]2;", "\x1b\\")] {
+            let output = format!("a{start}{}{end}b", "ü".repeat(n_bytes / 2));
+            for step in [7, 1024, 10_000, output.len()] {
+                let mut screen = screen(80, 24);
+                for part in output.as_bytes().chunks(step) {
+                    feed(&mut screen, part);
+                }
+                let title = "ü".repeat(512.min(n_bytes / 2));
+                assert_eq!(screen.title(), Some(title.as_str()), "{n_bytes} {step}");
+                assert_eq!(screen.lines(Lines::All, false), ["ab"]);
+            }
+        }
+    }
 }
 
 #[test]

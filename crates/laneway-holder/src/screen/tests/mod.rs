@@ -1,5 +1,6 @@
 //! Tests of the terminal model.
 
+mod agreed;
 mod hostile;
 mod model;
 mod queries;

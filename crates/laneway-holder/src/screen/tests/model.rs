@@ -3,46 +3,34 @@
 use super::streams;
 use super::support::{difference, feed, replay, screen, seen, seen_grid};
 use crate::screen::{Lines, Screen, Size, text};
-use alacritty_terminal::event::VoidListener;
 use alacritty_terminal::grid::{Dimensions, Grid};
 use alacritty_terminal::index::Line;
 use alacritty_terminal::term::cell::Cell;
-use alacritty_terminal::term::test::TermSize;
-use alacritty_terminal::term::{Config, Term};
 use proptest::prelude::*;
-use vte::ansi::{Processor, Timeout};
 
-#[derive(Default)]
-struct NoTimeout;
-
-impl Timeout for NoTimeout {
-    fn set_timeout(&mut self, _: std::time::Duration) {}
-    fn clear_timeout(&mut self) {}
-    fn pending_timeout(&self) -> bool {
-        false
-    }
-}
-
-/// The crate's terminal with all the history it wants.
+/// The terminal with all the history it wants, kept by the crate's own grid.
 pub(super) struct Reference {
-    term: Term<VoidListener>,
-    processor: Processor<NoTimeout>,
+    screen: Screen,
 }
 
 impl Reference {
     pub(super) fn new(columns: u16, rows: u16) -> Self {
-        let config = Config { scrolling_history: 100_000, ..Config::default() };
-        let size = TermSize::new(usize::from(columns), usize::from(rows));
-        Self { term: Term::new(config, &size, VoidListener), processor: Processor::new() }
+        let mut screen = Screen::new(Size::new(columns, rows), 0);
+        screen.emulator.terminal.term.grid_mut().update_history(1_000_000);
+        Self { screen }
     }
 
     pub(super) fn feed(&mut self, output: &[u8]) {
-        self.processor.advance(&mut self.term, output);
+        feed(&mut self.screen, output);
+    }
+
+    fn grid(&self) -> &Grid<Cell> {
+        self.screen.emulator.terminal.term.grid()
     }
 
     /// The rows above the screen, as styled text.
     fn history(&self) -> Vec<(String, bool)> {
-        let grid = self.term.grid();
+        let grid = self.grid();
         (grid.topmost_line().0..0)
             .map(|line| {
                 let row = &grid[Line(line)];
@@ -98,7 +86,7 @@ pub(super) fn assert_same_history(screen: &Screen, reference: &Reference) -> Res
         let rows = seen_grid(grid).rows;
         rows.iter().map(|row| row.iter().map(|cell| cell.text.as_str()).collect()).collect()
     };
-    let (mine, theirs) = (text(screen.emulator.terminal.term.grid()), text(reference.term.grid()));
+    let (mine, theirs) = (text(screen.emulator.terminal.term.grid()), text(reference.grid()));
     if mine != theirs {
         return Err(format!("{mine:?} is not {theirs:?}"));
     }

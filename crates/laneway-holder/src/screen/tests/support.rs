@@ -1,6 +1,7 @@
 //! What the tests share: feeding a screen, and all of its state in a form that can be compared.
 
 use crate::screen::emulator::Terminal;
+use crate::screen::modes::Saved;
 use crate::screen::stacks::{KeyboardStack, Titles};
 use crate::screen::text::STYLE_FLAGS;
 use crate::screen::{Screen, Size};
@@ -75,25 +76,16 @@ fn seen_template(cell: &Cell) -> SeenCell {
     }
 }
 
-/// The cells of a row; what is left of a torn wide character is blank, and a tab is.
+/// The cells of a row; a tab is blank. Of a wide character there are always both halves.
 pub(super) fn seen_row(cells: &[Cell]) -> Vec<SeenCell> {
-    let wide = |column: usize| {
-        cells[column].flags.contains(Flags::WIDE_CHAR)
-            && cells.get(column + 1).is_some_and(|next| next.flags.contains(Flags::WIDE_CHAR_SPACER))
-    };
+    let is = |column: usize, flag: Flags| cells.get(column).is_some_and(|cell| cell.flags.contains(flag));
     let mut row = Vec::new();
     for (column, cell) in cells.iter().enumerate() {
-        let torn = cell.flags.contains(Flags::WIDE_CHAR) && !wide(column);
-        let mut text = String::new();
-        if torn || cell.c == '\t' {
-            text.push(' ');
-        } else {
-            text.push(cell.c);
-        }
-        if !torn {
-            text.extend(cell.zerowidth().into_iter().flatten());
-        }
-        let mut seen = SeenCell { text, wide: wide(column), ..seen_template(cell) };
+        let wide = is(column, Flags::WIDE_CHAR);
+        assert_eq!(wide, is(column + 1, Flags::WIDE_CHAR_SPACER), "half a character at {column}: {cells:?}");
+        let mut text = String::from(if cell.c == '\t' { ' ' } else { cell.c });
+        text.extend(cell.zerowidth().into_iter().flatten());
+        let mut seen = SeenCell { text, wide, ..seen_template(cell) };
         seen.wraps = column + 1 == cells.len() && cell.flags.contains(Flags::WRAPLINE);
         row.push(seen);
     }
@@ -143,6 +135,7 @@ pub(super) struct Seen {
     region: Range<usize>,
     tabs: Vec<bool>,
     charset: CharsetIndex,
+    saved: (Saved, Saved),
     titles: Titles,
     keyboard: (KeyboardStack, KeyboardStack),
     modify_other_keys: u8,
@@ -160,6 +153,7 @@ pub(super) fn seen(screen: &Screen) -> Seen {
         region: terminal.region.clone(),
         tabs: terminal.tabs.clone(),
         charset: terminal.active_charset,
+        saved: (terminal.saved, if terminal.alternate() { terminal.other_saved } else { Saved::default() }),
         titles: terminal.titles.clone(),
         keyboard: (terminal.keyboard.clone(), terminal.other_keyboard.clone()),
         modify_other_keys: terminal.modify_other_keys,
@@ -231,6 +225,7 @@ pub(super) fn difference(one: &Seen, other: &Seen) -> Option<String> {
                 &seen.region,
                 &seen.tabs,
                 seen.charset,
+                seen.saved,
                 &seen.titles,
                 &seen.keyboard,
                 seen.modify_other_keys,
