@@ -1,6 +1,7 @@
 //! The bodies and queries of requests, and the answers of those that change something.
 
 use laneway_core::launch::TerminalSpec;
+use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
 use laneway_core::run::Exit;
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,9 @@ pub struct NewLane {
     pub base: Option<String>,
     /// The branch to work on, existing or not. None: a new one named after the lane.
     pub branch: Option<String>,
+    /// The pull request to start from, in place of a base and a branch.
+    #[serde(default)]
+    pub pr: Option<u32>,
     /// A first worker.
     pub launch: Option<Launch>,
 }
@@ -56,6 +60,49 @@ pub struct LaneMade {
     /// The lane.
     pub lane: LaneView,
     /// Its first worker, if one was asked for.
+    pub worker: Option<WorkerView>,
+}
+
+/// Take in a worktree that somebody made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdoptWorktree {
+    /// Its root; if it is not absolute, as seen from the caller's folder.
+    pub path: OsText,
+    /// The lane's name. None: after its folder.
+    pub name: Option<String>,
+}
+
+/// Give a lane or a worker another name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rename {
+    /// The name it is to have.
+    pub to: String,
+}
+
+/// What was renamed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RenamedWhat {
+    /// A lane.
+    Lane,
+    /// A worker.
+    Worker,
+}
+
+/// A lane or a worker has another name, or had it before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renamed {
+    /// Which of the two.
+    pub renamed: RenamedWhat,
+    /// The name it had.
+    pub from: Name,
+    /// The name it has.
+    pub to: Name,
+    /// The lane, or the worker's lane.
+    pub lane: LaneView,
+    /// The worker; for a lane the one that was called like it, and so was renamed with it.
     pub worker: Option<WorkerView>,
 }
 

@@ -22,6 +22,10 @@ pub const DAEMON_RESTART: &str = "/api/v1/daemon/restart";
 pub const LANES: &str = "/api/v1/lanes";
 /// GET: [`crate::view::LaneView`].
 pub const LANE: &str = "/api/v1/lanes/{target}";
+/// POST [`crate::request::AdoptWorktree`]: [`crate::view::LaneView`].
+pub const ADOPT: &str = "/api/v1/adopt";
+/// POST [`crate::request::Rename`]: [`crate::request::Renamed`].
+pub const RENAME: &str = "/api/v1/rename/{target}";
 /// POST [`crate::request::CloseLane`].
 pub const LANE_CLOSE: &str = "/api/v1/lanes/{target}/close";
 /// POST [`crate::request::RunWorker`].

@@ -34,10 +34,13 @@ pub struct LaneView {
     pub status: LaneStatus,
     /// More than one may use it.
     pub shared: bool,
-    /// Its branch.
-    pub branch: String,
+    /// Its branch; none if it was adopted with a detached HEAD.
+    pub branch: Option<String>,
     /// The branch was made for it.
     pub branch_is_ours: bool,
+    /// Somebody else made the worktree: closing the lane leaves it, its branch and git's entry as they are.
+    #[serde(default)]
+    pub adopted: bool,
     /// What it was made from, as told.
     pub base_ref: String,
     /// The commit that was.

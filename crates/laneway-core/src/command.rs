@@ -2,7 +2,7 @@
 
 use crate::findings::{Findings, Losses};
 use crate::id::{HostId, LaneId, RunId, WorkerId, WorkspaceId};
-use crate::lane::{Lane, LaneBranch};
+use crate::lane::{Lane, LaneBranch, LaneTree};
 use crate::launch::TerminalSpec;
 use crate::name::Name;
 use crate::os_text::OsText;
@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 use crate::worker::Worker;
 use crate::workspace::Workspace;
 
-/// A lane to be made.
+/// A lane to be made, or to be taken in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewLane {
     /// The id it will have.
@@ -22,13 +22,13 @@ pub struct NewLane {
     pub workspace: WorkspaceId,
     /// Its name.
     pub name: Name,
-    /// Its branch.
-    pub branch: LaneBranch,
+    /// Its branch, and whether its worktree is to be made or is there already.
+    pub tree: LaneTree,
     /// What it is made from, as told.
     pub base_ref: String,
     /// The commit that is.
     pub base_commit: String,
-    /// Where its worktree goes.
+    /// Where its worktree goes, or is.
     pub path: OsText,
 }
 
@@ -112,12 +112,19 @@ pub enum Removed {
 pub enum Command {
     /// Know this repository. A repeat changes nothing.
     RegisterWorkspace(Workspace),
-    /// Make a lane.
+    /// Make a lane, or take a worktree in as one.
     CreateLane {
         /// The lane.
         lane: NewLane,
         /// The most open lanes its repository may have.
         max_lanes: usize,
+    },
+    /// Give a lane another name. Its branch and its worktree keep theirs.
+    RenameLane {
+        /// The lane.
+        lane: LaneId,
+        /// The name it is to have.
+        to: Name,
     },
     /// Its making begins now: from here on there may be something to undo.
     BeginProvisioning {
@@ -141,6 +148,13 @@ pub enum Command {
         lane: LaneId,
         /// The worker.
         worker: NewWorker,
+    },
+    /// Give a worker another name.
+    RenameWorker {
+        /// The worker.
+        worker: WorkerId,
+        /// The name it is to have.
+        to: Name,
     },
     /// A run's program was proven to run.
     RecordStarted {
@@ -244,6 +258,8 @@ pub enum Scope {
     Workspace(WorkspaceId),
     /// A lane with its named workers and live runs, and the worker names of its repository.
     Lane(LaneId),
+    /// The same, and the open lanes of its repository.
+    LaneAmongOthers(LaneId),
     /// The same, for the lane of this worker.
     Worker(WorkerId),
     /// The same, for the lane of this run.
@@ -263,7 +279,10 @@ impl Command {
             | Command::FinishQuieting { lane, .. }
             | Command::JudgeAgain { lane, .. }
             | Command::FinishClosing { lane, .. } => Scope::Lane(*lane),
-            Command::StopWorker { worker, .. } => Scope::Worker(*worker),
+            Command::RenameLane { lane, .. } => Scope::LaneAmongOthers(*lane),
+            Command::StopWorker { worker, .. } | Command::RenameWorker { worker, .. } => {
+                Scope::Worker(*worker)
+            }
             Command::RecordStarted { run, .. }
             | Command::RecordExit { run, .. }
             | Command::RecordStopFailed { run, .. } => Scope::Run(*run),
@@ -283,6 +302,17 @@ pub struct WorkerFacts {
     pub latest: Option<Run>,
 }
 
+/// A name of a worker that is in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerName {
+    /// The name.
+    pub name: Name,
+    /// Who has it.
+    pub worker: WorkerId,
+    /// The name of the lane that it is in.
+    pub lane: Name,
+}
+
 /// A lane with what is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneFacts {
@@ -291,7 +321,7 @@ pub struct LaneFacts {
     /// Its named workers, its tasks with a live run, and the worker that was asked about.
     pub workers: Vec<WorkerFacts>,
     /// Every worker name that is in use in the repository.
-    pub taken_names: Vec<Name>,
+    pub taken_names: Vec<WorkerName>,
 }
 
 /// What is recorded at the moment of the decision, as far as the command's [`Scope`] needs it.
@@ -305,4 +335,6 @@ pub enum Facts {
     Workspace(Option<Vec<Lane>>),
     /// The lane. None: it is not recorded.
     Lane(Option<LaneFacts>),
+    /// The lane, and the lanes of its repository that are not closed. None: it is not recorded.
+    LaneAmongOthers(Option<(LaneFacts, Vec<Lane>)>),
 }

@@ -45,10 +45,18 @@ pub fn decide(facts: &Facts, command: &Command, now: Timestamp) -> Result<Decisi
         (Command::RecordReconciled { looked_at, done, reported }, Facts::Nothing) => {
             Ok(told(Event::ReconcileCompleted { looked_at: *looked_at, done: *done, reported: *reported }))
         }
-        (command, Facts::Lane(Some(facts))) => in_a_lane(facts, command, now),
-        (command, Facts::Nothing | Facts::CommonDir(_) | Facts::Workspace(_) | Facts::Lane(None)) => {
-            Err(not_recorded(command))
+        (Command::RenameLane { to, .. }, Facts::LaneAmongOthers(Some((facts, open)))) => {
+            lane::rename(facts, open, to)
         }
+        (command, Facts::Lane(Some(facts))) => in_a_lane(facts, command, now),
+        (
+            command,
+            Facts::Nothing
+            | Facts::CommonDir(_)
+            | Facts::Workspace(_)
+            | Facts::Lane(None)
+            | Facts::LaneAmongOthers(_),
+        ) => Err(not_recorded(command)),
     }
 }
 
@@ -69,8 +77,10 @@ fn in_a_lane(facts: &LaneFacts, command: &Command, now: Timestamp) -> Result<Dec
         Command::RecordExit { run, exit, at } => run::exited(facts, *run, exit, *at),
         Command::StopWorker { worker, grace_ms } => run::stop(facts, *worker, *grace_ms),
         Command::RecordStopFailed { run, left } => run::stop_failed(facts, *run, left),
+        Command::RenameWorker { worker, to } => run::rename(facts, *worker, to),
         Command::RegisterWorkspace(_)
         | Command::CreateLane { .. }
+        | Command::RenameLane { .. }
         | Command::RecordDaemonStarted { .. }
         | Command::RecordDaemonStopped { .. }
         | Command::RecordReconciled { .. } => Err(not_recorded(command)),
@@ -91,7 +101,7 @@ fn not_recorded(command: &Command) -> Refusal {
         Scope::Nothing => unknown("subject", &"for this command"),
         Scope::CommonDir(common_dir) => unknown("workspace", &common_dir),
         Scope::Workspace(workspace) => unknown("workspace", &workspace),
-        Scope::Lane(lane) => unknown("lane", &lane),
+        Scope::Lane(lane) | Scope::LaneAmongOthers(lane) => unknown("lane", &lane),
         Scope::Worker(worker) => unknown("worker", &worker),
         Scope::Run(run) => unknown("run", &run),
     }

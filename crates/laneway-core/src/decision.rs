@@ -75,6 +75,11 @@ pub enum Effect {
         /// The lane.
         lane: LaneId,
     },
+    /// Have git's entry of the lane's worktree name the lane as it is called now.
+    LabelTree {
+        /// The lane.
+        lane: LaneId,
+    },
     /// End everything that runs in the lane.
     QuietLane {
         /// The lane.

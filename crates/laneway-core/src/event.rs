@@ -62,6 +62,28 @@ pub enum Event {
         /// Its worktree.
         path: OsText,
     },
+    /// A worktree that somebody made was taken in as a lane.
+    #[serde(rename = "lane.adopted")]
+    LaneAdopted {
+        /// The lane's name.
+        name: Name,
+        /// The branch that is checked out; none if HEAD is detached.
+        branch: Option<String>,
+        /// What it is compared with.
+        base_ref: String,
+        /// The commit where it left that.
+        base_commit: String,
+        /// The worktree.
+        path: OsText,
+    },
+    /// A lane has another name. Its branch and its worktree keep theirs.
+    #[serde(rename = "lane.renamed")]
+    LaneRenamed {
+        /// The name it had.
+        from: Name,
+        /// The name it has.
+        to: Name,
+    },
     /// A lane went on.
     #[serde(rename = "lane.state.changed")]
     LaneStateChanged {
@@ -88,6 +110,14 @@ pub enum Event {
         name: Option<Name>,
         /// The program it runs, without arguments.
         program: OsText,
+    },
+    /// A worker has another name.
+    #[serde(rename = "worker.renamed")]
+    WorkerRenamed {
+        /// The name it had.
+        from: Name,
+        /// The name it has.
+        to: Name,
     },
     /// A worker whose program could never be started was taken back.
     #[serde(rename = "worker.withdrawn")]

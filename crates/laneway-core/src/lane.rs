@@ -66,6 +66,21 @@ pub struct LaneBranch {
     pub ours: bool,
 }
 
+/// Whose a lane's worktree and branch are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LaneTree {
+    /// The lane's creation made the worktree, and closing the lane removes it.
+    Ours {
+        /// The branch that is checked out in it.
+        branch: LaneBranch,
+    },
+    /// Somebody made it, and the lane only uses it: closing the lane leaves worktree, branch and git's entry.
+    Adopted {
+        /// The branch that was checked out when it was adopted, in its own spelling. None: HEAD was detached.
+        branch: Option<String>,
+    },
+}
+
 /// A lane, as recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lane {
@@ -85,8 +100,8 @@ pub struct Lane {
     pub close_requested: bool,
     /// What went wrong last, for people.
     pub failure: Option<String>,
-    /// Its branch.
-    pub branch: LaneBranch,
+    /// Whose its worktree and branch are.
+    pub tree: LaneTree,
     /// What it was made from, as it was told (`main`, `v1.2`, `HEAD`).
     pub base_ref: String,
     /// The commit that was at that moment.
@@ -137,6 +152,27 @@ impl LaneStatus {
 }
 
 impl Lane {
+    /// Its branch, without `refs/heads/`. None: an adopted worktree with a detached HEAD.
+    pub fn branch(&self) -> Option<&str> {
+        match &self.tree {
+            LaneTree::Ours { branch } => Some(&branch.name),
+            LaneTree::Adopted { branch } => branch.as_deref(),
+        }
+    }
+
+    /// The branch that goes with the lane: the one its creation made.
+    pub fn own_branch(&self) -> Option<&str> {
+        match &self.tree {
+            LaneTree::Ours { branch } if branch.ours => Some(&branch.name),
+            LaneTree::Ours { .. } | LaneTree::Adopted { .. } => None,
+        }
+    }
+
+    /// Its worktree is somebody's own.
+    pub const fn is_adopted(&self) -> bool {
+        matches!(self.tree, LaneTree::Adopted { .. })
+    }
+
     /// The word for this lane, given whether any run in it is alive.
     pub const fn status(&self, something_runs: bool) -> LaneStatus {
         match self.lifecycle {

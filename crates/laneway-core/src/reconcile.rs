@@ -119,6 +119,8 @@ fn plan_lane(lane: &Lane) -> Option<Action> {
     let (id, epoch) = (lane.id, lane.epoch);
     match lane.lifecycle {
         Lifecycle::New => Some(Action::GiveUpNew { lane: id, epoch }),
+        // One that was taken in is never made, so there is nothing of ours to undo.
+        Lifecycle::Provisioning if lane.is_adopted() => Some(Action::GiveUpNew { lane: id, epoch }),
         Lifecycle::Provisioning => Some(Action::UndoProvisioning { lane: id, epoch }),
         Lifecycle::Open if lane.close_requested => Some(Action::CloseRemembered { lane: id }),
         Lifecycle::Cleaning => Some(Action::ContinueClosing { lane: id, epoch }),
@@ -271,6 +273,36 @@ mod tests {
             if ends {
                 let no_evidence = matches!(seen, RunSeen::Alive(_) | RunSeen::Unknown { .. });
                 prop_assert!(!no_evidence);
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_taken_in_is_never_undone() {
+        use crate::lane::{LaneBranch, LaneTree};
+        let adopted = LaneTree::Adopted { branch: Some("theirs".into()) };
+        let ours = LaneTree::Ours { branch: LaneBranch { name: "lane/a".into(), ours: true } };
+        for lifecycle in Lifecycle::ALL {
+            for tree in [adopted.clone(), ours.clone()] {
+                let lane = Lane {
+                    id: LaneId::from_ulid(Ulid::nil()),
+                    host: crate::id::HostId::from_ulid(Ulid::nil()),
+                    workspace: crate::id::WorkspaceId::from_ulid(Ulid::nil()),
+                    epoch: 1,
+                    name: "a".parse().unwrap(),
+                    lifecycle,
+                    close_requested: true,
+                    failure: None,
+                    tree,
+                    base_ref: "main".into(),
+                    base_commit: "0".repeat(40),
+                    path: "/a".into(),
+                    shared: false,
+                    created_at: Timestamp(0),
+                    closed_at: None,
+                };
+                let undoes = matches!(plan_lane(&lane), Some(Action::UndoProvisioning { .. }));
+                assert_eq!(undoes, lifecycle == Lifecycle::Provisioning && !lane.is_adopted());
             }
         }
     }

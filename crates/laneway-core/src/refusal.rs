@@ -1,6 +1,7 @@
 //! Refusals: why a command changed nothing. Each is shown to people as it is.
 
 use crate::findings::Losses;
+use crate::id::WorkerId;
 use crate::lane::Lifecycle;
 use crate::name::Name;
 
@@ -38,10 +39,18 @@ pub enum Refusal {
         max: usize,
     },
     /// A worker of that name is there.
-    #[error("there is a worker {name} already")]
+    #[error("there is a worker {name} already, in lane {lane}")]
     WorkerNameTaken {
         /// The name.
         name: Name,
+        /// The lane that it is in.
+        lane: Name,
+    },
+    /// A task has no name to change.
+    #[error("{worker} is a task, and tasks have no names")]
+    TaskHasNoName {
+        /// The task.
+        worker: WorkerId,
     },
     /// The lane is not in the state that this needs.
     #[error("lane {lane} is {lifecycle}")]
@@ -84,6 +93,7 @@ impl Refusal {
             Refusal::PathInUse { .. } => "path_in_use",
             Refusal::CapacityReached { .. } => "capacity_reached",
             Refusal::WorkerNameTaken { .. } => "worker_name_taken",
+            Refusal::TaskHasNoName { .. } => "task_has_no_name",
             Refusal::LaneNotOpen { .. } => "lane_not_open",
             Refusal::WouldLose { .. } => "would_lose_work",
             Refusal::Unknown { .. } => "not_found",
@@ -96,9 +106,12 @@ impl Refusal {
         match self {
             Refusal::LaneNameTaken { name, .. } => Some(format!("lane show {name}, or choose another name")),
             Refusal::BranchInUse { lane, .. } => Some(format!("lane run {lane} works in that lane")),
-            Refusal::PathInUse { lane } => Some(format!("lane show {lane}")),
+            Refusal::PathInUse { lane } => Some(format!("lane show {lane}, or choose another name")),
             Refusal::CapacityReached { .. } => Some("lane ls, then lane close NAME".to_owned()),
-            Refusal::WorkerNameTaken { .. } => Some("choose another with --name".to_owned()),
+            Refusal::WorkerNameTaken { name, lane } => {
+                Some(format!("choose another name, or rename that one: lane rename {lane}/{name} NEW"))
+            }
+            Refusal::TaskHasNoName { .. } => Some("lane run LANE --name NAME starts a worker".to_owned()),
             Refusal::LaneNotOpen { lane, lifecycle } => Some(match lifecycle {
                 Lifecycle::New | Lifecycle::Provisioning => {
                     format!("lane show {lane} says when it is ready")

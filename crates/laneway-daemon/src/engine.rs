@@ -7,9 +7,11 @@
 //! Every effect is a task of its own that ends by submitting the next command, so that what is under way goes on
 //! when whoever asked for it is gone. Whoever asked waits on the record ([`Engine::watch_for`]), not on the task.
 
+mod adopt;
 mod close;
 mod create;
 mod leftovers;
+mod prepare;
 mod reconcile;
 mod runs;
 mod workspaces;
@@ -76,6 +78,8 @@ pub(crate) struct Parts {
 
 struct BeingMade {
     record: TreeRecord,
+    /// What went wrong before anything was made, without being in the way.
+    warning: Option<String>,
     first: Option<Box<NewWorker>>,
 }
 
@@ -210,6 +214,7 @@ impl Engine {
                 Effect::StartRun { run } => engine.start_run(run, request).await,
                 Effect::StopRun { run, grace_ms } => engine.stop_run(run, grace_ms, request).await,
                 Effect::ReleaseHolder { run } => engine.release(run).await,
+                Effect::LabelTree { lane } => engine.label_tree(lane).await,
                 Effect::CloseRemembered { lane } => engine.close_remembered(lane, request).await,
                 Effect::QuietLane { lane, epoch, grace_ms } => {
                     engine.quiet_lane(lane, epoch, Some(grace_ms), request).await;

@@ -87,6 +87,8 @@ fn router(served: Served) -> Router {
         .route(routes::DAEMON_STOP, post(host::stop))
         .route(routes::EVENTS, get(host::events))
         .route(routes::RESOLVE, get(host::resolve))
+        .route(routes::ADOPT, post(lanes::adopt))
+        .route(routes::RENAME, post(lanes::rename))
         .route(routes::LANES, get(lanes::list).post(lanes::create))
         .route(routes::LANE, get(lanes::show))
         .route(routes::LANE_CLOSE, post(lanes::close))

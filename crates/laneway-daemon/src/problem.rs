@@ -6,7 +6,7 @@ use std::fmt::Write;
 use laneway_api::error::{ErrorKind, Problem};
 use laneway_core::refusal::Refusal;
 use laneway_core::target::TargetError;
-use laneway_git::{BaseError, CreateError, CreateRefusal, NoRepository, RunError};
+use laneway_git::{AdoptRefusal, BaseError, CreateError, CreateRefusal, NoRepository, RunError};
 use laneway_store::{ReadError, SubmitError};
 use laneway_wire::message::{StartStage, refusal};
 
@@ -47,6 +47,7 @@ impl IntoProblem for Refusal {
             | Refusal::PathInUse { .. }
             | Refusal::CapacityReached { .. }
             | Refusal::WorkerNameTaken { .. }
+            | Refusal::TaskHasNoName { .. }
             | Refusal::LaneNotOpen { .. }
             | Refusal::WouldLose { .. }
             | Refusal::MovedOn { .. } => ErrorKind::Refused,
@@ -147,6 +148,20 @@ impl IntoProblem for BaseError {
                 Problem::new(ErrorKind::Ambiguous, "several_remotes", message)
                     .hint("git branch NAME REMOTE/NAME makes a local one first")
             }
+            BaseError::NoRemote { .. } => {
+                Problem::new(ErrorKind::NotFound, "no_remote", message).hint("git remote add origin URL")
+            }
+            BaseError::WhichRemote { number, .. } => {
+                Problem::new(ErrorKind::Ambiguous, "several_remotes", message).hint(format!(
+                    "git fetch REMOTE refs/pull/{number}/head, then lane new --base FETCH_HEAD"
+                ))
+            }
+            BaseError::NoPullRequest { remote, .. } => {
+                Problem::new(ErrorKind::NotFound, "no_pull_request", message)
+                    .hint(format!("git ls-remote {remote} 'refs/pull/*/head' lists those it has"))
+            }
+            BaseError::NotFetched { .. } => Problem::new(ErrorKind::Unreachable, "not_fetched", message)
+                .hint("see that git fetch works, then repeat it"),
             _ => Problem::new(ErrorKind::Failed, "git_failed", message),
         }
     }
@@ -173,6 +188,43 @@ impl IntoProblem for CreateRefusal {
             }
             CreateRefusal::PathRegistered { .. } => {
                 refused("path_registered").hint("git worktree list; git worktree prune drops what is gone")
+            }
+            CreateRefusal::NoRoom { .. } => {
+                refused("no_room").hint("make room: lane ls, then lane close what is done with")
+            }
+            _ => Problem::new(ErrorKind::Failed, "git_failed", message),
+        }
+    }
+}
+
+impl IntoProblem for AdoptRefusal {
+    fn into_problem(self) -> Problem {
+        let message = chain(&self);
+        let refused = |code: &str| Problem::new(ErrorKind::Refused, code, message.clone());
+        match &self {
+            AdoptRefusal::Missing { .. } => Problem::new(ErrorKind::NotFound, "path_missing", message)
+                .hint("git worktree list shows the worktrees that there are"),
+            AdoptRefusal::Gone { .. } => refused("worktree_gone")
+                .hint("git worktree repair NEW_PATH if it was moved; git worktree prune if it is gone"),
+            AdoptRefusal::NotAWorktree { inside: Some(root), .. } => refused("not_a_worktree")
+                .hint(format!("it is in {}; a worktree is adopted by its root", root.display())),
+            AdoptRefusal::NotAWorktree { inside: None, .. } => {
+                refused("not_a_worktree").hint("git worktree list shows the worktrees that there are")
+            }
+            AdoptRefusal::MainWorktree { .. } => {
+                refused("main_checkout").hint("lane new NAME makes a lane beside it")
+            }
+            AdoptRefusal::OtherRepository { path, .. } => {
+                refused("other_repository").hint(format!("cd {} && lane adopt .", path.display()))
+            }
+            AdoptRefusal::Broken { .. } => refused("worktree_broken").hint("git worktree repair PATH"),
+            AdoptRefusal::Locked { path, .. } => refused("worktree_locked")
+                .hint(format!("if that reason is over: git worktree unlock {}", path.display())),
+            AdoptRefusal::Unborn { .. } => {
+                refused("unborn_head").hint("git commit --allow-empty -m start, in it")
+            }
+            AdoptRefusal::BranchName { .. } => {
+                refused("illegal_branch").hint("git branch -m NEW_NAME, in it, gives it another")
             }
             _ => Problem::new(ErrorKind::Failed, "git_failed", message),
         }
@@ -214,8 +266,8 @@ impl IntoProblem for &StartError {
                 Problem::new(ErrorKind::NotRunnable, "program_not_runnable", message)
                     .hint("check that it is a program and may be executed: ls -l")
             }
-            StartStage::Cwd => Problem::new(ErrorKind::Failed, "folder_gone", message)
-                .hint("lane show LANE says where it should be; a lane whose worktree is gone can be closed"),
+            // Which lane's it is, whoever started it knows.
+            StartStage::Cwd => Problem::new(ErrorKind::Failed, "folder_gone", message),
             StartStage::Launch
             | StartStage::Socket
             | StartStage::Record

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::complaint::Complaint;
 use crate::discover::{Location, discover};
 use crate::names::{CommitId, branch_ref, is_legal_branch_name};
 use crate::repository::{Repository, branch_of, not_read, settled};
@@ -102,15 +103,67 @@ pub enum BaseError {
         /// The remotes that have it.
         remotes: Vec<String>,
     },
+    /// There is no remote that could have it.
+    #[error("there is no remote to fetch pull request {number} from")]
+    NoRemote {
+        /// The pull request.
+        number: u32,
+    },
+    /// Several remotes, and none with a name that says which is meant.
+    #[error("pull request {number} could be on any of several remotes: {}", remotes.join(", "))]
+    WhichRemote {
+        /// The pull request.
+        number: u32,
+        /// The remotes.
+        remotes: Vec<String>,
+    },
+    /// The remote has no such pull request, or does not keep them as refs.
+    #[error("{remote} has no pull request {number} (refs/pull/{number}/head)")]
+    NoPullRequest {
+        /// The pull request.
+        number: u32,
+        /// The remote.
+        remote: String,
+    },
+    /// It could not be fetched, and was not before.
+    #[error("pull request {number} could not be fetched from {remote}")]
+    NotFetched {
+        /// The pull request.
+        number: u32,
+        /// The remote.
+        remote: String,
+        /// What git said.
+        #[source]
+        source: RunError,
+    },
     /// git could not answer.
     #[error("the base could not be resolved")]
     Git(#[from] RunError),
 }
 
+/// A pull request that was fetched.
+#[derive(Debug)]
+pub struct PullRequest {
+    /// What a lane for it starts from: the remote-tracking ref that keeps it here, and its commit.
+    pub base: Base,
+    /// It could not be fetched; what was fetched before is used.
+    pub not_fetched: Option<RunError>,
+}
+
+/// Remotes whose names say that pull requests are there, the first before the others: in a clone of a fork they
+/// are where it came from.
+const REMOTES_OF_PULL_REQUESTS: [&str; 2] = ["upstream", "origin"];
+
 impl Repository {
     /// Resolves what a lane starts from. Without `asked` it is the HEAD of the main worktree, or of the lane
-    /// whose worktree `cwd` is in; with it, names such as `HEAD` or `@{upstream}` mean those of `cwd`.
-    pub fn resolve_base(&self, cwd: &Path, asked: Option<&str>) -> Result<Base, BaseError> {
+    /// whose worktree `cwd` is in; with it, names such as `HEAD` or `@{upstream}` mean those of `cwd`. The
+    /// worktrees of lanes that were not made as such (`adopted`) git's entries do not tell.
+    pub fn resolve_base(
+        &self,
+        cwd: &Path,
+        asked: Option<&str>,
+        adopted: &[&Path],
+    ) -> Result<Base, BaseError> {
         let here = discover(cwd).ok().filter(|location| location.common_dir == self.common_dir());
         if let Some(base) = asked {
             let folder = here.and_then(|location| location.worktree_root);
@@ -119,6 +172,7 @@ impl Repository {
         let lanes = crate::admin::admin_folders(self.common_dir()).map_err(not_read)?;
         let is_lane = |location: &Location| {
             lanes.iter().any(|admin| admin.is_of_a_lane() && admin.folder == location.git_dir)
+                || adopted.iter().any(|tree| location.worktree_root.as_deref() == Some(tree))
         };
         self.resolve_head(here.filter(is_lane).and_then(|location| location.worktree_root).as_deref())
     }
@@ -166,8 +220,7 @@ impl Repository {
         if let Some(local) = self.branch(name)? {
             return Ok(chosen(NewBranch::Existing { name: name.to_owned(), tip: local.tip }));
         }
-        let said = self.run("git remote").reads().arg("remote").succeed()?;
-        let remotes: Vec<String> = String::from_utf8_lossy(&said).lines().map(str::to_owned).collect();
+        let remotes = self.remotes()?;
         let tracking = |remote: &str| format!("refs/remotes/{remote}/{name}");
         let patterns: Vec<String> = remotes.iter().map(|remote| tracking(remote)).collect();
         let known = if patterns.is_empty() { BTreeMap::new() } else { self.branches_at(&patterns)? };
@@ -182,20 +235,52 @@ impl Repository {
         let Some((remote, known)) = having.pop() else {
             return Ok(chosen(NewBranch::New { name: name.to_owned(), base: base.clone() }));
         };
-        let (commit, not_fetched) = match self.fetch_branch(&remote, name) {
+        let (commit, not_fetched) = match self.fetch(&remote, &branch_ref(name), &tracking(&remote)) {
             Ok(commit) => (commit, None),
             Err(error) => (known, Some(error)),
         };
         Ok(ChosenBranch { branch: NewBranch::Remote { name: name.to_owned(), remote, commit }, not_fetched })
     }
 
+    /// Fetches the head of a pull request. It is kept as a remote-tracking ref (`origin/pr/N`), which also says
+    /// later that the remote has its commits.
+    pub fn choose_pull_request(&self, number: u32) -> Result<PullRequest, BaseError> {
+        let mut remotes = self.remotes()?;
+        let named = REMOTES_OF_PULL_REQUESTS.iter().find(|name| remotes.iter().any(|remote| remote == *name));
+        let remote = match (named, remotes.len()) {
+            (Some(name), _) => (*name).to_owned(),
+            (None, 1) => remotes.remove(0),
+            (None, 0) => return Err(BaseError::NoRemote { number }),
+            (None, _) => return Err(BaseError::WhichRemote { number, remotes }),
+        };
+        let base_ref = format!("{remote}/pr/{number}");
+        let tracking = format!("refs/remotes/{base_ref}");
+        let (commit, not_fetched) = match self.fetch(&remote, &format!("refs/pull/{number}/head"), &tracking)
+        {
+            Ok(commit) => (commit, None),
+            Err(error) if error.complaint() == Some(Complaint::UnknownRemoteRef) => {
+                return Err(BaseError::NoPullRequest { number, remote });
+            }
+            Err(source) => match self.branches_at(std::slice::from_ref(&tracking))?.remove(&tracking) {
+                Some(known) => (known.tip, Some(source)),
+                None => return Err(BaseError::NotFetched { number, remote, source }),
+            },
+        };
+        Ok(PullRequest { base: Base { base_ref, commit }, not_fetched })
+    }
+
+    fn remotes(&self) -> Result<Vec<String>, RunError> {
+        let said = self.run("git remote").reads().arg("remote").succeed()?;
+        Ok(String::from_utf8_lossy(&said).lines().map(str::to_owned).collect())
+    }
+
     /// Not under the repository lock: it waits for a network, and git itself locks the one ref it writes.
-    fn fetch_branch(&self, remote: &str, name: &str) -> Result<CommitId, RunError> {
-        let (what, tracking) = ("git fetch", format!("refs/remotes/{remote}/{name}"));
+    fn fetch(&self, remote: &str, reference: &str, tracking: &str) -> Result<CommitId, RunError> {
+        let what = "git fetch";
         settled(|| {
             self.run(what)
                 .args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"])
-                .args(["--end-of-options", remote, &format!("+{}:{tracking}", branch_ref(name))])
+                .args(["--end-of-options", remote, &format!("+{reference}:{tracking}")])
                 .limit(self.git().limits().fetch)
                 .succeed()
         })?;

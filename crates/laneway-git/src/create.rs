@@ -5,19 +5,16 @@
 //! never in doubt, neither when two want the same name nor when a broken creation is undone later.
 
 use std::ffi::OsStr;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::admin::{AdminFolder, lock_reason, present, settled_path};
-use crate::base::NewBranch;
+use crate::base::{Base, BaseError, NewBranch};
 use crate::complaint::Complaint;
-use crate::discover::path_line;
-use crate::lock::{FileLock, LockError, RepositoryLock};
+use crate::lock::{LockError, RepositoryLock};
 use crate::names::{CommitId, branch_ref, is_legal_branch_name};
 use crate::repository::{Repository, settled};
 use crate::run::RunError;
@@ -32,6 +29,17 @@ pub struct NewTree {
     pub path: PathBuf,
     /// Its branch.
     pub branch: NewBranch,
+}
+
+/// The same for a new branch at a base that is yet to be resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTreeAtBase {
+    /// The lane's name.
+    pub lane: String,
+    /// Where the worktree is to be; absolute.
+    pub path: PathBuf,
+    /// The branch that is to be made.
+    pub branch: String,
 }
 
 /// What a creation makes, to be recorded before it starts: `undo` needs nothing else.
@@ -149,9 +157,31 @@ pub enum CreateRefusal {
         #[source]
         source: io::Error,
     },
+    /// There is too little room where it would be.
+    #[error("{} MiB are free for {}, and a lane needs at least {} MiB", free >> 20, path.display(), needed >> 20)]
+    NoRoom {
+        /// The path.
+        path: PathBuf,
+        /// Bytes that are free there.
+        free: u64,
+        /// Bytes that are to be.
+        needed: u64,
+    },
     /// git could not answer.
     #[error("whether the tree can be made could not be found out")]
     Git(#[from] RunError),
+}
+
+/// Why a tree at a base is not begun: nothing was made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotBegun {
+    /// The base cannot be used.
+    #[error(transparent)]
+    Base(#[from] BaseError),
+    /// The tree cannot be made.
+    #[error(transparent)]
+    Refused(#[from] CreateRefusal),
 }
 
 /// Why a tree was not made.
@@ -203,20 +233,8 @@ fn checked_out(at: Option<&Path>) -> String {
 impl Repository {
     /// Looks whether the tree can be made, and says what will be recorded. Nothing is changed.
     pub fn preflight(&self, wanted: &NewTree) -> Result<TreeRecord, CreateRefusal> {
-        let bad_path = |source| CreateRefusal::BadPath { path: wanted.path.clone(), source };
-        let path = settled_path(&wanted.path).map_err(bad_path)?;
-        if present(path.symlink_metadata()).map_err(bad_path)?.is_some() {
-            return Err(CreateRefusal::PathExists { path });
-        }
-        if self.registered_at(&path).map_err(bad_path)?.is_some() {
-            return Err(CreateRefusal::PathRegistered { path });
-        }
-        let branch = wanted.branch.name();
-        if !is_legal_branch_name(branch) {
-            return Err(CreateRefusal::IllegalBranchName { name: branch.to_owned() });
-        }
         let branch_is_new = !matches!(wanted.branch, NewBranch::Existing { .. });
-        self.check_branch(branch, branch_is_new)?;
+        let path = self.look_at_place(&wanted.path, wanted.branch.name(), branch_is_new)?;
         let upstream_remote = match &wanted.branch {
             NewBranch::Remote { remote, .. } => Some(remote.clone()),
             NewBranch::New { .. } | NewBranch::Existing { .. } => None,
@@ -224,11 +242,61 @@ impl Repository {
         Ok(TreeRecord {
             lane: wanted.lane.clone(),
             path,
-            branch: branch.to_owned(),
+            branch: wanted.branch.name().to_owned(),
             branch_is_new,
             base_commit: wanted.branch.commit().clone(),
             upstream_remote,
         })
+    }
+
+    /// The same for a new branch, while its base is resolved as by [`Repository::resolve_base`]: neither needs
+    /// the other, and each waits for a git of its own.
+    pub fn preflight_at_base(
+        &self,
+        wanted: NewTreeAtBase,
+        resolve: impl FnOnce() -> Result<Base, BaseError> + Send,
+    ) -> Result<(Base, TreeRecord), NotBegun> {
+        let (base, path) = std::thread::scope(|scope| {
+            let base = scope.spawn(resolve);
+            let path = self.look_at_place(&wanted.path, &wanted.branch, true);
+            (base.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), path)
+        });
+        let (base, path) = (base?, path?);
+        let record = TreeRecord {
+            lane: wanted.lane,
+            path,
+            branch: wanted.branch,
+            branch_is_new: true,
+            base_commit: base.commit.clone(),
+            upstream_remote: None,
+        };
+        Ok((base, record))
+    }
+
+    /// Whether there can be a worktree on this branch at this path; gives the path as git would register it.
+    fn look_at_place(
+        &self,
+        wanted: &Path,
+        branch: &str,
+        branch_is_new: bool,
+    ) -> Result<PathBuf, CreateRefusal> {
+        let bad_path = |source| CreateRefusal::BadPath { path: wanted.to_owned(), source };
+        let path = settled_path(wanted).map_err(bad_path)?;
+        if present(path.symlink_metadata()).map_err(bad_path)?.is_some() {
+            return Err(CreateRefusal::PathExists { path });
+        }
+        if self.registered_at(&path).map_err(bad_path)?.is_some() {
+            return Err(CreateRefusal::PathRegistered { path });
+        }
+        let needed = self.git().limits().least_room;
+        if let Some(free) = room_at(&path).filter(|free| *free < needed) {
+            return Err(CreateRefusal::NoRoom { path, free, needed });
+        }
+        if !is_legal_branch_name(branch) {
+            return Err(CreateRefusal::IllegalBranchName { name: branch.to_owned() });
+        }
+        self.check_branch(branch, branch_is_new)?;
+        Ok(path)
     }
 
     fn check_branch(&self, name: &str, must_be_new: bool) -> Result<(), CreateRefusal> {
@@ -267,17 +335,25 @@ impl Repository {
         }
         let entered = self.enter_tree(record, &lock);
         drop(lock);
-        let made = entered.and_then(|admin| self.check_out(record, &admin));
-        if let Err(source) = made {
-            return Err(self.broken_off(record, source));
-        }
+        // Where the hook is does not depend on the files: it is asked for while they are written.
+        let made = entered.and_then(|admin| {
+            std::thread::scope(|scope| {
+                let hook = scope.spawn(|| self.post_checkout_hook(record));
+                self.check_out(record, &admin)?;
+                Ok(hook.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            })
+        });
+        let hook = match made {
+            Ok(hook) => hook,
+            Err(source) => return Err(self.broken_off(record, source)),
+        };
         let mut warnings = Vec::new();
         if let Some(remote) = &record.upstream_remote
             && let Err(error) = self.follow(&record.branch, remote)
         {
             warnings.push(CreateWarning::Upstream(error));
         }
-        if let Err(error) = self.post_checkout_hook(record) {
+        if let Err(error) = hook.and_then(|hook| self.run_hook(hook, record)) {
             warnings.push(CreateWarning::Hook(error));
         }
         Ok(Created { warnings })
@@ -370,23 +446,6 @@ impl Repository {
         Ok(())
     }
 
-    /// Writes the files, at most one tree per core at a time. git holds the tree's lock while it writes.
-    fn check_out(&self, record: &TreeRecord, admin: &AdminFolder) -> Result<(), StepError> {
-        let limits = self.git().limits();
-        let lock = FileLock::acquire(&admin.lock_file(), limits.lock)?;
-        let descriptor =
-            lock.descriptor().map_err(|source| RunError::NotRun { what: "git reset", source })?;
-        let _permit = CheckoutPermit::wait();
-        self.run_in("git reset --hard", &admin.folder, &record.path)
-            // Measured on 2 cores at 10 k files: 4 workers take 0.76 of the time of one.
-            .setting("checkout.workers=4")
-            .args(["reset", "--hard", "--quiet", "--no-recurse-submodules"])
-            .holding(descriptor)
-            .limit(limits.checkout)
-            .succeed()?;
-        Ok(())
-    }
-
     fn follow(&self, branch: &str, remote: &str) -> Result<(), UnderLockError> {
         let lock = self.lock()?;
         for (key, value) in [("remote", remote), ("merge", &branch_ref(branch))] {
@@ -397,29 +456,12 @@ impl Repository {
         }
         Ok(())
     }
+}
 
-    /// As `git worktree add` runs it after a checkout: from no commit, to the base, as a change of branch, and
-    /// without `GIT_DIR`. (`git hook run` would set that, and a hook that clones or installs something would
-    /// then work on this repository.)
-    fn post_checkout_hook(&self, record: &TreeRecord) -> Result<(), RunError> {
-        let what = "git rev-parse --git-path";
-        let said = settled(|| {
-            let run = self.git().run(what, &record.path).reads();
-            run.args(["rev-parse", "--path-format=absolute", "--git-path", "hooks/post-checkout"]).succeed()
-        })?;
-        let hook = path_line(&said);
-        let is_hook = |facts: &Metadata| facts.is_file() && facts.permissions().mode() & 0o111 != 0;
-        if !hook.metadata().is_ok_and(|facts| is_hook(&facts)) {
-            return Ok(());
-        }
-        let (from, to) = (record.base_commit.null_like(), record.base_commit.as_str());
-        self.git()
-            .run("the post-checkout hook", &record.path)
-            .instead_of_git(hook)
-            .args([&from, to, "1"])
-            .limit(self.git().limits().hook)
-            .succeed_with_words()
-    }
+/// Bytes that are free for this user in the deepest folder of a path that is there; `None` if nobody can say.
+fn room_at(path: &Path) -> Option<u64> {
+    let facts = path.ancestors().skip(1).find_map(|folder| rustix::fs::statvfs(folder).ok())?;
+    Some(facts.f_bavail.saturating_mul(facts.f_frsize))
 }
 
 /// Adds a folder of the main worktree to `info/exclude`, once. Written anew and renamed, so that git never
@@ -456,29 +498,4 @@ fn exclude(info: &Path, folder: &Path) -> io::Result<()> {
         std::fs::set_permissions(&new, facts.permissions())?;
     }
     std::fs::rename(&new, &file)
-}
-
-/// One of as many checkouts as there are cores; more at once were measured to be slower together.
-struct CheckoutPermit;
-
-static CHECKOUTS: Mutex<usize> = Mutex::new(0);
-static CHECKOUT_ENDED: Condvar = Condvar::new();
-
-impl CheckoutPermit {
-    fn wait() -> Self {
-        let most = std::thread::available_parallelism().map_or(1, usize::from);
-        let running = CHECKOUTS.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut running = CHECKOUT_ENDED
-            .wait_while(running, |running| *running >= most)
-            .unwrap_or_else(PoisonError::into_inner);
-        *running += 1;
-        Self
-    }
-}
-
-impl Drop for CheckoutPermit {
-    fn drop(&mut self) {
-        *CHECKOUTS.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        CHECKOUT_ENDED.notify_one();
-    }
 }

@@ -226,6 +226,17 @@ impl Repository {
     }
 
     pub(crate) fn head_of(&self, admin: &AdminFolder) -> Result<HeadSeen, RunError> {
+        let (commit, full_name) = self.head_as_it_is(admin)?;
+        let branch = full_name.filter(|name| name.starts_with(b"refs/heads/"));
+        Ok(HeadSeen { branch: branch.as_deref().map(branch_of), commit })
+    }
+
+    /// The commit of a HEAD (`None` if it is unborn), and the full name of what it points to (`HEAD` or `None` if
+    /// it is detached).
+    pub(crate) fn head_as_it_is(
+        &self,
+        admin: &AdminFolder,
+    ) -> Result<(Option<CommitId>, Option<Vec<u8>>), RunError> {
         let what = "git rev-parse HEAD";
         let run = |args: &[&str]| {
             let run = self.git().run(what, self.common_dir()).reads();
@@ -235,17 +246,15 @@ impl Repository {
         let mut lines = said.split(|byte| *byte == b'\n');
         if finished.code() == Some(0) {
             let commit = lines.next().and_then(CommitId::from_git);
-            let branch = lines.next().filter(|name| name.starts_with(b"refs/heads/")).map(branch_of);
             return match commit {
-                Some(commit) => Ok(HeadSeen { branch, commit: Some(commit) }),
+                Some(commit) => Ok((Some(commit), lines.next().map(<[u8]>::to_vec))),
                 None => Err(RunError::not_understood(what, &said)),
             };
         }
         // Unborn: it has a branch that there is not.
         let (unborn, said) = run(&["symbolic-ref", "--quiet", "HEAD"])?;
         unborn.or_failed()?;
-        let name = said.strip_suffix(b"\n").unwrap_or(&said);
-        Ok(HeadSeen { branch: Some(branch_of(name)), commit: None })
+        Ok((None, Some(said.strip_suffix(b"\n").unwrap_or(&said).to_vec())))
     }
 
     /// Commits that nothing would reach any more. The form matters: `--exclude` takes names without

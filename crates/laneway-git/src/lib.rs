@@ -6,9 +6,10 @@
 //!
 //! * [`Git`]: the program, found once, with its environment and limits.
 //! * [`discover`](fn@discover): which repository a path is in, without starting git; [`Repository::open`] asks git about it.
-//! * [`Repository::resolve_base`], [`Repository::choose_branch`], [`Repository::preflight`],
-//!   [`Repository::create`], [`Repository::undo`]: making a lane's tree, or nothing.
+//! * [`Repository::resolve_base`], [`Repository::choose_branch`], [`Repository::choose_pull_request`],
+//!   [`Repository::preflight`], [`Repository::create`], [`Repository::undo`]: making a lane's tree, or nothing.
 //! * [`Repository::judge`], [`Repository::remove`], [`Trashed::unlink`]: taking it away without loss.
+//! * [`Repository::adoptable`]: a worktree that somebody made; [`label`]: what git's entry calls a lane's tree.
 //! * [`Repository::worktrees`], [`Repository::tree_facts`], [`Repository::branches`]: for comparing records
 //!   with what is there.
 //!
@@ -16,13 +17,16 @@
 //! common folder that also holds between processes, and that git inherits.
 
 mod admin;
+mod adopt;
 mod base;
+mod checkout;
 mod complaint;
 mod create;
 mod discover;
 mod environment;
 mod hidden;
 mod judge;
+mod label;
 mod lock;
 mod names;
 mod program;
@@ -33,16 +37,19 @@ mod status;
 mod trash;
 mod undo;
 
-pub use base::{Base, BaseError, ChosenBranch, NewBranch};
+pub use adopt::{AdoptRefusal, Adoptable};
+pub use base::{Base, BaseError, ChosenBranch, NewBranch, PullRequest};
 pub use complaint::Complaint;
 pub use create::{
-    CreateError, CreateRefusal, CreateWarning, Created, NewTree, StepError, TreeRecord, UnderLockError,
+    CreateError, CreateRefusal, CreateWarning, Created, NewTree, NewTreeAtBase, NotBegun, StepError,
+    TreeRecord, UnderLockError,
 };
 pub use discover::{Location, NoRepository, discover};
 pub use environment::Environment;
 pub use judge::{
     DISPOSABLE_FOLDERS, Findings, HeadSeen, Operation, Seen, TreeState, TreeToJudge, UnreachableCommit,
 };
+pub use label::label;
 pub use lock::{LockError, RepositoryLock};
 pub use names::{CommitId, NotACommitId, is_legal_branch_name};
 pub use program::{Git, GitUnusable, Limits, OLDEST_GIT};

@@ -115,8 +115,8 @@ fn insert_lane(connection: &Connection, lane: &Lane) -> Result<(), ApplyError> {
     let changed = connection
         .prepare_cached(
             "INSERT INTO lanes (id, host, workspace, epoch, name, lifecycle, close_requested, failure, \
-             branch, branch_ours, base_ref, base_commit, path, shared, created_at, closed_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+             branch, branch_ours, adopted, base_ref, base_commit, path, shared, created_at, closed_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
         )?
         .execute(params![
             row.id,
@@ -129,6 +129,7 @@ fn insert_lane(connection: &Connection, lane: &Lane) -> Result<(), ApplyError> {
             row.failure,
             row.branch,
             row.branch_ours,
+            row.adopted,
             row.base_ref,
             row.base_commit,
             row.path,
@@ -139,6 +140,7 @@ fn insert_lane(connection: &Connection, lane: &Lane) -> Result<(), ApplyError> {
     exactly_one(changed, "lanes", row.id)
 }
 
+/// Whose its worktree is never changes.
 fn update_lane(
     connection: &Connection,
     was: Lifecycle,

@@ -1,8 +1,8 @@
 //! The facts a decision is based on: what its scope asks for, read in the writer's transaction.
 
-use laneway_core::command::{Facts, LaneFacts, Scope, WorkerFacts};
+use laneway_core::command::{Facts, LaneFacts, Scope, WorkerFacts, WorkerName};
 use laneway_core::id::{HostId, LaneId, RunId, WorkerId};
-use laneway_core::name::Name;
+use laneway_core::lane::Lane;
 use laneway_core::run::Run;
 use rusqlite::{Connection, params};
 
@@ -31,39 +31,48 @@ pub(crate) fn load(connection: &Connection, host: HostId, scope: &Scope) -> Resu
             if first(connection, known, [&workspace], |_| Ok(()))?.is_none() {
                 return Ok(Facts::Workspace(None));
             }
-            let sql = concat!(
-                "SELECT ",
-                lane_columns!(),
-                " FROM lanes INDEXED BY lanes_unclosed \
-                  WHERE workspace = ?1 AND lifecycle <> 'closed' ORDER BY id"
-            );
-            let lanes = all(connection, sql, [&workspace], record::<LaneRecord>)?;
-            Ok(Facts::Workspace(Some(lanes)))
+            Ok(Facts::Workspace(Some(open_lanes(connection, &workspace)?)))
         }
-        Scope::Lane(lane) => of_lane(connection, *lane, None),
+        Scope::Lane(lane) => Ok(Facts::Lane(of_lane(connection, *lane, None)?)),
+        Scope::LaneAmongOthers(lane) => {
+            let Some(facts) = of_lane(connection, *lane, None)? else {
+                return Ok(Facts::LaneAmongOthers(None));
+            };
+            let open = open_lanes(connection, &facts.lane.workspace.to_string())?;
+            Ok(Facts::LaneAmongOthers(Some((facts, open))))
+        }
         Scope::Worker(worker) => {
             let sql = "SELECT lane FROM workers WHERE id = ?1";
             match first(connection, sql, [worker.to_string()], |cells| cells.text("workers"))? {
-                Some(lane) => of_lane(connection, lane, Some(*worker)),
+                Some(lane) => Ok(Facts::Lane(of_lane(connection, lane, Some(*worker))?)),
                 None => Ok(Facts::Lane(None)),
             }
         }
-        Scope::Run(run) => of_run(connection, *run),
+        Scope::Run(run) => Ok(Facts::Lane(of_run(connection, *run)?)),
     }
+}
+
+fn open_lanes(connection: &Connection, workspace: &str) -> Result<Vec<Lane>, QueryError> {
+    let sql = concat!(
+        "SELECT ",
+        lane_columns!(),
+        " FROM lanes INDEXED BY lanes_unclosed WHERE workspace = ?1 AND lifecycle <> 'closed' ORDER BY id"
+    );
+    all(connection, sql, [workspace], record::<LaneRecord>)
 }
 
 /// The lane of a run. Its worker counts with this run, be it the latest or not: a late exit of an old
 /// run is decided on that run.
-fn of_run(connection: &Connection, run: RunId) -> Result<Facts, QueryError> {
+fn of_run(connection: &Connection, run: RunId) -> Result<Option<LaneFacts>, QueryError> {
     let sql = concat!("SELECT ", run_columns!(), ", runs.lane FROM runs WHERE id = ?1");
     let found = first(connection, sql, [run.to_string()], |cells| {
         Ok((record::<RunRecord>(cells)?, cells.text::<LaneId>("runs")?))
     })?;
     let Some((run, lane)) = found else {
-        return Ok(Facts::Lane(None));
+        return Ok(None);
     };
     let mut facts = of_lane(connection, lane, Some(run.worker))?;
-    if let Facts::Lane(Some(facts)) = &mut facts {
+    if let Some(facts) = &mut facts {
         asked_about(facts, run);
     }
     Ok(facts)
@@ -76,11 +85,15 @@ fn asked_about(facts: &mut LaneFacts, run: Run) {
 }
 
 /// The lane with its named workers, those with a live run, and `worker`.
-fn of_lane(connection: &Connection, lane: LaneId, worker: Option<WorkerId>) -> Result<Facts, QueryError> {
+fn of_lane(
+    connection: &Connection,
+    lane: LaneId,
+    worker: Option<WorkerId>,
+) -> Result<Option<LaneFacts>, QueryError> {
     let id = lane.to_string();
     let sql = concat!("SELECT ", lane_columns!(), " FROM lanes WHERE id = ?1");
     let Some(lane) = first(connection, sql, [&id], record::<LaneRecord>)? else {
-        return Ok(Facts::Lane(None));
+        return Ok(None);
     };
     // Ended tasks can be many; no part of this reads them.
     let sql = concat!(
@@ -100,10 +113,16 @@ fn of_lane(connection: &Connection, lane: LaneId, worker: Option<WorkerId>) -> R
             latest: optional_record::<RunRecord>(cells)?,
         })
     })?;
-    let sql = "SELECT workers.name FROM lanes INDEXED BY lanes_unclosed \
+    let sql = "SELECT workers.name, workers.id, lanes.name FROM lanes INDEXED BY lanes_unclosed \
                JOIN workers INDEXED BY workers_named ON workers.lane = lanes.id \
                WHERE lanes.workspace = ?1 AND lanes.lifecycle <> 'closed' AND workers.name IS NOT NULL";
     let workspace = lane.workspace.to_string();
-    let taken_names = all(connection, sql, [workspace], |cells| cells.text::<Name>("workers"))?;
-    Ok(Facts::Lane(Some(LaneFacts { lane, workers, taken_names })))
+    let taken_names = all(connection, sql, [workspace], |cells| {
+        Ok(WorkerName {
+            name: cells.text("workers")?,
+            worker: cells.text("workers")?,
+            lane: cells.text("lanes")?,
+        })
+    })?;
+    Ok(Some(LaneFacts { lane, workers, taken_names }))
 }

@@ -38,6 +38,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     New(verbs::new::NewArgs),
+    Adopt(verbs::adopt::AdoptArgs),
     Run(verbs::run::RunArgs),
     Exec(verbs::exec::ExecArgs),
     Ls(verbs::ls::LsArgs),
@@ -48,6 +49,7 @@ enum Verb {
     Read(verbs::read::ReadArgs),
     Send(verbs::send::SendArgs),
     Stop(verbs::stop::StopArgs),
+    Rename(verbs::rename::RenameArgs),
     Close(verbs::close::CloseArgs),
     Events(verbs::events::EventsArgs),
     Daemon(verbs::daemon::DaemonArgs),
@@ -77,6 +79,7 @@ fn dispatch(verb: Option<Verb>, context: &Context) -> Outcome {
     match verb {
         None => verbs::overview::run(context),
         Some(Verb::New(args)) => verbs::new::run(&args, context),
+        Some(Verb::Adopt(args)) => verbs::adopt::run(&args, context),
         Some(Verb::Run(args)) => verbs::run::run(&args, context),
         Some(Verb::Exec(args)) => verbs::exec::run(&args, context),
         Some(Verb::Ls(args)) => verbs::ls::run(&args, context),
@@ -87,6 +90,7 @@ fn dispatch(verb: Option<Verb>, context: &Context) -> Outcome {
         Some(Verb::Read(args)) => verbs::read::run(&args, context),
         Some(Verb::Send(args)) => verbs::send::run(&args, context),
         Some(Verb::Stop(args)) => verbs::stop::run(&args, context),
+        Some(Verb::Rename(args)) => verbs::rename::run(&args, context),
         Some(Verb::Close(args)) => verbs::close::run(&args, context),
         Some(Verb::Events(args)) => verbs::events::run(&args, context),
         Some(Verb::Daemon(args)) => verbs::daemon::run(&args, context),

@@ -382,12 +382,18 @@ fn not_understood(request: &Request, why: &str) -> Failure {
 }
 
 fn went_away(request: &Request, error: &dyn std::error::Error) -> Failure {
+    // What was under way is gone on with, or undone, by the next daemon, which any command starts.
+    let hint = if request.changes_nothing() {
+        "lane daemon logs"
+    } else {
+        "lane ls shows what came of it\nlane daemon logs"
+    };
     Problem::new(
         ErrorKind::Unreachable,
         WENT_AWAY,
         format!("the daemon went away while {}: {}", request.doing(), with_causes(error)),
     )
-    .hint("lane daemon logs")
+    .hint(hint)
     .into()
 }
 

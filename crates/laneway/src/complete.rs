@@ -150,7 +150,7 @@ fn workers(known: &Lanes, which: Workers, typed: &OsStr) -> BTreeMap<String, Str
 }
 
 fn about_lane(lane: &LaneView) -> String {
-    format!("{}, {}", lane.status.as_str(), lane.branch)
+    format!("{}, {}", lane.status.as_str(), text::branch(lane))
 }
 
 fn about_worker(worker: &WorkerView) -> String {

@@ -63,6 +63,14 @@ pub(crate) fn worker_status(worker: &WorkerView) -> String {
     text
 }
 
+/// A lane's branch.
+pub(crate) fn branch(lane: &LaneView) -> String {
+    match &lane.branch {
+        Some(branch) => OsText::from(branch.as_str()).shown(),
+        None => "(detached)".to_owned(),
+    }
+}
+
 /// What to type for a worker: its name, or for a task its id.
 pub(crate) fn worker_name(worker: &WorkerView) -> String {
     worker.name.as_ref().map_or_else(|| worker.id.to_string(), ToString::to_string)

@@ -1,5 +1,6 @@
 //! The verbs: each file has its arguments beside its function.
 
+pub(crate) mod adopt;
 pub(crate) mod attach;
 pub(crate) mod close;
 pub(crate) mod completions;
@@ -13,6 +14,7 @@ pub(crate) mod overview;
 pub(crate) mod path;
 pub(crate) mod ps;
 pub(crate) mod read;
+pub(crate) mod rename;
 pub(crate) mod run;
 pub(crate) mod send;
 pub(crate) mod serve;

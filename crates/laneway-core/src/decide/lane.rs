@@ -5,11 +5,13 @@ use crate::decide::{about, run};
 use crate::decision::{Change, Decision, Effect};
 use crate::event::Event;
 use crate::findings::{Findings, Losses};
-use crate::lane::{Lane, Lifecycle};
+use crate::lane::{Lane, LaneTree, Lifecycle};
+use crate::name::Name;
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
 
-/// Records a lane, if its name, branch and path are free among the open lanes.
+/// Records a lane, if its name, branch and path are free among the open lanes. One that is to be made is made
+/// next; one that is taken in is open at once, since nothing is done to its worktree.
 pub(super) fn create(
     open: &[Lane],
     new: &NewLane,
@@ -19,8 +21,12 @@ pub(super) fn create(
     if let Some(other) = open.iter().find(|other| other.name == new.name) {
         return Err(Refusal::LaneNameTaken { name: other.name.clone(), lifecycle: other.lifecycle });
     }
-    if let Some(other) = open.iter().find(|other| other.branch.name == new.branch.name) {
-        return Err(Refusal::BranchInUse { branch: new.branch.name.clone(), lane: other.name.clone() });
+    // What is checked out in adopted worktrees is not ours to say: git knows, and was asked.
+    if let LaneTree::Ours { branch } = &new.tree
+        && let Some(other) =
+            open.iter().find(|other| !other.is_adopted() && other.branch() == Some(&branch.name))
+    {
+        return Err(Refusal::BranchInUse { branch: branch.name.clone(), lane: other.name.clone() });
     }
     if let Some(other) = open.iter().find(|other| other.path == new.path) {
         return Err(Refusal::PathInUse { lane: other.name.clone() });
@@ -34,10 +40,13 @@ pub(super) fn create(
         workspace: new.workspace,
         epoch: 1,
         name: new.name.clone(),
-        lifecycle: Lifecycle::New,
+        lifecycle: match new.tree {
+            LaneTree::Ours { .. } => Lifecycle::New,
+            LaneTree::Adopted { .. } => Lifecycle::Open,
+        },
         close_requested: false,
         failure: None,
-        branch: new.branch.clone(),
+        tree: new.tree.clone(),
         base_ref: new.base_ref.clone(),
         base_commit: new.base_commit.clone(),
         path: new.path.clone(),
@@ -45,17 +54,48 @@ pub(super) fn create(
         created_at: now,
         closed_at: None,
     };
-    let created = Event::LaneCreated {
-        name: new.name.clone(),
-        branch: new.branch.name.clone(),
-        base_ref: new.base_ref.clone(),
-        base_commit: new.base_commit.clone(),
-        path: new.path.clone(),
+    let (name, base_ref, base_commit) = (new.name.clone(), new.base_ref.clone(), new.base_commit.clone());
+    let path = new.path.clone();
+    let (event, effects) = match &new.tree {
+        LaneTree::Ours { branch } => (
+            Event::LaneCreated { name, branch: branch.name.clone(), base_ref, base_commit, path },
+            vec![Effect::Provision { lane: lane.id, epoch: lane.epoch }],
+        ),
+        LaneTree::Adopted { branch } => {
+            (Event::LaneAdopted { name, branch: branch.clone(), base_ref, base_commit, path }, vec![])
+        }
     };
-    Ok(Decision {
-        events: vec![(about(&lane), created)],
-        effects: vec![Effect::Provision { lane: lane.id, epoch: lane.epoch }],
-        changes: vec![Change::InsertLane(lane)],
+    Ok(Decision { events: vec![(about(&lane), event)], effects, changes: vec![Change::InsertLane(lane)] })
+}
+
+/// Another name for a lane, and for the worker in it that is called like it: else the old name would still mean
+/// something. Branch and worktree keep theirs, since programs stand in the one and work on the other.
+pub(super) fn rename(facts: &LaneFacts, open: &[Lane], to: &Name) -> Result<Decision, Refusal> {
+    let lane = &facts.lane;
+    if lane.lifecycle != Lifecycle::Open {
+        return Err(Refusal::LaneNotOpen { lane: lane.name.clone(), lifecycle: lane.lifecycle });
+    }
+    if lane.name == *to {
+        return Ok(Decision::unchanged());
+    }
+    if let Some(other) = open.iter().find(|other| other.name == *to) {
+        return Err(Refusal::LaneNameTaken { name: other.name.clone(), lifecycle: other.lifecycle });
+    }
+    let renamed = Event::LaneRenamed { from: lane.name.clone(), to: to.clone() };
+    let mut decision = Decision {
+        changes: vec![update(lane, Lane { name: to.clone(), ..lane.clone() })],
+        events: vec![(about(lane), renamed)],
+        effects: vec![],
+    };
+    let namesake = facts.workers.iter().find(|facts| facts.worker.name.as_ref() == Some(&lane.name));
+    if let Some(namesake) = namesake {
+        let Decision { changes, events, .. } = run::rename(facts, namesake.worker.id, to)?;
+        decision.changes.extend(changes);
+        decision.events.extend(events);
+    }
+    Ok(match lane.tree {
+        LaneTree::Ours { .. } => decision.then(Effect::LabelTree { lane: lane.id }),
+        LaneTree::Adopted { .. } => decision,
     })
 }
 
@@ -94,7 +134,7 @@ pub(super) fn finish_provisioning(
             expect(lane, epoch, Lifecycle::Provisioning)?;
             let open = Lane {
                 lifecycle: Lifecycle::Open,
-                branch: branch.clone(),
+                tree: LaneTree::Ours { branch: branch.clone() },
                 failure: warning.clone(),
                 ..lane.clone()
             };

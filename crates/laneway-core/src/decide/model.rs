@@ -7,14 +7,14 @@ use ulid::Ulid;
 
 use crate::command::{
     Command, Facts, LaneFacts, NewLane, NewWorker, Provisioned, Quieted, Removed, Scope, WorkerFacts,
-    WorkerNaming,
+    WorkerName, WorkerNaming,
 };
 use crate::decide::decide;
 use crate::decision::{Change, Decision, Effect};
 use crate::event::Event;
 use crate::findings::{Findings, Listed, Losses};
 use crate::id::{HostId, LaneId, RunId, WorkerId, WorkspaceId};
-use crate::lane::{Lane, LaneBranch, Lifecycle};
+use crate::lane::{Lane, LaneBranch, LaneTree, Lifecycle};
 use crate::launch::TerminalSpec;
 use crate::name::Name;
 use crate::refusal::Refusal;
@@ -37,35 +37,35 @@ impl Record {
         let lane = match scope {
             Scope::Nothing => return Facts::Nothing,
             Scope::CommonDir(_) => return Facts::CommonDir(None),
-            Scope::Workspace(_) => {
-                return Facts::Workspace(Some(
-                    self.lanes.values().filter(|l| l.lifecycle != Lifecycle::Closed).cloned().collect(),
-                ));
+            Scope::Workspace(_) => return Facts::Workspace(Some(self.open_lanes())),
+            Scope::LaneAmongOthers(lane) => {
+                let facts = self.lane_facts(*lane);
+                return Facts::LaneAmongOthers(facts.map(|facts| (facts, self.open_lanes())));
             }
             Scope::Lane(lane) => Some(*lane),
             Scope::Worker(worker) => self.workers.get(worker).map(|worker| worker.lane),
             Scope::Run(run) => self.runs.get(run).map(|run| self.workers[&run.worker].lane),
         };
-        Facts::Lane(lane.and_then(|lane| self.lanes.get(&lane)).map(|lane| {
-            LaneFacts {
-                lane: lane.clone(),
-                workers: self
-                    .workers
-                    .values()
-                    .filter(|worker| worker.lane == lane.id)
-                    .map(|worker| WorkerFacts {
-                        worker: worker.clone(),
-                        latest: self.runs.values().rfind(|run| run.worker == worker.id).cloned(),
-                    })
-                    .collect(),
-                taken_names: self
-                    .workers
-                    .values()
-                    .filter(|worker| self.lanes[&worker.lane].lifecycle != Lifecycle::Closed)
-                    .filter_map(|worker| worker.name.clone())
-                    .collect(),
-            }
-        }))
+        Facts::Lane(lane.and_then(|lane| self.lane_facts(lane)))
+    }
+
+    fn open_lanes(&self) -> Vec<Lane> {
+        self.lanes.values().filter(|lane| lane.lifecycle != Lifecycle::Closed).cloned().collect()
+    }
+
+    fn lane_facts(&self, lane: LaneId) -> Option<LaneFacts> {
+        let lane = self.lanes.get(&lane)?;
+        let workers = self.workers.values().filter(|worker| worker.lane == lane.id);
+        let workers = workers.map(|worker| WorkerFacts {
+            worker: worker.clone(),
+            latest: self.runs.values().rfind(|run| run.worker == worker.id).cloned(),
+        });
+        let taken_names = self.workers.values().filter_map(|worker| {
+            let lane = &self.lanes[&worker.lane];
+            let name = worker.name.clone().filter(|_| lane.lifecycle != Lifecycle::Closed)?;
+            Some(WorkerName { name, worker: worker.id, lane: lane.name.clone() })
+        });
+        Some(LaneFacts { lane: lane.clone(), workers: workers.collect(), taken_names: taken_names.collect() })
     }
 
     fn apply(&mut self, decision: &Decision) {
@@ -73,7 +73,8 @@ impl Record {
             match change {
                 Change::InsertWorkspace(_) | Change::InsertSpec(_) => {}
                 Change::InsertLane(lane) => {
-                    assert_eq!(lane.lifecycle, Lifecycle::New);
+                    let first = if lane.is_adopted() { Lifecycle::Open } else { Lifecycle::New };
+                    assert_eq!(lane.lifecycle, first);
                     assert!(self.lanes.insert(lane.id, lane.clone()).is_none());
                 }
                 Change::UpdateLane { was, was_epoch, lane } => {
@@ -81,6 +82,8 @@ impl Record {
                     assert_eq!((before.lifecycle, before.epoch), (*was, *was_epoch), "compare and set");
                     assert!(legal(*was, lane.lifecycle), "{was} → {}", lane.lifecycle);
                     assert!(lane.epoch >= before.epoch);
+                    assert_eq!(lane.is_adopted(), before.is_adopted(), "whose a tree is never changes");
+                    assert_eq!(lane.path, before.path);
                     assert_eq!(lane.closed_at.is_some(), lane.lifecycle == Lifecycle::Closed);
                     self.lanes.insert(lane.id, lane.clone());
                 }
@@ -113,7 +116,9 @@ impl Record {
         for (i, lane) in open.iter().enumerate() {
             for other in &open[..i] {
                 assert_ne!(lane.name, other.name);
-                assert_ne!(lane.branch.name, other.branch.name);
+                if !lane.is_adopted() && !other.is_adopted() {
+                    assert_ne!(lane.branch(), other.branch());
+                }
                 assert_ne!(lane.path, other.path);
             }
         }
@@ -160,6 +165,10 @@ fn lane_id(n: u8) -> LaneId {
     LaneId::from_ulid(Ulid::from(u128::from(n)))
 }
 
+fn made(branch: &str) -> LaneTree {
+    LaneTree::Ours { branch: LaneBranch { name: branch.to_owned(), ours: true } }
+}
+
 fn new_worker(n: u8, task: bool) -> NewWorker {
     NewWorker {
         id: WorkerId::from_ulid(Ulid::from(u128::from(n))),
@@ -181,13 +190,13 @@ fn commands() -> impl Strategy<Value = Command> {
     let lane = (0..4_u8).prop_map(lane_id);
     let run = (0..20_u8).prop_map(|n| RunId::from_ulid(Ulid::from(u128::from(n))));
     let epoch = 1..4_u64;
-    let created = (0..4_u8, 0..4_u8).prop_map(|(id, named)| Command::CreateLane {
+    let created = (0..4_u8, 0..4_u8, any::<bool>()).prop_map(|(id, named, adopted)| Command::CreateLane {
         lane: NewLane {
             id: lane_id(id),
             host: HostId::from_ulid(Ulid::nil()),
             workspace: WORKSPACE,
             name: name(named),
-            branch: LaneBranch { name: format!("lane/{named}"), ours: true },
+            tree: if adopted { LaneTree::Adopted { branch: None } } else { made(&format!("lane/{named}")) },
             base_ref: "main".into(),
             base_commit: "0".repeat(40),
             path: format!("/{named}").as_str().into(),
@@ -234,6 +243,11 @@ fn commands() -> impl Strategy<Value = Command> {
         (0..20_u8).prop_map(|n| Command::StopWorker {
             worker: WorkerId::from_ulid(Ulid::from(u128::from(n))),
             grace_ms: 1
+        }),
+        (lane.clone(), 0..4_u8).prop_map(|(lane, to)| Command::RenameLane { lane, to: name(to) }),
+        (0..20_u8, 0..4_u8).prop_map(|(n, to)| Command::RenameWorker {
+            worker: WorkerId::from_ulid(Ulid::from(u128::from(n))),
+            to: name(to)
         }),
         (lane.clone(), proptest::option::of(0..2_u64)).prop_map(|(lane, lost)| Command::CloseLane {
             lane,
@@ -283,6 +297,10 @@ proptest! {
             match decide(&facts, command, Timestamp(n as i64)) {
                 Ok(decision) => {
                     record.apply(&decision);
+                    let made = decision.effects.iter().any(|e| matches!(e, Effect::Provision { .. }));
+                    let adopts =
+                        matches!(command, Command::CreateLane { lane, .. } if matches!(lane.tree, LaneTree::Adopted { .. }));
+                    prop_assert!(!(made && adopts), "nothing is made of a worktree that is there");
                     let removes = decision.effects.iter().any(|e| matches!(e, Effect::Remove { .. }));
                     if removes {
                         let judged = matches!(command, Command::JudgeAgain { findings, .. } if findings.losses.is_empty());
@@ -309,7 +327,7 @@ fn with_a_lane(lifecycle: Lifecycle) -> LaneFacts {
         lifecycle,
         close_requested: false,
         failure: None,
-        branch: LaneBranch { name: "lane/n0".into(), ours: true },
+        tree: made("lane/n0"),
         base_ref: "main".into(),
         base_commit: "0".repeat(40),
         path: "/n0".into(),
@@ -335,7 +353,8 @@ fn with_a_lane(lifecycle: Lifecycle) -> LaneFacts {
         started_at: Some(Timestamp(0)),
         ended_at: None,
     };
-    LaneFacts { lane, workers: vec![WorkerFacts { worker, latest: Some(run) }], taken_names: vec![name(0)] }
+    let taken = WorkerName { name: name(0), worker: worker.id, lane: lane.name.clone() };
+    LaneFacts { lane, workers: vec![WorkerFacts { worker, latest: Some(run) }], taken_names: vec![taken] }
 }
 
 fn decided(facts: &LaneFacts, command: &Command) -> Result<Decision, Refusal> {
@@ -409,4 +428,59 @@ fn a_stop_during_the_start_is_carried_out_once_the_program_runs() {
     let process = ProcessIdentity { pid: 5, start_time: 0, boot_id: String::new() };
     let decision = decided(&facts, &Command::RecordStarted { run, process, at: Timestamp(1) }).unwrap();
     assert!(matches!(decision.effects[..], [Effect::StopRun { .. }]));
+}
+
+/// Renames lane `n0` while these are open beside it.
+fn lane_renamed(facts: &LaneFacts, others: &[Lane], to: u8) -> Result<Decision, Refusal> {
+    let open: Vec<Lane> = std::iter::once(&facts.lane).chain(others).cloned().collect();
+    let command = Command::RenameLane { lane: facts.lane.id, to: name(to) };
+    decide(&Facts::LaneAmongOthers(Some((facts.clone(), open))), &command, Timestamp(9))
+}
+
+#[test]
+fn a_lane_takes_the_worker_that_is_called_like_it_along_to_its_new_name() {
+    let facts = with_a_lane(Lifecycle::Open);
+    let decision = lane_renamed(&facts, &[], 1).unwrap();
+    let [Change::UpdateLane { lane, .. }, Change::UpdateWorker(worker)] = &decision.changes[..] else {
+        panic!("{decision:?}")
+    };
+    assert_eq!((&lane.name, &worker.name), (&name(1), &Some(name(1))));
+    assert_eq!((lane.branch(), &lane.path), (facts.lane.branch(), &facts.lane.path), "they keep theirs");
+    assert_eq!(decision.effects, [Effect::LabelTree { lane: lane.id }]);
+    assert_eq!(lane_renamed(&facts, &[], 0), Ok(Decision::unchanged()));
+    let adopted = LaneTree::Adopted { branch: None };
+    let adopted = LaneFacts { lane: Lane { tree: adopted, ..facts.lane.clone() }, ..facts };
+    assert_eq!(lane_renamed(&adopted, &[], 1).unwrap().effects, [], "git's entry is somebody's own");
+}
+
+#[test]
+fn a_name_that_is_taken_is_refused_with_what_has_it() {
+    let mut facts = with_a_lane(Lifecycle::Open);
+    let other = Lane { id: lane_id(1), name: name(1), path: "/n1".into(), ..facts.lane.clone() };
+    let refused = lane_renamed(&facts, std::slice::from_ref(&other), 1);
+    assert_eq!(refused, Err(Refusal::LaneNameTaken { name: name(1), lifecycle: Lifecycle::Open }));
+    // No lane has it, but the worker that goes along with the lane cannot have it.
+    let worker = WorkerId::from_ulid(Ulid::from(7_u128));
+    facts.taken_names.push(WorkerName { name: name(2), worker, lane: other.name.clone() });
+    let refused = lane_renamed(&facts, std::slice::from_ref(&other), 2);
+    let taken = Refusal::WorkerNameTaken { name: name(2), lane: name(1) };
+    assert_eq!(refused, Err(taken.clone()));
+    let worker = facts.workers[0].worker.id;
+    assert_eq!(decided(&facts, &Command::RenameWorker { worker, to: name(2) }), Err(taken));
+    // Without that worker the name is free for the lane.
+    facts.workers.clear();
+    assert!(lane_renamed(&facts, &[other], 2).is_ok());
+    for lifecycle in [Lifecycle::New, Lifecycle::Provisioning, Lifecycle::Cleaning, Lifecycle::Closed] {
+        let refused = lane_renamed(&with_a_lane(lifecycle), &[], 3);
+        assert_eq!(refused, Err(Refusal::LaneNotOpen { lane: name(0), lifecycle }));
+    }
+}
+
+#[test]
+fn a_task_has_no_name_to_change() {
+    let mut facts = with_a_lane(Lifecycle::Open);
+    let worker = facts.workers[0].worker.id;
+    facts.workers[0].worker.name = None;
+    let refused = decided(&facts, &Command::RenameWorker { worker, to: name(1) });
+    assert_eq!(refused, Err(Refusal::TaskHasNoName { worker }));
 }

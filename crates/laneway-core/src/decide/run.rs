@@ -1,6 +1,6 @@
 //! What happens to workers and their runs.
 
-use crate::command::{LaneFacts, NewWorker, WorkerFacts, WorkerNaming};
+use crate::command::{LaneFacts, NewWorker, WorkerFacts, WorkerName, WorkerNaming};
 use crate::decide::{about, unknown};
 use crate::decision::{Change, Decision, Effect};
 use crate::event::{Event, Subject};
@@ -54,17 +54,45 @@ pub(super) fn create(facts: &LaneFacts, new: &NewWorker, now: Timestamp) -> Resu
     })
 }
 
-fn named(taken: &[Name], naming: &WorkerNaming) -> Result<Option<Name>, Refusal> {
+fn named(taken: &[WorkerName], naming: &WorkerNaming) -> Result<Option<Name>, Refusal> {
     match naming {
         WorkerNaming::Task => Ok(None),
-        WorkerNaming::Exactly(name) if taken.contains(name) => {
-            Err(Refusal::WorkerNameTaken { name: name.clone() })
-        }
-        WorkerNaming::Exactly(name) => Ok(Some(name.clone())),
+        WorkerNaming::Exactly(name) => match taken.iter().find(|taken| taken.name == *name) {
+            Some(taken) => Err(name_taken(taken)),
+            None => Ok(Some(name.clone())),
+        },
         WorkerNaming::FirstFree(name) => {
-            Ok(Some(name.first_free(|text| taken.iter().any(|name| name.as_str() == text))))
+            Ok(Some(name.first_free(|text| taken.iter().any(|taken| taken.name.as_str() == text))))
         }
     }
+}
+
+fn name_taken(by: &WorkerName) -> Refusal {
+    Refusal::WorkerNameTaken { name: by.name.clone(), lane: by.lane.clone() }
+}
+
+/// Another name for a worker, running or not.
+pub(super) fn rename(facts: &LaneFacts, id: WorkerId, to: &Name) -> Result<Decision, Refusal> {
+    let lane = &facts.lane;
+    if lane.lifecycle != Lifecycle::Open {
+        return Err(Refusal::LaneNotOpen { lane: lane.name.clone(), lifecycle: lane.lifecycle });
+    }
+    let worker = find_worker(facts, id)?;
+    let Some(from) = &worker.worker.name else {
+        return Err(Refusal::TaskHasNoName { worker: id });
+    };
+    if from == to {
+        return Ok(Decision::unchanged());
+    }
+    if let Some(taken) = facts.taken_names.iter().find(|taken| taken.name == *to) {
+        return Err(name_taken(taken));
+    }
+    let renamed = Event::WorkerRenamed { from: from.clone(), to: to.clone() };
+    Ok(Decision {
+        changes: vec![Change::UpdateWorker(Worker { name: Some(to.clone()), ..worker.worker.clone() })],
+        events: vec![(subject(lane, id, None), renamed)],
+        effects: vec![],
+    })
 }
 
 /// The program runs. If a stop came in between, it is carried out now.
@@ -126,8 +154,7 @@ pub(super) fn exited(facts: &LaneFacts, id: RunId, exit: &Exit, at: Timestamp) -
 
 /// A stop. What an ended run left behind is ended too, so the effect comes in every state.
 pub(super) fn stop(facts: &LaneFacts, id: WorkerId, grace_ms: u64) -> Result<Decision, Refusal> {
-    let worker =
-        facts.workers.iter().find(|worker| worker.worker.id == id).ok_or_else(|| unknown("worker", &id))?;
+    let worker = find_worker(facts, id)?;
     let Some(run) = &worker.latest else {
         return Ok(Decision::unchanged());
     };
@@ -161,6 +188,10 @@ pub(super) fn asked_to_end(lane: &Lane, worker: &WorkerFacts) -> (Vec<Change>, V
     let changes = vec![Change::UpdateWorker(stopped), update(run, Run { state, ..run.clone() })];
     let event = Event::RunStopping { number: run.number };
     (changes, vec![(subject(lane, worker.worker.id, Some(run.id)), event)])
+}
+
+fn find_worker(facts: &LaneFacts, id: WorkerId) -> Result<&WorkerFacts, Refusal> {
+    facts.workers.iter().find(|worker| worker.worker.id == id).ok_or_else(|| unknown("worker", &id))
 }
 
 fn find_run(facts: &LaneFacts, id: RunId) -> Result<(&WorkerFacts, &Run), Refusal> {

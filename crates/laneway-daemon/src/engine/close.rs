@@ -61,7 +61,10 @@ impl Engine {
         let limit = CLOSE_LIMIT + Duration::from_millis(grace_ms);
         let lane = self.settled(id, limit).await?;
         if lane.lifecycle == Lifecycle::Closed {
-            let branch_deleted = lane.branch.ours && !self.branch_is_there(&lane).await;
+            let branch_deleted = match lane.own_branch() {
+                Some(branch) => !self.branch_is_there(&lane, branch.to_owned()).await,
+                None => false,
+            };
             return Ok(Close { was_closed: false, branch_deleted, stashes });
         }
         // A close that was remembered before may be refused by this very decision.
@@ -91,15 +94,18 @@ impl Engine {
         })
     }
 
-    async fn branch_is_there(&self, lane: &Lane) -> bool {
+    async fn branch_is_there(&self, lane: &Lane, branch: String) -> bool {
         let Ok(repository) = self.repository_of_lane(lane.id).await else { return true };
-        let (path, branch) = (lane.path.to_path_buf(), lane.branch.name.clone());
+        let path = lane.path.to_path_buf();
         let facts = blocking(move || repository.tree_facts(&path, &branch)).await;
         !matches!(facts, Ok(Ok(facts)) if facts.branch_tip.is_none())
     }
 
-    /// Looks at a lane's worktree and branch.
+    /// Looks at a lane's worktree and branch. Of an adopted one nothing goes, so that nothing can be lost.
     async fn look_at(&self, lane: &Lane) -> Result<(Findings, laneway_git::Seen), Problem> {
+        if lane.is_adopted() {
+            return Ok(<_>::default());
+        }
         let repository = self.repository_of_lane(lane.id).await?;
         let closing = self.branches_being_closed(lane).await?;
         let lane = lane.clone();
@@ -120,10 +126,8 @@ impl Engine {
     async fn branches_being_closed(&self, lane: &Lane) -> Result<Vec<String>, Problem> {
         let (id, workspace) = (lane.id, lane.workspace);
         let open = self.read(move |store| store.lanes(Some(workspace), false)).await?;
-        let closing = open
-            .into_iter()
-            .filter(|other| other.id != id && other.branch.ours && other.lifecycle != Lifecycle::Open);
-        Ok(closing.map(|other| other.branch.name).collect())
+        let closing = open.into_iter().filter(|other| other.id != id && other.lifecycle != Lifecycle::Open);
+        Ok(closing.filter_map(|other| other.own_branch().map(str::to_owned)).collect())
     }
 
     /// The effect: the lane is ready, and its close was asked for meanwhile.
@@ -273,7 +277,7 @@ impl Engine {
             repository.remove(&TreeToRemove {
                 judged: to_judge(&lane, &path, &closing),
                 seen: &seen,
-                tree_is_ours: true,
+                tree_is_ours: !lane.is_adopted(),
                 id: &lane.id.to_string(),
             })
         })
@@ -322,8 +326,8 @@ fn not_looked_at(problem: Problem) -> Findings {
 fn to_judge<'a>(lane: &'a Lane, path: &'a std::path::Path, closing: &'a [&'a str]) -> TreeToJudge<'a> {
     TreeToJudge {
         path,
-        recorded_branch: &lane.branch.name,
-        branch_is_ours: lane.branch.ours,
+        recorded_branch: lane.branch().unwrap_or_default(),
+        branch_is_ours: lane.own_branch().is_some(),
         not_vouching: closing,
     }
 }

@@ -5,20 +5,18 @@ use std::time::Duration;
 
 use laneway_api::error::{ErrorKind, Problem};
 use laneway_api::request::NewLane as Wanted;
-use laneway_core::command::{Command, NewLane, NewWorker, Provisioned, WorkerNaming};
+use laneway_core::command::{Command, NewLane, Provisioned, WorkerNaming};
 use laneway_core::id::{LaneId, RunId, WorkerId};
-use laneway_core::lane::{Lane, LaneBranch, Lifecycle};
+use laneway_core::lane::{Lane, LaneBranch, LaneTree, Lifecycle};
 use laneway_core::launch::DEFAULT_GRACE_MS;
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
 use laneway_core::refusal::Refusal;
 use laneway_core::workspace::Workspace;
-use laneway_git::{
-    Base, ChosenBranch, CommitId, CreateWarning, Left, NewBranch, NewTree, Repository, TreeRecord,
-};
-
+use laneway_git::{Left, Repository, TreeRecord};
 use laneway_store::Store;
 
+use super::prepare::{Prepared, Preparing};
 use super::runs::Started;
 use super::{BeingMade, Engine, MAX_LANES, Request, blocking, not_found};
 use crate::problem::{IntoProblem, chain};
@@ -42,11 +40,15 @@ impl Engine {
     ) -> Result<Made, Problem> {
         let workspace = self.workspace(cwd, request).await?;
         let repository = self.repository(&workspace).await?;
-        let name = self.name_for(&workspace, &wanted).await?;
-        let (base, record) = {
+        let open = self.open_lanes(&workspace).await?;
+        let name = self.name_for(&open, &wanted)?;
+        let Prepared { base, record, warning } = {
             let (cwd, wanted, name) = (cwd.to_path_buf(), wanted.clone(), name.clone());
-            let repository = Arc::clone(&repository);
-            blocking(move || prepare(&repository, &cwd, &wanted, &name)).await??
+            blocking(move || {
+                let repository = repository.as_ref();
+                Preparing { repository, cwd: &cwd, wanted: &wanted, name: &name, open: &open }.prepare()
+            })
+            .await??
         };
         let first = match &wanted.launch {
             Some(launch) => {
@@ -60,13 +62,15 @@ impl Engine {
             host: self.store.host(),
             workspace: workspace.id,
             name,
-            branch: LaneBranch { name: record.branch.clone(), ours: record.branch_is_new },
+            tree: LaneTree::Ours {
+                branch: LaneBranch { name: record.branch.clone(), ours: record.branch_is_new },
+            },
             base_ref: base.base_ref,
             base_commit: record.base_commit.as_str().to_owned(),
             path: record.path.as_path().into(),
         };
         let id = lane.id;
-        self.lock_being_made().insert(id, BeingMade { record, first });
+        self.lock_being_made().insert(id, BeingMade { record, warning, first });
         let asked = self.submit(Command::CreateLane { lane, max_lanes: MAX_LANES }, request).await;
         let seq = match asked {
             Ok(committed) => committed.seq,
@@ -122,12 +126,12 @@ impl Engine {
 
     /// The effect: makes branch and worktree, or undoes what it made of them.
     pub(super) async fn provision(&self, lane: LaneId, epoch: u64, request: Request) {
-        let Some(BeingMade { record, first }) = self.lock_being_made().remove(&lane) else {
+        let Some(made) = self.lock_being_made().remove(&lane) else {
             // Only after a crash, and then reconciling undoes it.
             return;
         };
-        let kept = first.as_deref().map(|first| (first.id, first.environment.clone()));
-        let outcome = self.make_tree(lane, epoch, record, first, request).await;
+        let kept = made.first.as_deref().map(|first| (first.id, first.environment.clone()));
+        let outcome = self.make_tree(lane, epoch, made, request).await;
         self.report(Command::FinishProvisioning { lane, epoch, outcome }, request).await;
         if let Some((worker, environment)) = kept {
             self.forget_unless_recorded(worker, &environment).await;
@@ -138,8 +142,7 @@ impl Engine {
         &self,
         lane: LaneId,
         epoch: u64,
-        record: TreeRecord,
-        first: Option<Box<NewWorker>>,
+        BeingMade { record, warning, first }: BeingMade,
         request: Request,
     ) -> Provisioned {
         let failed = |problem: Problem| Provisioned::Failed { failure: problem.message };
@@ -153,8 +156,9 @@ impl Engine {
         let branch = LaneBranch { name: record.branch.clone(), ours: record.branch_is_new };
         match blocking(move || repository.create(&record)).await {
             Ok(Ok(created)) => {
-                let warning = created.warnings.iter().map(warned).collect::<Vec<_>>().join("; ");
-                let warning = (!warning.is_empty()).then_some(warning);
+                let warnings = created.warnings.iter().map(|warning| chain(warning));
+                let warnings: Vec<String> = warning.into_iter().chain(warnings).collect();
+                let warning = (!warnings.is_empty()).then(|| warnings.join("; "));
                 Provisioned::Ready { branch, warning, first }
             }
             Ok(Err(error)) => failed(error.into_problem()),
@@ -185,8 +189,8 @@ impl Engine {
         let record = TreeRecord {
             lane: lane.name.to_string(),
             path: lane.path.to_path_buf(),
-            branch: lane.branch.name.clone(),
-            branch_is_new: lane.branch.ours,
+            branch: lane.branch().unwrap_or_default().to_owned(),
+            branch_is_new: lane.own_branch().is_some(),
             base_commit: lane.base_commit.parse().map_err(|error: laneway_git::NotACommitId| {
                 Problem::new(ErrorKind::Failed, "bad_record", chain(&error))
             })?,
@@ -223,24 +227,24 @@ impl Engine {
         .await
     }
 
-    /// The name of a new lane: as given, if no open lane has it; else from the branch, or two words.
-    async fn name_for(&self, workspace: &Workspace, wanted: &Wanted) -> Result<Name, Problem> {
+    pub(super) async fn open_lanes(&self, workspace: &Workspace) -> Result<Vec<Lane>, Problem> {
         let id = workspace.id;
-        let open = self.read(move |store| store.lanes(Some(id), false)).await?;
+        self.read(move |store| store.lanes(Some(id), false)).await
+    }
+
+    /// The name of a new lane: as given, if no open lane has it; else from the branch or the pull request, or two
+    /// words.
+    fn name_for(&self, open: &[Lane], wanted: &Wanted) -> Result<Name, Problem> {
         if let Some(name) = &wanted.name {
-            let name = parse_name(name)?;
-            // Decided again when the lane is recorded; here so that the name is named before its path or branch.
-            return match open.into_iter().find(|lane| lane.name == name) {
-                Some(lane) => Err(Refusal::LaneNameTaken { name, lifecycle: lane.lifecycle }.into_problem()),
-                None => Ok(name),
-            };
+            return open_name(name, open);
         }
         let from_branch = wanted.branch.as_deref().and_then(|branch| {
             let last = branch.strip_prefix("lane/").unwrap_or(branch);
             Name::from_free_text(last)
         });
-        let name = from_branch.unwrap_or_else(|| word_pair(u128::from(self.ids.next())));
-        Ok(name.first_free(|text| open.iter().any(|lane| lane.name.as_str() == text)))
+        let from_number = wanted.pr.and_then(|number| format!("pr-{number}").parse().ok());
+        let name = from_branch.or(from_number).unwrap_or_else(|| word_pair(u128::from(self.ids.next())));
+        Ok(name_free_among(&name, open))
     }
 
     pub(super) fn lock_being_made(
@@ -255,6 +259,21 @@ impl Engine {
             crate::launches::forget(&self.home, &first.environment);
         }
     }
+}
+
+/// The name that was given for a lane, if no open lane has it. Decided again when the lane is recorded; asked
+/// before, so that the name is named before its path or branch.
+pub(super) fn open_name(name: &str, open: &[Lane]) -> Result<Name, Problem> {
+    let name = parse_name(name)?;
+    match open.iter().find(|lane| lane.name == name) {
+        Some(lane) => Err(Refusal::LaneNameTaken { name, lifecycle: lane.lifecycle }.into_problem()),
+        None => Ok(name),
+    }
+}
+
+/// This name, or the first after it that no open lane has.
+pub(super) fn name_free_among(name: &Name, open: &[Lane]) -> Name {
+    name.first_free(|text| open.iter().any(|lane| lane.name.as_str() == text))
 }
 
 /// A name as it was given, or why it is none.
@@ -273,55 +292,6 @@ pub(crate) fn parse_name(name: &str) -> Result<Name, Problem> {
 fn made_in_vain(lane: &Lane) -> Problem {
     let why = lane.failure.as_deref().unwrap_or("it is not said why");
     Problem::new(ErrorKind::Failed, "not_made", format!("lane {} could not be made: {why}", lane.name))
-}
-
-fn prepare(
-    repository: &Repository,
-    cwd: &std::path::Path,
-    wanted: &Wanted,
-    name: &Name,
-) -> Result<(Base, TreeRecord), Problem> {
-    let base = repository.resolve_base(cwd, wanted.base.as_deref()).map_err(IntoProblem::into_problem)?;
-    let (base, branch) = match &wanted.branch {
-        None => {
-            let branch = NewBranch::New { name: format!("lane/{name}"), base: base.commit.clone() };
-            (base, branch)
-        }
-        Some(asked) => {
-            let ChosenBranch { branch, not_fetched } =
-                repository.choose_branch(asked, &base.commit).map_err(IntoProblem::into_problem)?;
-            if let Some(error) = not_fetched {
-                tracing::warn!(error = chain(&error), "a remote's branch could not be fetched");
-            }
-            match &branch {
-                NewBranch::New { .. } => (base, branch),
-                // A branch that is there is its own base.
-                NewBranch::Existing { .. } | NewBranch::Remote { .. } => {
-                    if wanted.base.is_some() {
-                        return Err(Problem::new(
-                            ErrorKind::Usage,
-                            "base_and_branch",
-                            format!("branch {asked:?} is there already, so --base has no meaning"),
-                        )
-                        .hint("leave --base out, or give --branch a new name"));
-                    }
-                    let commit: CommitId = branch.commit().clone();
-                    (Base { base_ref: asked.clone(), commit }, branch)
-                }
-            }
-        }
-    };
-    let tree = NewTree {
-        lane: name.to_string(),
-        path: repository.root().join(".lanes").join(name.as_str()),
-        branch,
-    };
-    let record = repository.preflight(&tree).map_err(IntoProblem::into_problem)?;
-    Ok((base, record))
-}
-
-fn warned(warning: &CreateWarning) -> String {
-    chain(warning)
 }
 
 /// A short readable name from random bits.

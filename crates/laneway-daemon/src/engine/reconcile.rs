@@ -60,6 +60,7 @@ impl Engine {
             }
         }
         self.finish_trash().await;
+        self.label_all_trees().await;
         self.forget_needless_environments().await;
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         self.report(Command::RecordReconciled { looked_at: count(looked_at), done, reported }, request).await;
@@ -186,7 +187,7 @@ impl Engine {
         let closed = self.read(|store| store.lanes(None, true)).await.unwrap_or_default();
         let closed: Vec<(PathBuf, String)> = closed
             .into_iter()
-            .filter(|lane| lane.lifecycle == laneway_core::lane::Lifecycle::Closed)
+            .filter(|lane| lane.lifecycle == laneway_core::lane::Lifecycle::Closed && !lane.is_adopted())
             .map(|lane| (lane.path.to_path_buf(), lane.id.to_string()))
             .collect();
         let left = blocking(move || {

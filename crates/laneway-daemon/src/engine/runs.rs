@@ -13,7 +13,7 @@ use laneway_core::os_text::OsText;
 use laneway_core::run::{Exit, ProcessIdentity, Run, RunState};
 use laneway_core::time::Timestamp;
 use laneway_store::{RunRow, SubmitError, WorkerRow};
-use laneway_wire::message::{Exited, Launch, ResourceLimit, Size, Terminal};
+use laneway_wire::message::{Exited, Launch, ResourceLimit, Size, StartStage, Terminal};
 use laneway_wire::process::{Process, is_alive};
 use laneway_wire::record::{RecordError, RecordState};
 use rustix::process::Signal;
@@ -228,9 +228,11 @@ impl Engine {
         }
         let launch = self.launch_of(&row).await?;
         let log = self.home.root().join("holder.log");
-        let launched = crate::holders::launch(&self.holder_program, &self.home.run(run), &log, launch)
-            .await
-            .map_err(|error: StartError| (&error).into_problem())?;
+        let launched = crate::holders::launch(&self.holder_program, &self.home.run(run), &log, launch).await;
+        let launched = match launched {
+            Ok(launched) => launched,
+            Err(error) => return Err(self.start_problem(&error, row.worker.lane).await),
+        };
         let process = process_of(&launched.started);
         let at = micros(launched.started.at_micros);
         let started = Command::RecordStarted { run, process, at };
@@ -251,6 +253,22 @@ impl Engine {
             Err(error) => self.keep(started, request, &error),
         }
         Ok(())
+    }
+
+    /// Why a start failed; a folder that is gone is the lane's.
+    async fn start_problem(&self, error: &StartError, lane: LaneId) -> Problem {
+        let problem = error.into_problem();
+        let StartError::Program(failure) = error else { return problem };
+        if failure.stage != StartStage::Cwd {
+            return problem;
+        }
+        match self.read(move |store| store.lane(lane)).await {
+            Ok(Some(lane)) => problem.hint(format!(
+                "lane show {name} says where it should be; if its worktree is gone: lane close {name}",
+                name = lane.name
+            )),
+            Ok(None) | Err(_) => problem,
+        }
     }
 
     /// The environment of a worker that came to nothing is not needed again, and is a secret.

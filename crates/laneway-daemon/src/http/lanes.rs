@@ -2,7 +2,10 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use laneway_api::request::{CloseLane, LaneClosed, LaneMade, NewLane, RunTask, RunWorker, WorkerStarted};
+use laneway_api::request::{
+    AdoptWorktree, CloseLane, LaneClosed, LaneMade, NewLane, Rename, Renamed, RunTask, RunWorker,
+    WorkerStarted,
+};
 use laneway_api::view::{LaneView, Lanes};
 use laneway_core::command::WorkerNaming;
 use laneway_core::launch::DEFAULT_GRACE_MS;
@@ -45,6 +48,28 @@ pub(super) async fn create(
         Ok(LaneMade { lane, worker })
     });
     Ok((StatusCode::CREATED, Json(made.await?)))
+}
+
+pub(super) async fn adopt(
+    State(engine): State<Engine>,
+    caller: Caller,
+    Json(wanted): Json<AdoptWorktree>,
+) -> Result<(StatusCode, Json<LaneView>), Failure> {
+    let adopted = detached(async move {
+        let lane = engine.adopt(&caller.cwd, &wanted.path, wanted.name.as_deref(), caller.request).await?;
+        engine.lane_by_id(lane).await
+    });
+    Ok((StatusCode::CREATED, Json(adopted.await?)))
+}
+
+pub(super) async fn rename(
+    State(engine): State<Engine>,
+    caller: Caller,
+    TargetText(target): TargetText,
+    Json(wanted): Json<Rename>,
+) -> Result<Json<Renamed>, Failure> {
+    let to = parse_name(&wanted.to)?;
+    Ok(Json(engine.rename(&caller.cwd, &target, to, caller.request).await?))
 }
 
 pub(super) async fn show(

@@ -12,7 +12,7 @@ use crate::world::{World, to_remove};
 fn fifty_at_once_from_a_remotes_branch_all_succeed_and_all_go_again() {
     let world = World::cloned();
     let repository = world.repository();
-    let base = repository.resolve_base(&world.root(), Some("origin/main")).unwrap();
+    let base = repository.resolve_base(&world.root(), Some("origin/main"), &[]).unwrap();
     let start = Barrier::new(50);
     let make = |n: usize| {
         let lane = format!("x{n}");

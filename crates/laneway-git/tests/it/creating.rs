@@ -347,3 +347,30 @@ fn a_name_is_legal_for_a_branch_when_git_says_so() {
     // git allows it, and then takes it for HEAD where it is used.
     assert!(!is_legal_branch_name("@"));
 }
+
+#[test]
+fn a_disk_that_is_nearly_full_is_refused_before_anything_is_made() {
+    let world = World::new();
+    let before = world.leftovers();
+    let repository = world.repository_with(|limits| limits.least_room = u64::MAX);
+    let refused = repository.preflight(&world.wanted("x")).unwrap_err();
+    let CreateRefusal::NoRoom { path, free, needed: u64::MAX } = &refused else { panic!("{refused:?}") };
+    assert_eq!(path, &world.tree("x"));
+    assert!(*free > 0 && refused.to_string().contains("MiB are free"), "{refused}");
+    assert_eq!(world.leftovers(), before);
+    // As much as there is, is enough.
+    let repository = world.repository_with(|limits| limits.least_room = 1);
+    repository.preflight(&world.wanted("x")).unwrap();
+}
+
+#[test]
+fn a_hook_among_the_files_of_the_tree_runs_as_one_elsewhere_does() {
+    let world = World::new();
+    script(&world.root().join("hooks/post-checkout"), "echo \"$1 $2 $3\" > ../hook-ran");
+    world.run(&world.root(), &["config", "core.hooksPath", "hooks"]);
+    world.run(&world.root(), &["add", "."]);
+    world.run(&world.root(), &["commit", "--quiet", "-m", "hook"]);
+    let record = world.lane("x");
+    let ran = std::fs::read_to_string(world.root().join(".lanes/hook-ran")).unwrap();
+    assert_eq!(ran, format!("{} {} 1\n", "0".repeat(40), record.base_commit));
+}

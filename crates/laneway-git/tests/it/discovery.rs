@@ -68,7 +68,7 @@ fn a_bare_repository_has_its_folder_as_root_and_lanes_beside_it() {
     let repository = world.repository_at(&folder);
     assert!(repository.is_bare());
     assert_eq!(repository.root(), world.path("bare"));
-    let base = repository.resolve_base(&folder, None).unwrap();
+    let base = repository.resolve_base(&folder, None, &[]).unwrap();
     assert_eq!(base.base_ref, "main");
     let path = world.path("bare/.lanes/x");
     let branch = laneway_git::NewBranch::New { name: "lane/x".into(), base: base.commit };
@@ -114,7 +114,7 @@ fn an_inherited_git_dir_does_no_harm() {
     let misleading = Environment::scrubbed(given.map(|(name, value)| (name.into(), value.into())));
     let git = Git::at(world.git.program().to_owned(), misleading.with("HOME", world.path("home"))).unwrap();
     let repository = laneway_git::Repository::open(&git, &discover(&world.root()).unwrap()).unwrap();
-    let base = repository.resolve_base(&world.root(), None).unwrap();
+    let base = repository.resolve_base(&world.root(), None, &[]).unwrap();
     assert_eq!(base.commit, world.tip(&world.root(), "HEAD"));
 }
 
@@ -138,7 +138,7 @@ fn an_unborn_head_and_an_unknown_base_are_refused() {
     let world = World::empty();
     world.init(&world.root());
     let repository = world.repository();
-    let resolve = |base| repository.resolve_base(&world.root(), base).unwrap_err();
+    let resolve = |base| repository.resolve_base(&world.root(), base, &[]).unwrap_err();
     assert!(matches!(resolve(None), BaseError::UnbornHead { .. }));
     assert!(matches!(resolve(Some("HEAD")), BaseError::UnbornHead { .. }));
     assert_eq!(repository.identity().unwrap(), laneway_git::Identity::default());
@@ -160,7 +160,7 @@ fn the_default_base_is_the_main_head_and_inside_a_lane_the_lanes() {
     let in_mine = world.commit(&mine, "c", "mine\n");
     let repository = world.repository();
     let resolve = |cwd: &Path, base| {
-        let base = repository.resolve_base(cwd, base).unwrap();
+        let base = repository.resolve_base(cwd, base, &[]).unwrap();
         (base.base_ref, base.commit)
     };
     std::fs::create_dir(lane.join("deep")).unwrap();

@@ -206,7 +206,7 @@ fn create_and_be_killed() {
     let program = std::env::var_os("LANEWAY_TEST_PROGRAM").unwrap();
     let git = laneway_git::Git::at(program.into(), crate::world::environment(folder)).unwrap();
     let repository = Repository::open(&git, &laneway_git::discover(&root).unwrap()).unwrap();
-    let base = repository.resolve_base(&root, None).unwrap().commit;
+    let base = repository.resolve_base(&root, None, &[]).unwrap().commit;
     let branch = NewBranch::New { name: "lane/x".into(), base };
     let wanted = NewTree { lane: "x".into(), path: root.join(".lanes/x"), branch };
     let record = repository.preflight(&wanted).unwrap();

@@ -117,7 +117,7 @@ impl World {
     }
 
     pub(crate) fn base(&self) -> Base {
-        self.repository().resolve_base(&self.root(), None).unwrap()
+        self.repository().resolve_base(&self.root(), None, &[]).unwrap()
     }
 
     /// What is wanted of a lane on a new branch at the main worktree's HEAD.

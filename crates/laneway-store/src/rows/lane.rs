@@ -1,6 +1,6 @@
 //! Rows of `lanes`.
 
-use laneway_core::lane::{Lane, LaneBranch, Lifecycle};
+use laneway_core::lane::{Lane, LaneBranch, LaneTree, Lifecycle};
 use laneway_core::os_text::OsText;
 use laneway_core::time::Timestamp;
 
@@ -9,7 +9,7 @@ use super::{BadCell, Cells, TableRow, parsed};
 macro_rules! lane_columns {
     () => {
         "lanes.id, lanes.host, lanes.workspace, lanes.epoch, lanes.name, lanes.lifecycle, \
-         lanes.close_requested, lanes.failure, lanes.branch, lanes.branch_ours, lanes.base_ref, \
+         lanes.close_requested, lanes.failure, lanes.branch, lanes.branch_ours, lanes.adopted, lanes.base_ref, \
          lanes.base_commit, lanes.path, lanes.shared, lanes.created_at, lanes.closed_at"
     };
 }
@@ -24,8 +24,10 @@ pub(crate) struct LaneRecord {
     pub(crate) lifecycle: String,
     pub(crate) close_requested: bool,
     pub(crate) failure: Option<String>,
+    /// Empty: an adopted worktree's detached HEAD.
     pub(crate) branch: String,
     pub(crate) branch_ours: bool,
+    pub(crate) adopted: bool,
     pub(crate) base_ref: String,
     pub(crate) base_commit: String,
     pub(crate) path: Vec<u8>,
@@ -37,7 +39,7 @@ pub(crate) struct LaneRecord {
 impl TableRow for LaneRecord {
     type Record = Lane;
     const TABLE: &'static str = "lanes";
-    const WIDTH: usize = 16;
+    const WIDTH: usize = 17;
 
     fn read(cells: &mut Cells<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -51,6 +53,7 @@ impl TableRow for LaneRecord {
             failure: cells.take()?,
             branch: cells.take()?,
             branch_ours: cells.take()?,
+            adopted: cells.take()?,
             base_ref: cells.take()?,
             base_commit: cells.take()?,
             path: cells.take()?,
@@ -72,8 +75,9 @@ impl From<&Lane> for LaneRecord {
             lifecycle: lane.lifecycle.as_str().to_owned(),
             close_requested: lane.close_requested,
             failure: lane.failure.clone(),
-            branch: lane.branch.name.clone(),
-            branch_ours: lane.branch.ours,
+            branch: lane.branch().unwrap_or_default().to_owned(),
+            branch_ours: lane.own_branch().is_some(),
+            adopted: lane.is_adopted(),
             base_ref: lane.base_ref.clone(),
             base_commit: lane.base_commit.clone(),
             path: lane.path.as_bytes().to_vec(),
@@ -96,7 +100,11 @@ impl TryFrom<LaneRecord> for Lane {
             lifecycle: lifecycle(&row.lifecycle)?,
             close_requested: row.close_requested,
             failure: row.failure,
-            branch: LaneBranch { name: row.branch, ours: row.branch_ours },
+            tree: if row.adopted {
+                LaneTree::Adopted { branch: Some(row.branch).filter(|branch| !branch.is_empty()) }
+            } else {
+                LaneTree::Ours { branch: LaneBranch { name: row.branch, ours: row.branch_ours } }
+            },
             base_ref: row.base_ref,
             base_commit: row.base_commit,
             path: OsText::from_bytes(row.path),

@@ -4,7 +4,7 @@ use laneway_core::command::{Command, Provisioned, Quieted, Removed, WorkerNaming
 use laneway_core::decision::Effect;
 use laneway_core::event::Event;
 use laneway_core::findings::Findings;
-use laneway_core::lane::{Lane, LaneBranch, Lifecycle};
+use laneway_core::lane::{Lane, LaneBranch, LaneTree, Lifecycle};
 use laneway_core::launch::{LaunchSpec, TerminalSpec};
 use laneway_core::refusal::Refusal;
 use laneway_core::run::{Exit, ProcessIdentity, RunState};
@@ -36,7 +36,7 @@ fn a_lane_lives_from_new_to_closed_and_every_row_reads_back() {
         lifecycle: Lifecycle::New,
         close_requested: false,
         failure: None,
-        branch: LaneBranch { name: "Lane/1".into(), ours: true },
+        tree: LaneTree::Ours { branch: LaneBranch { name: "Lane/1".into(), ours: true } },
         base_ref: "main".into(),
         base_commit: "0".repeat(40),
         path: "/lanes/1".into(),
@@ -53,7 +53,8 @@ fn a_lane_lives_from_new_to_closed_and_every_row_reads_back() {
     let outcome = Provisioned::Ready { branch: branch.clone(), warning: Some("no hook".into()), first };
     let ready = done(&store, Command::FinishProvisioning { lane: lane_id(1), epoch: 1, outcome });
     assert_eq!(ready.effects, [Effect::StartRun { run: run_id(1) }]);
-    let open = Lane { lifecycle: Lifecycle::Open, branch, failure: Some("no hook".into()), ..lane };
+    let tree = LaneTree::Ours { branch };
+    let open = Lane { lifecycle: Lifecycle::Open, tree, failure: Some("no hook".into()), ..lane };
     assert_eq!(store.lane(lane_id(1)).unwrap(), Some(open.clone()));
     assert_eq!(store.unfinished_lanes().unwrap(), []);
 

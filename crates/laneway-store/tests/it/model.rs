@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use laneway_core::command::{
-    Command, Facts, LaneFacts, NewLane, Provisioned, Quieted, Removed, Scope, WorkerFacts, WorkerNaming,
+    Command, Facts, LaneFacts, NewLane, Provisioned, Quieted, Removed, Scope, WorkerFacts, WorkerName,
+    WorkerNaming,
 };
 use laneway_core::decide::decide;
 use laneway_core::decision::{Change, Decision};
 use laneway_core::event::{Event, Subject};
 use laneway_core::findings::{Findings, Listed, Losses};
 use laneway_core::id::{LaneId, RunId, WorkerId, WorkspaceId};
-use laneway_core::lane::{Lane, LaneBranch, Lifecycle};
+use laneway_core::lane::{Lane, LaneBranch, LaneTree, Lifecycle};
 use laneway_core::launch::{LaunchSpec, TerminalSpec};
 use laneway_core::os_text::OsText;
 use laneway_core::run::{Exit, ProcessIdentity, Run};
@@ -48,27 +49,34 @@ impl Memory {
             }
             Scope::Workspace(id) => {
                 let known = self.workspaces.contains_key(id);
-                let open = self.lanes.values().filter(|lane| lane.lifecycle != Lifecycle::Closed);
-                return Facts::Workspace(known.then(|| open.cloned().collect()));
+                return Facts::Workspace(known.then(|| self.open_lanes()));
+            }
+            Scope::LaneAmongOthers(lane) => {
+                let facts = self.lane_facts(*lane);
+                return Facts::LaneAmongOthers(facts.map(|facts| (facts, self.open_lanes())));
             }
             Scope::Lane(lane) => Some(*lane),
             Scope::Worker(worker) => self.workers.get(worker).map(|worker| worker.lane),
             Scope::Run(run) => self.runs.get(run).map(|run| self.workers[&run.worker].lane),
         };
-        Facts::Lane(lane.and_then(|lane| self.lanes.get(&lane)).map(|lane| {
-            let workers = self.workers.values().filter(|worker| worker.lane == lane.id);
-            let unclosed = |worker: &&Worker| self.lanes[&worker.lane].lifecycle != Lifecycle::Closed;
-            LaneFacts {
-                lane: lane.clone(),
-                workers: workers
-                    .map(|worker| WorkerFacts {
-                        worker: worker.clone(),
-                        latest: self.latest(worker.id).cloned(),
-                    })
-                    .collect(),
-                taken_names: self.workers.values().filter(unclosed).filter_map(|w| w.name.clone()).collect(),
-            }
-        }))
+        Facts::Lane(lane.and_then(|lane| self.lane_facts(lane)))
+    }
+
+    fn open_lanes(&self) -> Vec<Lane> {
+        self.lanes.values().filter(|lane| lane.lifecycle != Lifecycle::Closed).cloned().collect()
+    }
+
+    fn lane_facts(&self, lane: LaneId) -> Option<LaneFacts> {
+        let lane = self.lanes.get(&lane)?;
+        let workers = self.workers.values().filter(|worker| worker.lane == lane.id);
+        let workers = workers
+            .map(|worker| WorkerFacts { worker: worker.clone(), latest: self.latest(worker.id).cloned() });
+        let taken_names = self.workers.values().filter_map(|worker| {
+            let lane = &self.lanes[&worker.lane];
+            let name = worker.name.clone().filter(|_| lane.lifecycle != Lifecycle::Closed)?;
+            Some(WorkerName { name, worker: worker.id, lane: lane.name.clone() })
+        });
+        Some(LaneFacts { lane: lane.clone(), workers: workers.collect(), taken_names: taken_names.collect() })
     }
 
     fn apply(&mut self, decision: &Decision) {
@@ -175,10 +183,19 @@ fn new_workers() -> impl Strategy<Value = laneway_core::command::NewWorker> {
 }
 
 fn lanes() -> impl Strategy<Value = Command> {
-    (0..4_u32, 0..4_u32, any::<bool>(), "\\PC{0,20}").prop_map(|(id, named, ours, base_ref)| {
-        let lane = NewLane { id: lane_id(id), base_ref, ..new_lane(named) };
-        let branch = LaneBranch { ours, ..lane.branch.clone() };
-        Command::CreateLane { lane: NewLane { branch, ..lane }, max_lanes: 3 }
+    let ours = |n: u32| {
+        any::<bool>()
+            .prop_map(move |ours| LaneTree::Ours { branch: LaneBranch { name: format!("Lane/{n}"), ours } })
+    };
+    let adopted =
+        proptest::option::of("\\PC{1,20}").prop_map(|branch: Option<String>| LaneTree::Adopted { branch });
+    (0..4_u32, 0..4_u32, "\\PC{0,20}").prop_flat_map(move |(id, named, base_ref)| {
+        let tree = prop_oneof![2 => ours(named), 1 => adopted.clone()];
+        tree.prop_map(move |tree| {
+            let base_ref = base_ref.clone();
+            let lane = NewLane { id: lane_id(id), base_ref, tree, ..new_lane(named) };
+            Command::CreateLane { lane, max_lanes: 3 }
+        })
     })
 }
 
@@ -236,6 +253,12 @@ fn commands() -> impl Strategy<Value = Command> {
         1 => (run, proptest::collection::vec(any::<u32>(), 0..3))
             .prop_map(|(run, left)| Command::RecordStopFailed { run, left }),
         2 => (0..20_u32).prop_map(|n| Command::StopWorker { worker: worker_id(n), grace_ms: 1 }),
+        2 => (lane.clone(), 0..4_u32)
+            .prop_map(|(lane, n)| Command::RenameLane { lane, to: name(&format!("lane-{n}")) }),
+        2 => (0..20_u32, 0..4_u32).prop_map(|(n, to)| Command::RenameWorker {
+            worker: worker_id(n),
+            to: name(&format!("n{to}")),
+        }),
         2 => (lane, proptest::option::of(findings()))
             .prop_map(|(lane, findings)| Command::CloseLane { lane, findings, grace_ms: 1 }),
         2 => (begun.clone(), quieted)

@@ -10,7 +10,7 @@ use laneway_core::actor::Actor;
 use laneway_core::command::{Command, NewLane, NewWorker, Provisioned, WorkerNaming};
 use laneway_core::findings::Findings;
 use laneway_core::id::{CorrelationId, HostId, LaneId, RunId, WorkerId, WorkspaceId};
-use laneway_core::lane::LaneBranch;
+use laneway_core::lane::{LaneBranch, LaneTree};
 use laneway_core::launch::TerminalSpec;
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
@@ -106,7 +106,7 @@ pub(crate) fn new_lane(n: u32) -> NewLane {
         host: HOST,
         workspace: WORKSPACE,
         name: name(&format!("lane-{n}")),
-        branch: LaneBranch { name: format!("Lane/{n}"), ours: true },
+        tree: LaneTree::Ours { branch: LaneBranch { name: format!("Lane/{n}"), ours: true } },
         base_ref: "main".to_owned(),
         base_commit: "0".repeat(40),
         path: OsText::from_bytes(format!("/lanes/{n}").into_bytes()),

@@ -7,7 +7,6 @@ use laneway_api::error::Problem;
 use laneway_api::request::{CloseLane, LaneClosed};
 use laneway_api::routes;
 use laneway_core::findings::Losses;
-use laneway_core::os_text::OsText;
 
 use super::several::each;
 use crate::client::Request;
@@ -15,6 +14,7 @@ use crate::complete;
 use crate::context::{Context, Outcome};
 use crate::duration::{millis, parse};
 use crate::losses;
+use crate::text::branch;
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -22,7 +22,8 @@ EXAMPLES:
   lane close a b c --grace 1s
 
 A lane is closed only if nothing is lost: no uncommitted or untracked files, no commits that nothing else
-holds. Else it is refused (exit 5), and what would be lost is listed.";
+holds. Else it is refused (exit 5), and what would be lost is listed. Of an adopted lane only the programs are
+stopped: its worktree, its branch and git's entry stay as they are.";
 
 /// Close lanes: stop what runs in them and remove their worktrees; refused if work would be lost
 #[derive(Debug, clap::Args)]
@@ -50,7 +51,13 @@ fn in_words(closed: &LaneClosed) -> String {
     if closed.was_closed {
         return format!("{} had been closed before", lane.name);
     }
-    let branch = OsText::from(lane.branch.as_str());
+    if lane.adopted {
+        return format!(
+            "{} is closed; its worktree {} and all in it stay as they were",
+            lane.name, lane.path
+        );
+    }
+    let branch = branch(lane);
     let kept = if closed.branch_deleted { "deleted" } else { "kept" };
     let stashes = match closed.stashes {
         0 => String::new(),

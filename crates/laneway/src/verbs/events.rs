@@ -144,6 +144,11 @@ fn what(event: &Event) -> String {
         Event::LaneCreated { name, branch, base_ref, .. } => {
             format!("{name} on {} from {}", shown(branch), shown(base_ref))
         }
+        Event::LaneAdopted { name, branch, path, .. } => {
+            let branch = branch.as_deref().map_or_else(|| "a detached HEAD".to_owned(), shown);
+            format!("{name} on {branch} at {path}")
+        }
+        Event::LaneRenamed { from, to } | Event::WorkerRenamed { from, to } => format!("{from} → {to}"),
         Event::LaneStateChanged { from, to, failure: None } => format!("{from} → {to}"),
         Event::LaneStateChanged { from, to, failure: Some(failure) } => {
             format!("{from} → {to}: {}", shown(failure))

@@ -12,7 +12,7 @@ use crate::client::Request;
 use crate::context::{Context, Outcome};
 use crate::failure::Failure;
 use crate::table::{Cell, Table};
-use crate::text::{BAD, FAINT, NAME, age, lane_status, worker_name};
+use crate::text::{BAD, FAINT, NAME, age, branch, lane_status, worker_name};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -60,7 +60,7 @@ pub(super) fn table(lanes: &[LaneView], cwd: Option<&OsText>, now: Timestamp) ->
             Cell::styled(lane.name.as_str(), NAME),
             lane_status(lane),
             workers(lane),
-            OsText::from(lane.branch.as_str()).shown().into(),
+            branch(lane).into(),
             age(now, lane.created_at.0).into(),
             Cell::styled(shortest(&lane.path, cwd), FAINT),
         ]);

@@ -11,20 +11,23 @@ use laneway_core::os_text::OsText;
 use crate::client::Request;
 use crate::context::{Context, Outcome};
 use crate::launch::{launch, terminal_like_the_callers};
-use crate::text::{BAD, FAINT, Lines, NAME, program, short_commit, worker_name, worker_status, worker_style};
+use crate::text::{
+    BAD, FAINT, Lines, NAME, branch, program, short_commit, worker_name, worker_status, worker_style,
+};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
   lane new fix                      a lane on a new branch lane/fix
   lane new fix -- claude            with a program in it
   lane new --branch feature/login   a lane for a branch that is there already
+  lane new --pr 12                  a lane at the head of a pull request
   lane new try --base v1.2 -- bash  from another commit";
 
 /// Make a lane: a worktree on a branch of its own, and with a command a worker in it
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct NewArgs {
-    /// Its name [default: from the branch, or two words]
+    /// Its name [default: from the branch or the pull request, or two words]
     name: Option<String>,
     /// The commit to start from [default: what is checked out where you are]
     #[arg(long, value_name = "REF")]
@@ -32,6 +35,9 @@ pub(crate) struct NewArgs {
     /// The branch to work on, existing or new [default: a new one, lane/NAME]
     #[arg(long, value_name = "NAME")]
     branch: Option<String>,
+    /// Start from a pull request of the remote, on a branch of its own
+    #[arg(long, value_name = "N", conflicts_with_all = ["base", "branch"])]
+    pr: Option<u32>,
     /// A program to start in it, with its arguments
     #[arg(last = true, value_hint = ValueHint::AnyPath)]
     command: Vec<OsString>,
@@ -46,8 +52,8 @@ pub(crate) fn run(args: &NewArgs, context: &Context) -> Outcome {
         Some(name) => format!("making lane {name}"),
         None => "making a lane".to_owned(),
     };
-    let body =
-        NewLane { name: args.name.clone(), base: args.base.clone(), branch: args.branch.clone(), launch };
+    let NewArgs { name, base, branch, pr, .. } = args;
+    let body = NewLane { name: name.clone(), base: base.clone(), branch: branch.clone(), pr: *pr, launch };
     let made: LaneMade = context.client()?.ask(&Request::post(doing, routes::LANES).json(&body)?)?;
     if context.json() {
         context.printer.json(&made)?;
@@ -65,7 +71,7 @@ fn in_words(made: &LaneMade) -> String {
     text.add(format_args!("  path    {}", lane.path));
     text.add(format_args!(
         "  branch  {} {FAINT}from {} ({}){FAINT:#}",
-        shown(&lane.branch),
+        branch(lane),
         shown(&lane.base_ref),
         short_commit(&lane.base_commit),
     ));

@@ -9,7 +9,7 @@ use laneway_core::os_text::OsText;
 use crate::client::Request;
 use crate::complete;
 use crate::context::{Context, Outcome};
-use crate::text::{Lines, NAME, program, worker_name, worker_status, worker_style};
+use crate::text::{Lines, NAME, branch, program, worker_name, worker_status, worker_style};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -68,9 +68,10 @@ fn lane_in_words(lane: &LaneView, context: &Context) -> String {
     let shared = if lane.shared { ", shared" } else { "" };
     facts.add("status", format!("{}{shared}", lane.status.as_str()));
     facts.add_if("failure", lane.failure.as_deref().map(OsText::from));
-    facts.add("path", &lane.path);
+    let adopted = if lane.adopted { " (adopted: a close leaves it as it is)" } else { "" };
+    facts.add("path", format!("{}{adopted}", lane.path));
     let ours = if lane.branch_is_ours { "made for this lane" } else { "was there before" };
-    facts.add("branch", format!("{} ({ours})", OsText::from(lane.branch.as_str())));
+    facts.add("branch", format!("{} ({ours})", branch(lane)));
     facts.add("base", format!("{} ({})", OsText::from(lane.base_ref.as_str()), lane.base_commit));
     facts.add("created", lane.created_at);
     facts.add_if("closed", lane.closed_at);

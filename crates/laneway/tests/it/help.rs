@@ -23,6 +23,8 @@ fn the_help_lists_every_verb_with_examples_and_exit_codes() {
 fn every_verb_has_help_with_an_example() {
     let verbs = [
         "new",
+        "adopt",
+        "rename",
         "run",
         "exec",
         "ls",

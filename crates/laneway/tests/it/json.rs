@@ -33,7 +33,8 @@ fn is_a_time(value: &Value) {
     assert!(text.starts_with("20"), "{text}");
 }
 
-const LANE: [&str; 14] = [
+const LANE: [&str; 15] = [
+    "adopted",
     "base_commit",
     "base_ref",
     "branch",
@@ -134,6 +135,10 @@ fn every_verb_prints_one_document_and_no_talk() {
     document(&["ps", "--all"], &["workers"]);
     document(&["show", "a"], &["worker"]);
     document(&["path", "a"], &["path"]);
+    let tree = world.root().join("tree");
+    world.git(&["worktree", "add", "--quiet", "--detach", tree.to_str().unwrap()]);
+    document(&["adopt", tree.to_str().unwrap()], &LANE);
+    document(&["rename", "tree", "wood"], &["from", "lane", "renamed", "to", "worker"]);
     let sent = document(&["send", "a", "you", "--enter"], &["offset"]);
     assert!(sent["offset"].is_u64());
     screen::wait_for_line(&world.run_folder("a"), "heard you");

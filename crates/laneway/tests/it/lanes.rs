@@ -9,6 +9,7 @@ use laneway_testkit::{Finished, TestEnvironment};
 use serde_json::{Value, json};
 
 use crate::environment;
+use crate::progress::slow_hook;
 use crate::support::{Traces, all_lanes, fails, has_failed, lane, only_the_daemon_is_left};
 
 /// Runs `lane` in a folder.
@@ -365,7 +366,7 @@ fn a_worker_whose_folder_is_gone_is_an_error_that_says_so() {
     let _ = world.lane(&["new", "a"]).ok();
     fs::remove_dir_all(world.repository.join(".lanes/a")).unwrap();
     let error = fails(&world, &["run", "a", "--", "fake-agent", "wait"], 1, "folder_gone");
-    assert!(error["hint"].as_str().unwrap().contains("lane show"), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("lane close a"), "{error}");
     let error = has_failed(&world.lane(&["exec", "a", "--json", "--", "true"]), 125, "folder_gone");
     assert!(error["message"].is_string());
     assert_eq!(world.json(&["ps", "--all"]), json!({"workers": []}));
@@ -396,4 +397,105 @@ fn a_name_is_free_again_when_its_lane_is_closed() {
     let lanes = all_lanes(&world);
     assert_eq!(lanes.iter().map(|lane| lane["id"].clone()).collect::<Vec<_>>(), names);
     assert!(lanes.iter().all(|lane| lane["status"] == "closed" && lane["name"] == "a"));
+}
+
+/// Puts so many open lanes into the database, of which nothing but the record is there.
+#[track_caller]
+fn record_lanes(world: &TestEnvironment, n_lanes: usize) {
+    let script = "import sqlite3, sys\n\
+                  db = sqlite3.connect(sys.argv[1])\n\
+                  db.row_factory = sqlite3.Row\n\
+                  row = dict(db.execute(\"select * from lanes where lifecycle = 'open'\").fetchone())\n\
+                  for n in range(int(sys.argv[2])):\n\
+                  \x20   new = row | {'id': 'ln_%026d' % n, 'name': f'n{n}', 'branch': f'n{n}', 'path': b'/n%d' % n}\n\
+                  \x20   marks = ', '.join('?' * len(new))\n\
+                  \x20   names = ', '.join(new)\n\
+                  \x20   db.execute(f'insert into lanes ({names}) values ({marks})', list(new.values()))\n\
+                  db.commit()";
+    let mut python = world.program("python3");
+    python.args(["-c", script]).arg(world.home.join("laneway.db")).arg(n_lanes.to_string());
+    let _ = finish(&mut python, b"").ok();
+}
+
+#[test]
+fn a_repository_has_at_most_two_hundred_lanes() {
+    let world = environment();
+    let _ = world.lane(&["new", "a"]).ok();
+    let _ = world.lane(&["daemon", "stop"]).ok();
+    record_lanes(&world, 198);
+    let _ = world.lane(&["new", "last"]).ok();
+    let before = Traces::of(&world);
+    let error = fails(&world, &["new", "b", "--", "fake-agent", "wait"], 5, "capacity_reached");
+    assert!(error["message"].as_str().unwrap().contains("200"), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("lane close"), "{error}");
+    let tree = world.root().join("tree");
+    world.git(&["worktree", "add", "--quiet", "--detach", tree.to_str().unwrap()]);
+    let _ = fails(&world, &["adopt", tree.to_str().unwrap()], 5, "capacity_reached");
+    world.git(&["worktree", "remove", tree.to_str().unwrap()]);
+    assert_eq!(Traces::of(&world), before);
+    let _ = world.lane(&["close", "last"]).ok();
+    let _ = world.lane(&["new", "b"]).ok();
+}
+
+#[test]
+fn a_pull_request_is_fetched_from_where_pull_requests_are() {
+    let world = environment();
+    let _ = fails(&world, &["new", "--pr", "1"], 3, "no_remote");
+    let remotes = ["fork", "origin"].map(|name| {
+        let path = world.root().join(name);
+        world.git(&["clone", "--quiet", "--bare", ".", path.to_str().unwrap()]);
+        path
+    });
+    world.git(&["remote", "add", "fork", remotes[0].to_str().unwrap()]);
+    let other = world.root().join("other");
+    world.git(&["clone", "--quiet", remotes[1].to_str().unwrap(), other.to_str().unwrap()]);
+    let proposed = commit(&world, &other, "proposed");
+    world.git_in(&other, &["push", "--quiet", "origin", "HEAD:refs/pull/12/head"]);
+    // Of several remotes one has a name that says so; the only one needs none.
+    let _ = fails(&world, &["new", "--pr", "12"], 3, "no_pull_request");
+    world.git(&["remote", "add", "origin", remotes[1].to_str().unwrap()]);
+    let error = fails(&world, &["new", "--pr", "13"], 3, "no_pull_request");
+    assert!(error["message"].as_str().unwrap().contains("origin has no pull request 13"), "{error}");
+    let _ = fails(&world, &["new", "--pr", "12", "--base", "main"], 2, "usage");
+    let before = Traces::of(&world);
+    let made = world.json(&["new", "--pr", "12"]);
+    let lane = &made["lane"];
+    assert_eq!(
+        [&lane["name"], &lane["branch"], &lane["base_ref"], &lane["base_commit"]],
+        [&json!("pr-12"), &json!("lane/pr-12"), &json!("origin/pr/12"), &json!(proposed)]
+    );
+    assert_eq!(head(&world, Path::new(lane["path"].as_str().unwrap())), proposed);
+    let _ = world.lane(&["close", "pr-12"]).ok();
+    world.git(&["update-ref", "-d", "refs/remotes/origin/pr/12"]);
+    let _ = world.lane(&["daemon", "stop"]).ok();
+    assert_eq!(Traces::of(&world).without(|_| false), before.without(|_| false));
+    // Out of reach, what was fetched before serves, and the lane says so.
+    let _ = world.lane(&["new", "again", "--pr", "12"]).ok();
+    fs::rename(&remotes[1], world.root().join("away")).unwrap();
+    let made = world.json(&["new", "stale", "--pr", "12"]);
+    assert_eq!(made["lane"]["base_commit"], json!(proposed));
+    assert!(made["lane"]["failure"].as_str().unwrap().contains("could not be fetched"), "{made}");
+    let error = fails(&world, &["new", "--pr", "14"], 6, "not_fetched");
+    assert!(error["hint"].as_str().unwrap().contains("git fetch"), "{error}");
+    world.git(&["remote", "rename", "origin", "second"]);
+    let _ = fails(&world, &["new", "--pr", "12"], 4, "several_remotes");
+}
+
+#[test]
+fn a_making_that_is_cut_off_says_where_to_look() {
+    let world = environment();
+    let (reached, release) = slow_hook(&world);
+    let making = std::thread::scope(|scope| {
+        let making = scope.spawn(|| world.lane(&["new", "a", "--json"]));
+        reached.wait();
+        world.kill_the_daemon();
+        making.join().unwrap()
+    });
+    let error = has_failed(&making, 6, "daemon_went_away");
+    assert!(error["message"].as_str().unwrap().contains("making lane a"), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("lane ls"), "{error}");
+    release.go();
+    let _ = world.lane(&["ls"]).ok();
+    let _ = world.wait_for_event(0, "the undoing", |event| event["data"]["to"] == "closed");
+    assert!(!world.repository.join(".lanes/a").exists());
 }

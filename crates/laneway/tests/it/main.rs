@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
+mod adopting;
 mod attach;
 mod bad_input;
 mod closing;
@@ -14,6 +15,7 @@ mod help;
 mod json;
 mod lanes;
 mod progress;
+mod renaming;
 mod sending;
 mod support;
 mod terminals;

@@ -181,6 +181,14 @@ impl Traces {
         self.files.iter().any(|path| fits(path))
     }
 
+    /// The same where git's entry of the worktree in this folder names another lane.
+    pub(crate) fn with_reason(mut self, folder: &str, lane: &str) -> Self {
+        let (from, to) = (format!("locked laneway lane {folder}\n"), format!("locked laneway lane {lane}\n"));
+        assert!(self.worktrees.contains(&from), "{}", self.worktrees);
+        self.worktrees = self.worktrees.replace(&from, &to);
+        self
+    }
+
     /// The same without these files and folders, and without what the first lane of a repository brings for all.
     pub(crate) fn without(&self, left_out: impl Fn(&Path) -> bool) -> Self {
         let of_all_lanes =
