@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,7 @@ struct Stage {
 
 impl Stage {
     fn new() -> Result<Self> {
-        let target = target_folder()?;
+        let target = shell::target_folder()?;
         let folder = target.join("demo").join(std::process::id().to_string());
         let stage = Self {
             lane: target.join("debug/lane"),
@@ -209,13 +209,6 @@ impl Stage {
             .env("GIT_COMMITTER_EMAIL", "demo@example.org");
         command
     }
-}
-
-fn target_folder() -> Result<PathBuf> {
-    let output =
-        shell::cargo().args(["metadata", "--locked", "--no-deps", "--format-version", "1"]).output()?;
-    let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata")?;
-    Ok(Path::new(metadata["target_directory"].as_str().context("cargo metadata")?).to_owned())
 }
 
 fn pids(workers: &Value) -> Vec<Option<i64>> {

@@ -1,5 +1,6 @@
-//! Developer commands: `cargo xtask demo` and `cargo xtask test`.
+//! Developer commands: `cargo xtask demo`, `cargo xtask test` and `cargo xtask bench`.
 
+mod bench;
 mod demo;
 mod licences;
 mod shell;
@@ -24,15 +25,25 @@ enum Task {
     Demo,
     /// Run everything that CI runs
     Test,
+    Bench(bench::BenchArgs),
+    /// What the bench runs in terminals
+    #[command(hide = true)]
+    BenchProgram(bench::ProgramArgs),
+    /// What clears up behind the bench
+    #[command(hide = true)]
+    BenchJanitor(bench::JanitorArgs),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
-        Task::Demo => demo::run(),
-        Task::Test => test::run(),
+        Task::Demo => demo::run().map(|()| ExitCode::SUCCESS),
+        Task::Test => test::run().map(|()| ExitCode::SUCCESS),
+        Task::Bench(args) => bench::run(&args),
+        Task::BenchProgram(args) => bench::run_program(&args),
+        Task::BenchJanitor(args) => bench::run_janitor(&args),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             anstream::eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anstyle::Style;
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -27,6 +28,13 @@ pub(crate) fn cargo() -> Command {
     let mut cargo = program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root());
     cargo
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target_folder() -> Result<PathBuf> {
+    let output = cargo().args(["metadata", "--locked", "--no-deps", "--format-version", "1"]).output()?;
+    let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata")?;
+    Ok(Path::new(metadata["target_directory"].as_str().context("cargo metadata")?).to_owned())
 }
 
 /// Says what comes.
