@@ -3,17 +3,23 @@
 //! It is written beside the record as a help for people, best effort: under a temporary name, fsynced, renamed.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use minicbor::{Decode, Encode};
 
 use crate::SCREEN_NAME;
-use crate::message::{Cursor, Offsets, Size};
+use crate::file::open_regular;
+use crate::message::{Cursor, Offsets, Size, bounded};
+
+/// The longest file that is written and read, in bytes: 10 000 lines of 1 000 columns, each cell with a colour of
+/// its own, fit in.
+const MAX_LENGTH: u64 = 256 << 20;
 
 /// What a run showed when its program had ended.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct FinalScreen {
     /// How far the output was.
     #[n(0)]
@@ -28,6 +34,7 @@ pub struct FinalScreen {
 
 /// The last state of a terminal.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct FinalTerminal {
     /// Its size.
     #[n(0)]
@@ -43,9 +50,11 @@ pub struct FinalTerminal {
     pub alternate_screen: bool,
     /// History and screen as logical lines, each with its own colours and attributes as escape sequences.
     #[n(4)]
+    #[cbor(decode_with = "bounded::list")]
     pub lines: Vec<String>,
     /// The screen's rows, the same way: what `lines` ends with, before rows were joined.
     #[n(5)]
+    #[cbor(decode_with = "bounded::list")]
     pub screen: Vec<String>,
     /// Written to a terminal of this size these bytes draw the last screen.
     #[n(6)]
@@ -55,6 +64,7 @@ pub struct FinalTerminal {
 
 /// The kept ends of the output of a program on pipes, up to 1 MiB each; they end at the offsets.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct FinalPipes {
     /// Standard output.
     #[n(0)]
@@ -87,14 +97,19 @@ fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> FinalScreenError {
     move |source| FinalScreenError::File { doing, source }
 }
 
+fn within_bound(length: u64) -> io::Result<()> {
+    if length > MAX_LENGTH { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(()) }
+}
+
 impl FinalScreen {
     /// Writes it into the run's folder, `0600`; there is never a half-written one under its name.
     pub fn write(&self, folder: &Path) -> Result<(), FinalScreenError> {
+        let bytes = minicbor::to_vec(self).expect("a Vec takes every byte");
+        within_bound(bytes.len() as u64).map_err(failed("written"))?;
         let temporary = folder.join(".screen.new");
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
         let mut file = options.open(&temporary).map_err(failed("made"))?;
-        let bytes = minicbor::to_vec(self).expect("a Vec takes every byte");
         let written = file.write_all(&bytes).and_then(|()| file.sync_all());
         let renamed = written.and_then(|()| fs::rename(&temporary, folder.join(SCREEN_NAME)));
         if let Err(error) = renamed {
@@ -107,7 +122,11 @@ impl FinalScreen {
 
     /// Reads it from the run's folder.
     pub fn read(folder: &Path) -> Result<Self, FinalScreenError> {
-        let bytes = fs::read(folder.join(SCREEN_NAME)).map_err(failed("read"))?;
+        let file = open_regular(&folder.join(SCREEN_NAME)).map_err(failed("opened"))?;
+        let length = file.metadata().map_err(failed("read"))?.len();
+        within_bound(length).map_err(failed("read"))?;
+        let mut bytes = Vec::new();
+        file.take(length).read_to_end(&mut bytes).map_err(failed("read"))?;
         minicbor::decode(&bytes).map_err(FinalScreenError::Damaged)
     }
 }
@@ -115,6 +134,7 @@ impl FinalScreen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn it_comes_back_as_it_was_written() {
@@ -137,5 +157,40 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         fs::write(folder.path().join(SCREEN_NAME), b"\xff").unwrap();
         assert!(matches!(FinalScreen::read(folder.path()), Err(FinalScreenError::Damaged(_))));
+    }
+    #[test]
+    fn what_is_no_file_or_endless_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(SCREEN_NAME);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
+        assert!(matches!(
+            FinalScreen::read(folder.path()),
+            Err(FinalScreenError::File { doing: "opened", .. })
+        ));
+        fs::remove_file(&path).unwrap();
+        // It takes no room: it is nothing but a hole.
+        File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        assert!(matches!(
+            FinalScreen::read(folder.path()),
+            Err(FinalScreenError::File { doing: "read", .. })
+        ));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn every_screen_comes_back_and_a_broken_one_never_panics(
+            screen: FinalScreen,
+            until: usize,
+            flip in (any::<usize>(), 1u8..),
+        ) {
+            let bytes = minicbor::to_vec(&screen).unwrap();
+            prop_assert_eq!(minicbor::decode::<FinalScreen>(&bytes).unwrap(), screen);
+            prop_assert!(minicbor::decode::<FinalScreen>(&bytes[..until % bytes.len()]).is_err());
+            let mut flipped = bytes;
+            let at = flip.0 % flipped.len();
+            flipped[at] ^= flip.1;
+            drop(minicbor::decode::<FinalScreen>(&flipped));
+        }
     }
 }

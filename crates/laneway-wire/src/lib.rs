@@ -7,13 +7,14 @@
 //! * [`client`]: a blocking connection to a holder's socket
 //! * [`record`]: the crash-proof record of a run; [`final_screen`]: its last screen; [`recording`]: its recording
 //! * [`process`]: who a process is and what it does; [`own`]: how holders and daemons are known among other processes
-//! * `sys`: what needs `unsafe`
+//! * `file`: files that are read as they are found; `sys`: what needs `unsafe`
 //! * [`mark`]: the mark by which a run's processes are found when their holder is gone
 //!
 //! Old and new sides understand each other: frames say their version, unknown streams and messages are told
 //! apart from broken ones, every field has a number, and a field added later is optional.
 
 pub mod client;
+mod file;
 pub mod final_screen;
 pub mod frame;
 pub mod keys;

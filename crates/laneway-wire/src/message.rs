@@ -7,101 +7,20 @@
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
-use crate::frame::{Decoder, Frame, FrameError, MAX_CONTROL, Stream, encode_header};
+pub(crate) mod bounded;
+mod coding;
+pub mod refusal;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use coding::{Incoming, MessageError, TooLong, encode};
 
 /// Chosen by the asker, echoed in the answers. 0 is what the holder says unasked.
 pub type Tag = u32;
 
-/// Why a whole frame was no message.
-#[derive(Debug, thiserror::Error)]
-pub enum MessageError {
-    /// The bytes are not frames.
-    #[error("not the holder's protocol")]
-    Frame(#[from] FrameError),
-    /// The control frame's body is broken.
-    #[error("a control frame cannot be read")]
-    Body(#[source] minicbor::decode::Error),
-}
-
-/// The message would be longer than a control frame may be ([`MAX_CONTROL`]).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a message of {length} bytes is over the limit of {MAX_CONTROL}")]
-pub struct TooLong {
-    /// The length of the encoded message in bytes.
-    pub length: usize,
-}
-
-/// What a frame turned out to be.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Incoming<M> {
-    /// A message.
-    Message {
-        /// The tag of the request it is or answers.
-        tag: Tag,
-        /// The message.
-        message: M,
-    },
-    /// A message of a newer peer that this build does not know.
-    Unknown {
-        /// The tag of the request it is or answers.
-        tag: Tag,
-    },
-    /// Data on one of the other streams.
-    Data {
-        /// Which stream.
-        stream: Stream,
-        /// Where the first byte stands in the stream.
-        offset: u64,
-        /// The bytes.
-        bytes: Vec<u8>,
-    },
-}
-
-impl Decoder {
-    /// Like [`Decoder::feed`], with control frames read as messages of type `M`: [`ToHolder`] in the holder,
-    /// [`FromHolder`] elsewhere.
-    pub fn feed_message<M>(&mut self, input: &mut &[u8]) -> Result<Option<Incoming<M>>, MessageError>
-    where
-        M: for<'b> Decode<'b, ()>,
-    {
-        match self.feed(input)? {
-            None => Ok(None),
-            Some(Frame { stream: Stream::Control, body, .. }) => decode_control(&body).map(Some),
-            Some(Frame { stream, offset, body }) => Ok(Some(Incoming::Data { stream, offset, bytes: body })),
-        }
-    }
-}
-
-fn decode_control<M>(body: &[u8]) -> Result<Incoming<M>, MessageError>
-where
-    M: for<'b> Decode<'b, ()>,
-{
-    let mut decoder = minicbor::Decoder::new(body);
-    decoder.array().map_err(MessageError::Body)?;
-    let tag = decoder.u32().map_err(MessageError::Body)?;
-    match decoder.decode::<M>() {
-        Ok(message) => Ok(Incoming::Message { tag, message }),
-        Err(error) if error.is_unknown_variant() => Ok(Incoming::Unknown { tag }),
-        Err(error) => Err(MessageError::Body(error)),
-    }
-}
-
-/// Appends `message` as a control frame.
-pub fn encode<M: Encode<()>>(tag: Tag, message: &M, into: &mut Vec<u8>) -> Result<(), TooLong> {
-    // An array of two, written by hand so that the tag can be read when the message cannot.
-    let mut body = vec![0x82];
-    minicbor::encode(tag, &mut body).expect("a Vec takes every byte");
-    minicbor::encode(message, &mut body).expect("a Vec takes every byte");
-    if body.len() > MAX_CONTROL {
-        return Err(TooLong { length: body.len() });
-    }
-    encode_header(Stream::Control, 0, body.len(), into);
-    into.extend_from_slice(&body);
-    Ok(())
-}
-
 /// What the daemon and clients say to a holder.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub enum ToHolder {
     /// The first message on a connection to the socket. Answer: `Hello`.
     #[n(0)]
@@ -212,24 +131,31 @@ pub enum ToHolder {
 
 /// Everything a holder needs to start a program.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Launch {
     /// The run's id, `rn_…`.
     #[n(0)]
     pub run: String,
     /// The program and its arguments. A program without `/` is looked for in the `PATH` of `env`.
     #[n(1)]
+    #[cfg_attr(test, proptest(strategy = "tests::many_bytes()"))]
+    #[cbor(decode_with = "bounded::list")]
     pub argv: Vec<ByteVec>,
     /// The working directory.
     #[n(2)]
+    #[cfg_attr(test, proptest(strategy = "tests::bytes()"))]
     pub cwd: ByteVec,
     /// The whole environment.
     #[n(3)]
+    #[cfg_attr(test, proptest(strategy = "tests::variables()"))]
+    #[cbor(decode_with = "bounded::list")]
     pub env: Vec<(ByteVec, ByteVec)>,
     /// The caller's umask.
     #[n(4)]
     pub umask: u32,
     /// The caller's resource limits.
     #[n(5)]
+    #[cbor(decode_with = "bounded::list")]
     pub limits: Vec<ResourceLimit>,
     /// Where the program's input and output are.
     #[n(6)]
@@ -251,6 +177,7 @@ pub struct Launch {
 
 /// How much of a recording is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Record {
     /// From so many bytes on a file is followed by the next one.
     #[n(0)]
@@ -265,6 +192,7 @@ pub const OWNER_LIMIT_MS: u64 = 10_000;
 
 /// A soft and a hard limit as `setrlimit` takes them; `u64::MAX` is unlimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct ResourceLimit {
     /// The `RLIMIT_…` number on this machine.
     #[n(0)]
@@ -279,6 +207,7 @@ pub struct ResourceLimit {
 
 /// Where a program's input and output are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub enum Terminal {
     /// On a terminal of this size.
     #[n(0)]
@@ -290,6 +219,7 @@ pub enum Terminal {
 
 /// A terminal's size in cells. The holder brings both into 2–1 000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Size {
     /// Cells in a row.
     #[n(0)]
@@ -301,6 +231,7 @@ pub struct Size {
 
 /// What a viewer may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 #[cbor(index_only)]
 pub enum Role {
     /// Types and gives the size; there is one, the last to ask.
@@ -313,6 +244,7 @@ pub enum Role {
 
 /// Which lines to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub enum Lines {
     /// The last so many logical lines up to the last one that is not blank.
     #[n(0)]
@@ -327,6 +259,7 @@ pub enum Lines {
 
 /// What to type.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Send {
     /// Bytes, up to 16 MiB ([`MAX_SEND`]). They go first.
     #[n(0)]
@@ -334,6 +267,7 @@ pub struct Send {
     pub text: Vec<u8>,
     /// Names of keys, typed after the text: `ctrl-c`, `alt-x`, `up`, `f5`…
     #[n(1)]
+    #[cbor(decode_with = "bounded::list")]
     pub keys: Vec<String>,
     /// Press return at the end.
     #[n(2)]
@@ -351,23 +285,31 @@ pub const MAX_SEND: usize = 16 << 20;
 
 /// A program to start.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Program {
     /// The file, as an absolute path.
     #[n(0)]
+    #[cfg_attr(test, proptest(strategy = "tests::bytes()"))]
     pub program: ByteVec,
     /// Its arguments, with its own name first.
     #[n(1)]
+    #[cfg_attr(test, proptest(strategy = "tests::many_bytes()"))]
+    #[cbor(decode_with = "bounded::list")]
     pub argv: Vec<ByteVec>,
     /// The whole environment.
     #[n(2)]
+    #[cfg_attr(test, proptest(strategy = "tests::variables()"))]
+    #[cbor(decode_with = "bounded::list")]
     pub env: Vec<(ByteVec, ByteVec)>,
     /// The working directory.
     #[n(3)]
+    #[cfg_attr(test, proptest(strategy = "tests::bytes()"))]
     pub cwd: ByteVec,
 }
 
 /// What a holder says.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub enum FromHolder {
     /// Answers `Hello`.
     #[n(0)]
@@ -429,6 +371,7 @@ pub enum FromHolder {
     TextPart {
         /// The next lines.
         #[n(0)]
+        #[cbor(decode_with = "bounded::list")]
         lines: Vec<String>,
     },
     /// Answers `Read`, after its parts.
@@ -477,6 +420,7 @@ pub enum FromHolder {
     Stopped {
         /// What could not be ended; empty when it is proven that nothing is left.
         #[n(0)]
+        #[cbor(decode_with = "bounded::list")]
         left: Vec<ProcessNote>,
     },
     /// Answers `StartDaemon`: it was executed.
@@ -525,38 +469,9 @@ pub enum FromHolder {
     },
 }
 
-/// The codes of `Refused`.
-pub mod refusal {
-    /// The holder is older than the request.
-    pub const UNKNOWN_REQUEST: &str = "unknown-request";
-    /// The program has ended.
-    pub const ENDED: &str = "ended";
-    /// The run has no terminal, and the request needs one.
-    pub const NO_TERMINAL: &str = "no-terminal";
-    /// The run has no input: it was started without, or it was closed.
-    pub const NO_INPUT: &str = "no-input";
-    /// The request needs the driver's role.
-    pub const NOT_DRIVER: &str = "not-driver";
-    /// The run is not an owned one, or it has had its owner.
-    pub const NOT_OWNABLE: &str = "not-ownable";
-    /// The terminal would cut a line of this length.
-    pub const LINE_TOO_LONG: &str = "line-too-long";
-    /// The terminal would act on a control character.
-    pub const CONTROL_CHARACTER: &str = "control-character";
-    /// The input queue is full.
-    pub const QUEUE_FULL: &str = "queue-full";
-    /// There is no key of that name.
-    pub const UNKNOWN_KEY: &str = "unknown-key";
-    /// A system call failed.
-    pub const SYSTEM: &str = "system";
-    /// The request makes no sense at this moment on this connection.
-    pub const OUT_OF_PLACE: &str = "out-of-place";
-    /// What was sent was dropped at somebody's request before it was all written.
-    pub const DROPPED: &str = "dropped";
-}
-
 /// A process that cannot be mistaken for a later one with the same number, within one boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct ProcessIdentity {
     /// The process id.
     #[n(0)]
@@ -568,6 +483,7 @@ pub struct ProcessIdentity {
 
 /// A start, proven.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Started {
     /// The program.
     #[n(0)]
@@ -585,6 +501,7 @@ pub struct Started {
 
 /// A start that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct StartFailure {
     /// What was under way.
     #[n(0)]
@@ -599,6 +516,7 @@ pub struct StartFailure {
 
 /// The steps of a start that can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 #[cbor(index_only)]
 pub enum StartStage {
     /// The launch itself makes no sense (no program, a NUL in an argument…).
@@ -629,6 +547,7 @@ pub enum StartStage {
 
 /// How far each stream is, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Offsets {
     /// Output of the terminal, as viewers get it.
     #[n(0)]
@@ -643,6 +562,7 @@ pub struct Offsets {
 
 /// How the program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Exited {
     /// The exit code, if it exited.
     #[n(0)]
@@ -663,6 +583,7 @@ pub struct Exited {
 
 /// Where a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 #[cbor(index_only)]
 pub enum Phase {
     /// The program runs.
@@ -678,6 +599,7 @@ pub enum Phase {
 
 /// Everything about a run at one moment.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Status {
     /// The run's id.
     #[n(0)]
@@ -723,9 +645,11 @@ pub struct Status {
 
 /// What a terminal shows.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Text {
     /// The last lines asked for (the first came in `TextPart`s). On pipes: the kept end of standard output.
     #[n(0)]
+    #[cbor(decode_with = "bounded::list")]
     pub lines: Vec<String>,
     /// Where the cursor is; none on pipes.
     #[n(1)]
@@ -744,11 +668,13 @@ pub struct Text {
     pub offset: u64,
     /// On pipes: the kept end of standard error.
     #[n(6)]
+    #[cbor(decode_with = "bounded::list")]
     pub stderr_lines: Vec<String>,
 }
 
 /// A place on the screen, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Cursor {
     /// The column.
     #[n(0)]
@@ -763,6 +689,7 @@ pub struct Cursor {
 
 /// The steps of a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 #[cbor(index_only)]
 pub enum StopPhase {
     /// The tree was asked to end.
@@ -775,6 +702,7 @@ pub enum StopPhase {
 
 /// A process, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct ProcessNote {
     /// The process id.
     #[n(0)]

@@ -19,6 +19,7 @@ use std::path::Path;
 
 use minicbor::{Decode, Encode};
 
+use crate::file::open_regular;
 use crate::message::{Offsets, ProcessIdentity, StartFailure};
 
 const MAGIC: &[u8; 8] = b"LANEWAYr";
@@ -37,6 +38,7 @@ const MAX_REASON: usize = 256;
 
 /// What is recorded of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct RunRecord {
     /// The version of the holder that wrote it, for people.
     #[n(0)]
@@ -63,6 +65,7 @@ pub struct RunRecord {
 
 /// Where a recorded run is.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub enum RecordState {
     /// The program is about to be executed; it may or may not have been.
     #[n(0)]
@@ -166,7 +169,7 @@ impl RecordFile {
 
 /// Reads the newest valid record.
 pub fn read(path: &Path) -> Result<RunRecord, RecordError> {
-    let file = File::open(path).map_err(failed("opened"))?;
+    let file = open_regular(path).map_err(failed("opened"))?;
     let mut bytes = [0; RECORD_LENGTH];
     let mut n_read = 0;
     while n_read < RECORD_LENGTH {
@@ -288,7 +291,30 @@ mod tests {
         assert!(matches!(decode_slot(&slot).unwrap().1.state, RecordState::StartFailed(_)));
     }
 
+    #[test]
+    fn what_is_no_file_is_an_error_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        for path in [&pipe, folder.path(), Path::new("/dev/zero")] {
+            assert!(
+                matches!(read(path), Err(RecordError::File { doing: "opened", .. })),
+                "{}",
+                path.display()
+            );
+        }
+    }
+
     proptest! {
+        #[test]
+        fn every_record_comes_back_as_it_was_or_does_not_fit(record: RunRecord, generation: u64) {
+            let expected = RunRecord { recording_stopped: None, ..record.clone() };
+            let Ok(slot) = encode_slot(generation, &record) else { return Ok(()) };
+            let (read_generation, read) = decode_slot(&slot).unwrap();
+            prop_assert_eq!(read_generation, generation);
+            prop_assert_eq!(RunRecord { recording_stopped: None, ..read }, expected);
+        }
+
         #[test]
         fn no_damage_is_taken_for_a_record(at in 0usize..SLOT_LENGTH, flip in 1u8..) {
             let whole = encode_slot(3, &running()).unwrap();

@@ -1,4 +1,5 @@
 //! The protocol as its users see it.
 
+mod bounds;
 mod compatibility;
 mod sockets;
