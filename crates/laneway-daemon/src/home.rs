@@ -139,8 +139,15 @@ impl Home {
     /// because a socket's path may have only 107 bytes.
     pub const SOCKET_NAME: &'static str = "socket";
 
-    /// The daemon's socket.
+    /// The daemon's socket: in the folder, or where its filesystem cannot hold sockets, elsewhere
+    /// ([`laneway_wire::sockets`]).
     pub fn socket(&self) -> PathBuf {
+        laneway_wire::sockets::place(&self.root, Self::SOCKET_NAME)
+    }
+
+    /// The path of the daemon's socket that stays the same, as runs are told it. Where the socket is elsewhere, the
+    /// file beside it tells the place.
+    pub fn named_socket(&self) -> PathBuf {
         self.root.join(Self::SOCKET_NAME)
     }
 

@@ -96,7 +96,7 @@ impl Kept {
             ("COLORTERM", "truecolor".into()),
             ("PWD", cwd.into()),
             ("LANEWAY_HOME", home.root().into()),
-            ("LANEWAY_SOCKET", home.socket().into()),
+            ("LANEWAY_SOCKET", home.named_socket().into()),
             ("LANEWAY_WORKSPACE", ids.workspace.to_string().as_str().into()),
             ("LANEWAY_LANE", ids.lane.to_string().as_str().into()),
             ("LANEWAY_WORKER", ids.worker.to_string().as_str().into()),

@@ -16,6 +16,7 @@ use laneway_core::id::HostId;
 use laneway_core::os_text::OsText;
 use laneway_git::{Environment, Git, GitUnusable};
 use laneway_store::{NewHost, OpenError, Store};
+use laneway_wire::sockets;
 use rustix::process::{WaitOptions, waitpid};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -263,9 +264,9 @@ fn set_limits() {
 }
 
 fn remove_socket(home: &Home) {
-    if let Err(error) = fs::remove_file(home.socket())
-        && error.kind() != io::ErrorKind::NotFound
-    {
+    let removed =
+        sockets::open_folder(home.root()).and_then(|folder| sockets::remove(folder, Home::SOCKET_NAME));
+    if let Err(error) = removed {
         tracing::warn!(%error, "the socket could not be removed");
     }
 }

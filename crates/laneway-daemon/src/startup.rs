@@ -18,9 +18,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use laneway_api::error::{ErrorBody, Problem};
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use laneway_wire::sockets;
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::home::Home;
 use crate::sys;
@@ -120,29 +120,9 @@ impl DaemonLock {
 /// holds the lock is the only one who may.
 pub fn listen(home: &Home) -> Result<UnixListener, StartupError> {
     let failed = |source: io::Error| StartupError::Socket { path: home.socket(), source };
-    let bound = || -> rustix::io::Result<OwnedFd> {
-        let folder =
-            rustix::fs::open(home.root(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let temporary = ".socket.new";
-        match rustix::fs::unlinkat(&folder, temporary, rustix::fs::AtFlags::empty()) {
-            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
-            Err(errno) => return Err(errno),
-        }
-        let socket = rustix::net::socket_with(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-            None,
-        )?;
-        // Through the opened folder: the path itself may be longer than a socket's address.
-        let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/{temporary}", folder.as_raw_fd()))?;
-        rustix::net::bind(&socket, &address)?;
-        rustix::fs::chmodat(&folder, temporary, Mode::RUSR | Mode::WUSR, rustix::fs::AtFlags::empty())?;
-        rustix::net::listen(&socket, BACKLOG)?;
-        rustix::fs::renameat(&folder, temporary, &folder, Home::SOCKET_NAME)?;
-        Ok(socket)
-    };
-    bound().map(UnixListener::from).map_err(|errno| failed(errno.into()))
+    sockets::open_folder(home.root())
+        .and_then(|folder| sockets::listen(folder, Home::SOCKET_NAME, BACKLOG))
+        .map_err(failed)
 }
 
 /// Takes over what a former daemon handed on.

@@ -9,9 +9,9 @@ use laneway_wire::message::{
     FromHolder, Launch, MessageError, Offsets, ProcessIdentity, StartFailure, StartStage, Started, Tag,
     encode,
 };
-use laneway_wire::record::RecordState;
-use laneway_wire::{Decoder, Incoming, RECORD_NAME, RecordFile, RunRecord, SOCKET_NAME, ToHolder, client};
-use rustix::fs::{AtFlags, Mode};
+use laneway_wire::record::{self, RecordState};
+use laneway_wire::{Decoder, Incoming, RECORD_NAME, RecordFile, RunRecord, SOCKET_NAME, ToHolder, sockets};
+use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use crate::clock::Moment;
@@ -22,6 +22,9 @@ use crate::peer::Peer;
 use crate::start::{self, Prepared, Running, failure, open_folder};
 use crate::sys::{self, SignalDescriptor};
 use crate::tree;
+
+/// Connections that wait to be accepted: more than look at one terminal at once.
+const BACKLOG: i32 = 128;
 
 /// Why there was no run, or why the holder gave it up.
 #[derive(Debug, thiserror::Error)]
@@ -157,18 +160,35 @@ struct Executed {
     started: Started,
 }
 
+/// Without a record that survives there is no run.
+fn refuse_memory(folder: &std::fs::File) -> Result<(), StartFailure> {
+    let cannot_look =
+        |error: io::Error| failure(StartStage::Record, from_io(&error), "cannot look at the run's folder");
+    if record::is_in_memory(folder).map_err(cannot_look)? {
+        let message =
+            "the run's folder is on a memory filesystem, where its record would not survive a reboot"
+                .to_owned();
+        return Err(StartFailure { stage: StartStage::Record, errno: 0, message });
+    }
+    Ok(())
+}
+
 /// Socket, record, program, in this order; what was made is undone when a later step fails. A failed start
 /// stays in the record.
 fn begin(launch: &Launch, folder_path: &Path, folder: &std::fs::File) -> Result<Begun, StartFailure> {
     let prepared = start::prepare(launch)?;
-    let listener = client::listen(folder)
-        .map_err(|error| failure(StartStage::Socket, from_io(&error), "cannot make the holder's socket"))?;
+    refuse_memory(folder)?;
+    let listener = sockets::listen(folder, SOCKET_NAME, BACKLOG).map_err(|error| StartFailure {
+        stage: StartStage::Socket,
+        errno: from_io(&error).raw_os_error(),
+        message: format!("cannot make the holder's socket: {error}"),
+    })?;
     let started = begin_recorded(launch, prepared, folder_path);
     match started {
         Ok(recorded) => Ok((listener, recorded)),
         Err(failure) => {
-            if let Err(errno) = rustix::fs::unlinkat(folder, SOCKET_NAME, AtFlags::empty()) {
-                log(&format!("the socket was not removed: {errno}"));
+            if let Err(error) = sockets::remove(folder, SOCKET_NAME) {
+                log(&format!("the socket was not removed: {error}"));
             }
             Err(failure)
         }

@@ -138,7 +138,7 @@ fn create(path: &Path, host: HostId) -> Result<(), OpenError> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|source| file(folder, source))?;
     let attempt = ATTEMPT.fetch_add(1, Ordering::Relaxed);
     let unfinished = beside(path, &format!(".{}-{attempt}.new", std::process::id()));
-    let made = fill(&unfinished, host).and_then(|()| match fs::hard_link(&unfinished, path) {
+    let made = fill(&unfinished, host).and_then(|()| match give_name(&unfinished, path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(source) => Err(file(path, source)),
@@ -155,6 +155,22 @@ fn create(path: &Path, host: HostId) -> Result<(), OpenError> {
     }
     made?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| file(folder, source))
+}
+
+/// Gives a file its name, unless that is taken.
+fn give_name(unfinished: &Path, path: &Path) -> io::Result<()> {
+    let link = fs::hard_link(unfinished, path);
+    match &link {
+        // As on a USB stick, where a file has one name only.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {}
+        _ => return link,
+    }
+    if fs::exists(path)? {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    // What is between the look and this is kept off by the lock of the daemon whose database it is.
+    fs::rename(unfinished, path)
 }
 
 fn fill(path: &Path, host: HostId) -> Result<(), OpenError> {

@@ -1,21 +1,14 @@
 //! A blocking connection to a holder's socket, for the command line and for the daemon's first contact.
-//!
-//! The socket is reached through `/proc/self/fd/N` of its opened folder, so that no path is too long for it.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Mode, OFlags, chmodat};
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-
 use crate::frame::{Decoder, Stream, encode_data};
 use crate::message::{FromHolder, Incoming, MessageError, Tag, ToHolder, TooLong, encode};
-use crate::{PROTOCOL_VERSION, SOCKET_NAME};
+use crate::{PROTOCOL_VERSION, SOCKET_NAME, sockets};
 
 /// How much is read from the socket at once, in bytes: a few frames of a busy terminal.
 const READ_LENGTH: usize = 64 << 10;
@@ -67,47 +60,20 @@ pub enum ClientError {
 /// Connects to the holder's socket in a run's folder and makes sure that the peer is the same user's. `limit`
 /// bounds the wait for a holder that does not accept.
 pub fn connect(folder: &Path, limit: Duration) -> Result<UnixStream, ClientError> {
-    let opened = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| ClientError::Folder { folder: folder.to_owned(), source: errno.into() })?;
+    let opened = sockets::open_folder(folder)
+        .map_err(|source| ClientError::Folder { folder: folder.to_owned(), source })?;
     let refused = |source: io::Error| ClientError::Connect { folder: folder.to_owned(), source };
-    let path = format!("/proc/self/fd/{}/{SOCKET_NAME}", opened.as_raw_fd());
-    let address = SocketAddrUnix::new(path).map_err(|errno| refused(errno.into()))?;
-    let socket =
-        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-            .map_err(|errno| refused(errno.into()))?;
-    set_socket_timeout(&socket, Timeout::Send, Some(limit)).map_err(|errno| refused(errno.into()))?;
-    rustix::net::connect(&socket, &address).map_err(|errno| refused(errno.into()))?;
-    set_socket_timeout(&socket, Timeout::Send, None).map_err(|errno| refused(errno.into()))?;
+    let socket = sockets::connect(&opened, SOCKET_NAME, limit).map_err(refused)?;
     let uid = peer_uid(&socket).map_err(refused)?;
     if uid != rustix::process::geteuid().as_raw() {
         return Err(ClientError::OtherUser { uid });
     }
-    Ok(UnixStream::from(socket))
+    Ok(socket)
 }
 
 /// The user id of the process at the other end of a unix socket, as it was when it connected or listened.
 pub fn peer_uid(socket: impl AsFd) -> io::Result<u32> {
     crate::sys::peer_uid(socket)
-}
-
-/// Binds a listening socket as [`SOCKET_NAME`] in `folder`, `0600`, whatever the length of the path: bound
-/// under a temporary name, made private, listened on, then renamed, so that whoever finds the name can connect.
-/// A socket that was there is replaced.
-pub fn listen(folder: &File) -> io::Result<std::os::unix::net::UnixListener> {
-    let temporary = format!(".{SOCKET_NAME}.{}", std::process::id());
-    let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/{temporary}", folder.as_raw_fd()))?;
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    rustix::net::bind(&socket, &address)?;
-    let named = chmodat(folder, temporary.as_str(), Mode::RUSR | Mode::WUSR, AtFlags::empty())
-        .and_then(|()| rustix::net::listen(&socket, 128))
-        .and_then(|()| rustix::fs::renameat(folder, temporary.as_str(), folder, SOCKET_NAME));
-    if let Err(errno) = named {
-        // The failure before this one is what counts.
-        let _ = rustix::fs::unlinkat(folder, temporary.as_str(), AtFlags::empty());
-        return Err(errno.into());
-    }
-    Ok(socket.into())
 }
 
 /// A conversation with a holder.

@@ -4,6 +4,7 @@
 //! * [`frame`]: frames on the socket and the bounded decoder; no input or output of its own
 //! * [`message`]: what is said in control frames: [`ToHolder`], [`FromHolder`]
 //! * [`keys`]: the names of keys
+//! * [`sockets`]: where sockets are
 //! * [`client`]: a blocking connection to a holder's socket
 //! * [`record`]: the crash-proof record of a run; [`final_screen`]: its last screen; [`recording`]: its recording
 //! * [`process`]: who a process is and what it does; [`own`]: how holders and daemons are known among other processes
@@ -24,6 +25,7 @@ pub mod own;
 pub mod process;
 pub mod record;
 pub mod recording;
+pub mod sockets;
 mod sys;
 
 pub use final_screen::FinalScreen;

@@ -14,6 +14,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -99,6 +100,15 @@ pub enum RecordState {
         #[n(3)]
         wait_status: i32,
     },
+}
+
+/// Whether a folder is on a filesystem that is kept in memory only. A run is refused there: its record, and with it
+/// the knowledge that it ever ran, would not survive a reboot.
+pub fn is_in_memory(folder: impl AsFd) -> io::Result<bool> {
+    const TMPFS: u64 = 0x0102_1994;
+    const RAMFS: u64 = 0x8584_58f6;
+    let kind = rustix::fs::fstatfs(folder)?.f_type.cast_unsigned();
+    Ok(kind == TMPFS || kind == RAMFS)
 }
 
 /// Why a record could not be read or written.

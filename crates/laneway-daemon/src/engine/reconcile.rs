@@ -247,7 +247,7 @@ fn wait_for_socket(folder: &Path) -> io::Result<()> {
     use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
     let watch = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
     add_watch(&watch, folder, WatchFlags::MOVED_TO | WatchFlags::CREATE | WatchFlags::DELETE_SELF)?;
-    if folder.join(SOCKET_NAME).exists() {
+    if has_socket(folder) {
         return Ok(());
     }
     let mut polled = [rustix::event::PollFd::new(&watch, rustix::event::PollFlags::IN)];
@@ -256,13 +256,17 @@ fn wait_for_socket(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+fn has_socket(folder: &Path) -> bool {
+    laneway_wire::sockets::place(folder, SOCKET_NAME).exists()
+}
+
 fn runs_with_sockets(folder: &Path) -> Vec<RunId> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     entries
         .filter_map(|entry| {
             let entry = entry.ok()?;
             let run = entry.file_name().to_str()?.parse().ok()?;
-            entry.path().join(SOCKET_NAME).exists().then_some(run)
+            has_socket(&entry.path()).then_some(run)
         })
         .collect()
 }

@@ -57,7 +57,8 @@ impl Engine {
         wanted: &Wanted,
         naming: WorkerNaming,
     ) -> Result<NewWorker, Problem> {
-        // Read again when it starts; refused here before anything is made.
+        // Both are looked at again when it starts; refused here before anything is made.
+        self.refuse_memory().await?;
         self.history_lines(wanted.terminal).await?;
         let kept = Kept::from_launch(wanted);
         let argv = if wanted.argv.is_empty() {
@@ -321,6 +322,27 @@ impl Engine {
             stop_signal: signal.as_raw(),
             record: None,
         })
+    }
+
+    /// A run is not started where nothing of it would survive a reboot.
+    async fn refuse_memory(&self) -> Result<(), Problem> {
+        let folder = self.home.runs();
+        let in_memory =
+            blocking(move || std::fs::File::open(&folder).and_then(laneway_wire::record::is_in_memory));
+        match in_memory.await? {
+            Ok(true) => Err(Problem::new(
+                ErrorKind::Refused,
+                "home_in_memory",
+                format!(
+                    "{} is on a memory filesystem: runs would not survive a reboot, and are not started there",
+                    self.home.root().display()
+                ),
+            )
+            .hint("set LANEWAY_HOME to a folder on a disk; lane doctor says more")),
+            Ok(false) => Ok(()),
+            // Whoever starts it says what is wrong with the folder.
+            Err(_) => Ok(()),
+        }
     }
 
     /// How many lines a run's terminal keeps, as the user has set it; what has no terminal keeps none.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use laneway_core::id::{LaneId, RunId};
 use laneway_wire::message::{FromHolder, Launch, StartFailure, Started, ToHolder};
+use laneway_wire::sockets::TEMP_VARIABLE;
 use tokio::net::UnixStream;
 
 use super::conversation::{Conversation, LinkError};
@@ -128,6 +129,7 @@ fn spawn(program: &HolderProgram, folder: &Path, log: &Path) -> Result<(StdUnixS
         let child = Command::new(&program.0)
             .args(["run".as_ref(), "--dir".as_ref(), folder.as_os_str()])
             .env_clear()
+            .envs(std::env::var_os(TEMP_VARIABLE).map(|temp| (TEMP_VARIABLE, temp)))
             .current_dir("/")
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use laneway_wire::message::{Exited, FromHolder, ProcessNote, StopPhase, refusal};
 use laneway_wire::process::Process;
 use laneway_wire::record::RecordState;
-use laneway_wire::{SOCKET_NAME, Stream};
+use laneway_wire::{SOCKET_NAME, Stream, sockets};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitOptions, WaitStatus, wait};
 
@@ -313,8 +313,8 @@ impl Holder {
         if self.screen_tried_at != Some(self.offsets()) {
             self.write_final_screen();
         }
-        if let Err(errno) = rustix::fs::unlinkat(&self.folder, SOCKET_NAME, rustix::fs::AtFlags::empty()) {
-            log(&format!("the socket was not removed: {errno}"));
+        if let Err(error) = sockets::remove(&self.folder, SOCKET_NAME) {
+            log(&format!("the socket was not removed: {error}"));
         }
     }
 }

@@ -7,7 +7,7 @@ use laneway_wire::message::{ResourceLimit, StartStage};
 use laneway_wire::record::{self, RecordState};
 use laneway_wire::{ByteVec, SOCKET_NAME, mark};
 
-use crate::support::{FailedRun, bare_holder, launch, script, start, try_start, wait_for_end};
+use crate::support::{FailedRun, bare_holder, launch, script, start, try_start, try_start_in, wait_for_end};
 
 fn fail(launch: laneway_wire::Launch) -> FailedRun {
     match try_start(launch) {
@@ -152,4 +152,20 @@ fn the_holder_stands_apart_and_its_files_are_private() {
     }
     let names = fs::read_dir(format!("/proc/{pid}/task")).unwrap().count();
     assert_eq!(names, 1, "one thread");
+}
+
+#[test]
+fn a_run_whose_record_would_not_survive_a_reboot_is_refused() {
+    let Ok(folder) = tempfile::tempdir_in("/dev/shm") else { return };
+    if !record::is_in_memory(fs::File::open(folder.path()).unwrap()).unwrap() {
+        return;
+    }
+    let FailedRun { folder, failure } = match try_start_in(folder, script("echo ran")) {
+        Ok(run) => panic!("started: {:?}", run.started),
+        Err(failed) => failed,
+    };
+    assert_eq!(failure.stage, StartStage::Record);
+    assert!(failure.message.contains("memory filesystem"), "{}", failure.message);
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["holder.log"]);
 }

@@ -80,13 +80,22 @@ fn spawn_holder(folder: &Path, stdin: OwnedFd) -> Child {
 /// Starts a holder; answers it with the connection on its standard input.
 pub(crate) fn bare_holder() -> (tempfile::TempDir, Child, UnixStream) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder is writable");
-    let (near, far) = UnixStream::pair().expect("a pair of sockets can be made");
-    let holder = spawn_holder(folder.path(), far.into());
+    let (holder, near) = bare_holder_in(folder.path());
     (folder, holder, near)
 }
 
+fn bare_holder_in(folder: &Path) -> (Child, UnixStream) {
+    let (near, far) = UnixStream::pair().expect("a pair of sockets can be made");
+    (spawn_holder(folder, far.into()), near)
+}
+
 pub(crate) fn try_start(launch: Launch) -> Result<TestRun, FailedRun> {
-    let (folder, mut holder, socket) = bare_holder();
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder is writable");
+    try_start_in(folder, launch)
+}
+
+pub(crate) fn try_start_in(folder: tempfile::TempDir, launch: Launch) -> Result<TestRun, FailedRun> {
+    let (mut holder, socket) = bare_holder_in(folder.path());
     let mut control = Connection::over(socket);
     control.set_read_limit(Some(LIMIT)).unwrap();
     let answer = match control.ask(&ToHolder::Launch(Box::new(launch))) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use laneway_wire::client::{self, ClientError, Connection};
 use laneway_wire::message::{self, Text};
-use laneway_wire::{Decoder, FromHolder, Incoming, ToHolder};
+use laneway_wire::{Decoder, FromHolder, Incoming, SOCKET_NAME, ToHolder, sockets};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -26,11 +26,15 @@ fn root() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder is writable")
 }
 
+fn listen(folder: &Path) -> UnixListener {
+    sockets::listen(File::open(folder).unwrap(), SOCKET_NAME, 128).unwrap()
+}
+
 #[test]
 fn a_socket_in_a_long_path_is_bound_and_reached() {
     let root = root();
     let folder = deep_folder(root.path());
-    let listener = client::listen(&File::open(&folder).unwrap()).unwrap();
+    let listener = listen(&folder);
     let mut near = client::connect(&folder, LIMIT).unwrap();
     let (mut far, _) = listener.accept().unwrap();
     near.write_all(b"x").unwrap();
@@ -48,7 +52,7 @@ const SEEN: &str = "seen to be of the same user";
 #[test]
 fn a_peer_outside_of_the_process_namespace_is_known_by_its_user() {
     let root = root();
-    let listener = client::listen(&File::open(root.path()).unwrap()).unwrap();
+    let listener = listen(root.path());
     listener.set_nonblocking(false).unwrap();
     let _near = client::connect(root.path(), LIMIT).unwrap();
     let apart = ["unshare", "--user", "--map-root-user", "--pid", "--fork"];
@@ -88,7 +92,7 @@ fn nobody_at_the_socket_is_an_error_that_names_the_folder() {
     let root = root();
     let error = client::connect(root.path(), LIMIT).unwrap_err();
     assert!(matches!(&error, ClientError::Connect { folder, .. } if folder == root.path()));
-    drop(client::listen(&File::open(root.path()).unwrap()).unwrap());
+    drop(listen(root.path()));
     assert!(matches!(client::connect(root.path(), LIMIT), Err(ClientError::Connect { .. })));
     let missing = root.path().join("missing");
     assert!(matches!(client::connect(&missing, LIMIT), Err(ClientError::Folder { .. })));
@@ -97,7 +101,7 @@ fn nobody_at_the_socket_is_an_error_that_names_the_folder() {
 #[test]
 fn a_holder_that_does_not_accept_costs_no_more_than_the_limit() {
     let root = root();
-    let _listener = client::listen(&File::open(root.path()).unwrap()).unwrap();
+    let _listener = listen(root.path());
     let mut waiting = Vec::new();
     let error = loop {
         match client::connect(root.path(), Duration::from_millis(20)) {

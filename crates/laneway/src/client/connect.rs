@@ -1,6 +1,6 @@
 //! A connection to the daemon's socket, whatever the length of its path.
 
-use std::os::fd::AsRawFd;
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -8,10 +8,7 @@ use laneway_api::error::{ErrorKind, Problem};
 use laneway_core::os_text::OsText;
 use laneway_daemon::home::Home;
 use laneway_wire::client::peer_uid;
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use laneway_wire::sockets;
 
 use crate::failure::Failure;
 
@@ -33,22 +30,20 @@ pub(super) fn connect_within(home: &Home, limit: Duration) -> Result<Option<Unix
             }
             Err(unreachable(home, &format!("who answers there is uid {uid}, not you")))
         }
-        Err(Errno::NOENT | Errno::CONNREFUSED | Errno::NOTDIR) => Ok(None),
-        Err(Errno::AGAIN) => Err(unreachable(home, &format!("it accepted no connection within {limit:?}"))),
-        Err(errno) => Err(unreachable(home, &errno.to_string())),
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory => {
+                Ok(None)
+            }
+            io::ErrorKind::WouldBlock => {
+                Err(unreachable(home, &format!("it accepted no connection within {limit:?}")))
+            }
+            _ => Err(unreachable(home, &error.to_string())),
+        },
     }
 }
 
-fn try_connect(home: &Home, limit: Duration) -> Result<UnixStream, Errno> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = rustix::fs::open(home.root(), flags, Mode::empty())?;
-    let path = format!("/proc/self/fd/{}/{}", folder.as_raw_fd(), Home::SOCKET_NAME);
-    let address = SocketAddrUnix::new(path)?;
-    let socket =
-        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    set_socket_timeout(&socket, Timeout::Send, Some(limit))?;
-    rustix::net::connect(&socket, &address)?;
-    Ok(UnixStream::from(socket))
+fn try_connect(home: &Home, limit: Duration) -> io::Result<UnixStream> {
+    sockets::connect(sockets::open_folder(home.root())?, Home::SOCKET_NAME, limit)
 }
 
 fn unreachable(home: &Home, why: &str) -> Failure {
@@ -64,6 +59,7 @@ fn unreachable(home: &Home, why: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixListener;
 
     #[test]

@@ -27,9 +27,10 @@ use laneway_daemon::home::{HOME_VARIABLE, Home};
 use laneway_wire::client::Connection;
 use laneway_wire::message::Program;
 use laneway_wire::own::DAEMON_WORDS;
+use laneway_wire::sockets;
 use laneway_wire::{FromHolder, ToHolder};
 use rustix::event::{PollFd, PollFlags};
-use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 
@@ -242,16 +243,10 @@ struct Report {
 
 impl Report {
     fn make(home: &Home) -> Result<Self, Failure> {
-        let path = home.root().join(format!("start-{}.fifo", std::process::id()));
-        let failed = |errno: Errno| {
-            not_started(home, &format!("{} cannot be made: {errno}", OsText::from(path.as_path())))
-        };
-        // One that a killed process with the same number has left.
-        match rustix::fs::unlink(&path) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(failed(errno)),
-        }
-        rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).map_err(failed)?;
+        let name = format!("start-{}.fifo", std::process::id());
+        let failed =
+            |why: &dyn std::fmt::Display| not_started(home, &format!("its pipe cannot be made: {why}"));
+        let path = sockets::make_pipe(home.root(), &name).map_err(|error| failed(&error))?;
         // Open for writing too, so that it never reads as ended.
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
         match rustix::fs::open(&path, flags, Mode::empty()) {
@@ -259,7 +254,7 @@ impl Report {
             Err(errno) => {
                 // The failure before this one is what counts.
                 let _ = rustix::fs::unlink(&path);
-                Err(failed(errno))
+                Err(failed(&errno))
             }
         }
     }

@@ -14,6 +14,7 @@ mod exec;
 mod help;
 mod json;
 mod lanes;
+mod places;
 mod progress;
 mod renaming;
 mod sending;
