@@ -85,6 +85,9 @@ fn measure_all(args: &BenchArgs) -> Result<ExitCode> {
     let stage = Stage::new(args.quick, &own_folder()?)?;
     let mut lines = Vec::new();
     for measurement in &measurements {
+        if !stage.has_tmux && measurement.rows.iter().all(|row| row.needs_tmux) {
+            continue;
+        }
         let names: Vec<&str> = measurement.rows.iter().map(|row| row.name.as_str()).collect();
         say(&format!("{:5.0} s  {}", began.elapsed().as_secs_f64(), names.join(", ")));
         let mut figures = Figures::default();

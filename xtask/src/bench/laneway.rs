@@ -7,7 +7,7 @@ pub(crate) use api::{Api, Events};
 pub(crate) use viewer::{Seen, Viewer};
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -68,6 +68,11 @@ impl Laneway {
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "lane {}: {}", words.join(" "), said.trim());
         Ok(output.stdout)
+    }
+
+    /// Its home.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
     }
 
     /// A connection to the daemon.

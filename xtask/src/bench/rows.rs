@@ -5,6 +5,7 @@ mod answering;
 mod lanes;
 mod latency;
 mod many;
+mod many_lanes;
 mod memory;
 mod output;
 mod starting;
@@ -32,11 +33,12 @@ pub(crate) type Measure = Box<dyn Fn(&Stage, &mut Figures) -> Result<()>>;
 pub(crate) fn all() -> Vec<Measurement> {
     let mut all = output::measurements();
     all.extend(answering::measurements());
-    all.extend(starting::measurements());
     all.extend(latency::measurements());
+    all.extend(starting::measurements());
     all.extend(memory::measurements());
     all.extend(many::measurements());
     all.extend(lanes::measurements());
+    all.extend(many_lanes::measurements());
     all
 }
 
@@ -78,10 +80,19 @@ impl Figures {
         self.0.insert(name.into(), Figure { ours, against: None, note: None });
     }
 
+    /// The median of ours, with nobody to compare it with.
+    fn set_median(&mut self, name: impl Into<String>, ours: &Samples) {
+        let note = format!("{} samples: {}", ours.len(), ours.range());
+        self.0.insert(name.into(), Figure { ours: ours.median(), against: None, note: Some(note) });
+    }
+
     /// Something to know about a row that is set.
     fn note(&mut self, name: &str, note: String) {
         if let Some(figure) = self.0.get_mut(name) {
-            figure.note = Some(note);
+            figure.note = Some(match figure.note.take() {
+                Some(before) => format!("{before}; {note}"),
+                None => note,
+            });
         }
     }
 

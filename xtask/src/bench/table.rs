@@ -174,10 +174,14 @@ pub(crate) fn print(lines: &[Line], remarks: &[String]) {
         let text = joined(cells, &widths);
         let (before, verdict) = text.split_at(text.len() - cells[6].len());
         anstream::println!("{before}{style}{verdict}{style:#}");
-        match &line.outcome {
-            Ok(Figure { note: Some(note), .. }) => anstream::println!("  {DIM}{note}{DIM:#}"),
-            Err(error) => anstream::println!("  {BAD}{error}{BAD:#}"),
-            Ok(_) => {}
+        if let Err(error) = &line.outcome {
+            anstream::println!("  {BAD}{error}{BAD:#}");
+        }
+    }
+    anstream::println!();
+    for line in lines {
+        if let Ok(Figure { note: Some(note), .. }) = &line.outcome {
+            anstream::println!("{DIM}{:<width$}  {note}{DIM:#}", line.row.name, width = widths[0]);
         }
     }
     let n_missed = lines.iter().filter(|line| !line.is_fine()).count();

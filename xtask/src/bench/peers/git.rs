@@ -47,6 +47,13 @@ impl Repository {
         command
     }
 
+    /// What git prints.
+    pub(crate) fn say(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.command(arguments).stdout(Stdio::piped()).output()?;
+        ensure!(output.status.success(), "git {} failed", arguments.join(" "));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// Runs git in the main worktree.
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<()> {
         let output = self.command(arguments).output()?;

@@ -1,5 +1,7 @@
 //! Whether the daemon answers while fifty programs flood their terminals.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -29,6 +31,7 @@ pub(super) fn measurements() -> Vec<Measurement> {
         row("answer-50-flooding/idle", unit, Target::RatioAtMost(3.0)),
         row("answer-50-flooding-200-requests/idle", unit, Target::RatioAtMost(3.0)),
         row("answer-p95-50-flooding/idle", unit, Target::Informs),
+        row("wake-up-50-flooding/idle", unit, Target::Informs),
     ];
     let with_tmux = vec![row_with_tmux("tmux-answer-50-flooding/idle", unit, Target::Informs)];
     vec![measurement(rows, ours), measurement(with_tmux, of_tmux)]
@@ -48,21 +51,41 @@ fn ours(stage: &Stage, figures: &mut Figures) -> Result<()> {
     // The same answer, of the same length, as later.
     answer_times(&mut api, n_questions)?;
     let idle = answer_times(&mut api, n_questions)?;
+    let idle_floor = wake_up_times(n_questions)?;
     for program in programs.values() {
         board.go(program, 0)?;
     }
     let flooded = answer_times(&mut api, n_questions)?;
+    let flooded_floor = wake_up_times(n_questions)?;
     let pressed = beside_requests(&laneway, || answer_times(&mut api, n_questions));
     // In any case: what floods would be felt by the next.
     laneway.stop(&workers)?;
     figures.set_medians("answer-50-flooding/idle", &flooded, &idle);
     figures.set_medians("answer-50-flooding-200-requests/idle", &pressed?, &idle);
+    figures.set_medians("wake-up-50-flooding/idle", &flooded_floor, &idle_floor);
     figures.set("answer-p95-50-flooding/idle", flooded.quantile(0.95), idle.quantile(0.95));
     Ok(())
 }
 
 fn answer_times(api: &mut Api, n_questions: usize) -> Result<Samples> {
     (0..n_questions).map(|_| Ok(timed(|| api.get(QUESTION))?.1)).collect()
+}
+
+/// The floor of any answer: a thread that is woken by a byte and gives it back.
+fn wake_up_times(n_times: usize) -> Result<Samples> {
+    let (mut here, mut there) = UnixStream::pair()?;
+    let answering = std::thread::spawn(move || {
+        let mut byte = [0];
+        while there.read_exact(&mut byte).is_ok() && there.write_all(&byte).is_ok() {}
+    });
+    let mut ask = || -> Result<()> {
+        here.write_all(b"x")?;
+        Ok(here.read_exact(&mut [0])?)
+    };
+    let times = (0..n_times).map(|_| Ok(timed(&mut ask)?.1)).collect();
+    drop(here);
+    answering.join().expect("answering does not panic");
+    times
 }
 
 /// Works while somebody else asks 200 times a second.
