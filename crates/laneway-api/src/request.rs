@@ -176,6 +176,19 @@ pub struct LaneClosed {
     pub stashes: u32,
 }
 
+/// How to write what a lane has changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiffText {
+    /// Only how much of which file.
+    #[serde(default)]
+    pub stat: bool,
+    /// The type of the terminal that reads it (`TERM`), if one does: with colours, if git would use them there.
+    pub terminal: Option<String>,
+    /// How wide that terminal is, in columns.
+    pub columns: Option<u16>,
+}
+
 /// Which lines to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

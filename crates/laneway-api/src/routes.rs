@@ -28,6 +28,10 @@ pub const ADOPT: &str = "/api/v1/adopt";
 pub const RENAME: &str = "/api/v1/rename/{target}";
 /// POST [`crate::request::CloseLane`].
 pub const LANE_CLOSE: &str = "/api/v1/lanes/{target}/close";
+/// GET: [`crate::view::LaneDiff`].
+pub const LANE_DIFF: &str = "/api/v1/lanes/{target}/diff";
+/// GET [`crate::request::DiffText`] as a query: octets, as `git diff` writes them.
+pub const LANE_DIFF_TEXT: &str = "/api/v1/lanes/{target}/diff/text";
 /// POST [`crate::request::RunWorker`].
 pub const LANE_WORKERS: &str = "/api/v1/lanes/{target}/workers";
 /// POST [`crate::request::RunTask`].

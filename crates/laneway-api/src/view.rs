@@ -57,6 +57,58 @@ pub struct LaneView {
     pub workers: Vec<WorkerView>,
 }
 
+/// What became of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileStatus {
+    /// It is new, and git tracks it.
+    Added,
+    /// It is new, and git does not track it yet.
+    Untracked,
+    /// Its content or its mode is another.
+    Modified,
+    /// It is gone.
+    Deleted,
+    /// It has another path.
+    Renamed,
+    /// It is a copy of another.
+    Copied,
+    /// It was a file and is a symbolic link, or the other way round.
+    TypeChanged,
+    /// A merge has left it in conflict.
+    Unmerged,
+    /// A folder with a repository of its own, which is not looked into.
+    Repository,
+}
+
+/// A file that a lane has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDiff {
+    /// Its path in the worktree.
+    pub path: OsText,
+    /// The path it had, if it was renamed or copied.
+    pub old_path: Option<OsText>,
+    /// What became of it.
+    pub status: FileStatus,
+    /// Lines that are new; none for a binary file.
+    pub added: Option<u64>,
+    /// Lines that are gone; none for a binary file.
+    pub removed: Option<u64>,
+    /// It has no lines.
+    pub binary: bool,
+}
+
+/// `lane diff --json`: a lane's worktree as it is, against the commit where it left its base.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneDiff {
+    /// The commit that it is compared with.
+    pub base: String,
+    /// The commit of its HEAD; none if there is none yet.
+    pub head: Option<String>,
+    /// The files that differ, by path.
+    pub files: Vec<FileDiff>,
+}
+
 /// `lane ps --json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workers {

@@ -10,6 +10,7 @@
 mod adopt;
 mod close;
 mod create;
+mod diff;
 mod leftovers;
 mod prepare;
 mod reconcile;

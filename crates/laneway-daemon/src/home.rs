@@ -9,6 +9,7 @@
 //! HOME/launch/…         environments of workers, by reference
 //! HOME/config.toml      settings, unless this is the default home (see `config`)
 //! HOME/runs/rn_…/       one folder per run: sock, record, screen, holder.log
+//! HOME/scratch/…        what is needed for one request only; emptied at every start
 //! ```
 
 use std::fs;
@@ -120,7 +121,7 @@ impl Home {
         }
         rustix::fs::access(&self.root, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
             .map_err(|errno| unusable(errno.into()))?;
-        for folder in [self.runs(), self.launches()] {
+        for folder in [self.runs(), self.launches(), self.scratch()] {
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -181,6 +182,11 @@ impl Home {
         self.runs().join(run.to_string())
     }
 
+    /// The folder of files that are needed for one request only.
+    pub fn scratch(&self) -> PathBuf {
+        self.root.join("scratch")
+    }
+
     /// The folder of the private files with workers' environments.
     pub fn launches(&self) -> PathBuf {
         self.root.join("launch")
@@ -196,7 +202,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::at(folder.path().join("a/b"));
         home.prepare().unwrap();
-        for path in [home.root().to_owned(), home.runs(), home.launches()] {
+        for path in [home.root().to_owned(), home.runs(), home.launches(), home.scratch()] {
             assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, 0o700);
         }
         fs::set_permissions(home.root(), fs::Permissions::from_mode(0o755)).unwrap();

@@ -92,6 +92,8 @@ fn router(served: Served) -> Router {
         .route(routes::LANES, get(lanes::list).post(lanes::create))
         .route(routes::LANE, get(lanes::show))
         .route(routes::LANE_CLOSE, post(lanes::close))
+        .route(routes::LANE_DIFF, get(lanes::diff))
+        .route(routes::LANE_DIFF_TEXT, get(lanes::diff_text))
         .route(routes::LANE_WORKERS, post(lanes::run))
         .route(routes::LANE_TASKS, post(lanes::exec))
         .route(routes::WORKERS, get(workers::list))

@@ -10,6 +10,7 @@
 //!   [`Repository::preflight`], [`Repository::create`], [`Repository::undo`]: making a lane's tree, or nothing.
 //! * [`Repository::judge`], [`Repository::remove`], [`Trashed::unlink`]: taking it away without loss.
 //! * [`Repository::adoptable`]: a worktree that somebody made; [`label`]: what git's entry calls a lane's tree.
+//! * [`Repository::diff`]: what a lane has done, against where it left its base.
 //! * [`Repository::worktrees`], [`Repository::tree_facts`], [`Repository::branches`]: for comparing records
 //!   with what is there.
 //!
@@ -22,6 +23,7 @@ mod base;
 mod checkout;
 mod complaint;
 mod create;
+mod diff;
 mod discover;
 mod environment;
 mod hidden;
@@ -44,6 +46,7 @@ pub use create::{
     CreateError, CreateRefusal, CreateWarning, Created, NewTree, NewTreeAtBase, NotBegun, StepError,
     TreeRecord, UnderLockError,
 };
+pub use diff::{Diff, DiffError, DiffFile, DiffStatus, DiffText, TreeToDiff};
 pub use discover::{Location, NoRepository, discover};
 pub use environment::Environment;
 pub use judge::{

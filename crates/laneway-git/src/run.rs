@@ -177,6 +177,12 @@ impl<'a> Run<'a> {
         self
     }
 
+    /// An option of git itself, before the command.
+    pub(crate) fn global(mut self, option: &str) -> Self {
+        self.global.push(option.into());
+        self
+    }
+
     pub(crate) fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
         self.arguments.push(argument.as_ref().to_owned());
         self

@@ -70,6 +70,11 @@ impl Window {
         self.screen.lines(Lines::All, false)
     }
 
+    /// The same with colours and attributes as escape sequences.
+    pub fn styled_lines(&self) -> Vec<String> {
+        self.screen.lines(Lines::All, true)
+    }
+
     /// Whether a row is this text.
     pub fn shows(&self, row: &str) -> bool {
         self.rows().iter().any(|shown| shown.trim_end() == row)

@@ -154,6 +154,26 @@ impl Client {
         })
     }
 
+    /// Asks for bytes, and passes them on as they come, until one side has had enough.
+    pub(crate) fn pass_on(
+        &self,
+        request: &Request,
+        mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let progress = Progress::begin(request.doing());
+        self.runtime.block_on(async {
+            let mut exchange = self.exchange(request).await?;
+            drop(progress);
+            while let Some(frame) = exchange.response.body_mut().frame().await {
+                let frame = frame.map_err(|error| went_away(request, &error))?;
+                if let Ok(data) = frame.into_data() {
+                    take(&data)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Asks for lines that come one after the other, until one side has had enough. Fails if `on_line` does,
     /// or if the connection is lost.
     pub(crate) fn follow(

@@ -31,7 +31,7 @@ pub(crate) fn terminal_like_the_callers() -> TerminalSpec {
 }
 
 /// Columns and rows of the terminal that the caller reads, or types at.
-fn callers_size() -> Option<(u16, u16)> {
+pub(crate) fn callers_size() -> Option<(u16, u16)> {
     fn size(terminal: impl AsFd) -> Option<(u16, u16)> {
         let size = rustix::termios::tcgetwinsize(terminal).ok()?;
         (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))

@@ -6,6 +6,7 @@ pub(crate) mod close;
 pub(crate) mod completions;
 pub(crate) mod daemon;
 mod daemon_logs;
+pub(crate) mod diff;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod ls;

@@ -62,6 +62,7 @@ impl Engine {
         self.finish_trash().await;
         self.label_all_trees().await;
         self.forget_needless_environments().await;
+        self.empty_scratch().await;
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         self.report(Command::RecordReconciled { looked_at: count(looked_at), done, reported }, request).await;
         Ok(())
@@ -180,6 +181,18 @@ impl Engine {
         if let Ok(Err(error)) = blocking(move || crate::launches::forget_all_but(&home, &needed)).await {
             tracing::warn!(%error, "the kept environments could not be gone through");
         }
+    }
+
+    /// What a request that was cut off had no time to remove.
+    async fn empty_scratch(&self) {
+        let scratch = self.home.scratch();
+        // What cannot be removed is in nobody's way.
+        let emptied = blocking(move || {
+            for entry in fs::read_dir(scratch).into_iter().flatten().flatten() {
+                let _ = fs::remove_file(entry.path());
+            }
+        });
+        drop(emptied.await);
     }
 
     /// Trees that a crashed close had renamed aside are deleted: those of closed lanes, by their ids.

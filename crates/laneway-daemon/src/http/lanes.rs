@@ -1,18 +1,27 @@
 //! Requests about lanes.
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use bytes::BytesMut;
+use futures_util::stream;
 use laneway_api::request::{
-    AdoptWorktree, CloseLane, LaneClosed, LaneMade, NewLane, Rename, Renamed, RunTask, RunWorker,
+    AdoptWorktree, CloseLane, DiffText, LaneClosed, LaneMade, NewLane, Rename, Renamed, RunTask, RunWorker,
     WorkerStarted,
 };
-use laneway_api::view::{LaneView, Lanes};
+use laneway_api::view::{LaneDiff, LaneView, Lanes};
 use laneway_core::command::WorkerNaming;
 use laneway_core::launch::DEFAULT_GRACE_MS;
 use serde::Deserialize;
+use tokio::io::AsyncReadExt;
 
 use super::{Caller, Failure, Json, Query, TargetText, detached};
 use crate::engine::{Engine, parse_name};
+
+/// Bytes of a long answer that are read and sent at once.
+const PIECE: usize = 64 << 10;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -99,6 +108,32 @@ pub(super) async fn close(
         })
     });
     Ok(Json(closed.await?))
+}
+
+pub(super) async fn diff(
+    State(engine): State<Engine>,
+    caller: Caller,
+    TargetText(target): TargetText,
+) -> Result<Json<LaneDiff>, Failure> {
+    let lane = engine.lane_target(&caller.cwd, &target).await?;
+    Ok(Json(engine.diff(lane).await?))
+}
+
+pub(super) async fn diff_text(
+    State(engine): State<Engine>,
+    caller: Caller,
+    TargetText(target): TargetText,
+    Query(how): Query<DiffText>,
+) -> Result<Response, Failure> {
+    let lane = engine.lane_target(&caller.cwd, &target).await?;
+    let file = engine.diff_text(lane, how).await?;
+    let file = tokio::fs::File::from_std(file);
+    let pieces = stream::try_unfold((file, BytesMut::new()), |(mut file, mut buffer)| async move {
+        buffer.reserve(PIECE);
+        let n_read = file.read_buf(&mut buffer).await?;
+        Ok::<_, std::io::Error>((n_read > 0).then(|| (buffer.split().freeze(), (file, buffer))))
+    });
+    Ok(([(CONTENT_TYPE, "application/octet-stream")], Body::from_stream(pieces)).into_response())
 }
 
 pub(super) async fn run(

@@ -5,6 +5,7 @@
 
 mod concurrency;
 mod creating;
+mod diffing;
 mod discovery;
 mod hooks;
 mod judging;

@@ -24,6 +24,7 @@ fn every_verb_has_help_with_an_example() {
     let verbs = [
         "new",
         "adopt",
+        "diff",
         "rename",
         "run",
         "exec",

@@ -137,6 +137,7 @@ fn every_verb_prints_one_document_and_no_talk() {
     document(&["path", "a"], &["path"]);
     let tree = world.root().join("tree");
     world.git(&["worktree", "add", "--quiet", "--detach", tree.to_str().unwrap()]);
+    document(&["diff", "a"], &["base", "files", "head"]);
     document(&["adopt", tree.to_str().unwrap()], &LANE);
     document(&["rename", "tree", "wood"], &["from", "lane", "renamed", "to", "worker"]);
     let sent = document(&["send", "a", "you", "--enter"], &["offset"]);

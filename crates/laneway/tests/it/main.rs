@@ -10,6 +10,7 @@ mod completions;
 mod config;
 mod crash;
 mod daemon;
+mod diffing;
 mod exec;
 mod help;
 mod json;
