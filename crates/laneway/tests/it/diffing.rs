@@ -87,7 +87,7 @@ fn on_a_terminal_it_has_the_colours_that_git_would_use() {
 fn a_long_diff_comes_whole_and_a_reader_that_has_enough_is_no_failure() {
     let world = environment();
     let _ = world.lane(&["new", "a"]).ok();
-    let lines: String = (0..1_000_000).map(|n| format!("line number {n}\n")).collect();
+    let lines = (0..1_000_000).map(|n| format!("line number {n}\n")).collect::<Vec<_>>().concat();
     fs::write(world.worktree("a").join("long"), &lines).unwrap();
     let whole = world.lane(&["diff", "a"]).ok();
     assert!(whole.stdout.len() > lines.len() && whole.stdout.ends_with(b"+line number 999999\n"));
