@@ -23,6 +23,9 @@ pub struct Launch {
     pub limits: Vec<Limit>,
     /// The terminal it gets.
     pub terminal: TerminalSpec,
+    /// What the terminal shows is recorded, also if the user's settings do not say so.
+    #[serde(default)]
+    pub record: bool,
 }
 
 /// One resource limit.

@@ -151,6 +151,18 @@ pub struct WorkerView {
     pub ended_at: Option<Time>,
     /// Its latest run has ended, and processes it left behind are still alive.
     pub left_behind: bool,
+    /// The recording of its latest run, if there is to be one. Lists leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<RecordingView>,
+}
+
+/// What there is of a recorded run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingView {
+    /// Its asciicast v2 files, the oldest first. Each can be played alone.
+    pub files: Vec<OsText>,
+    /// Why it is not recorded any more.
+    pub stopped: Option<String>,
 }
 
 /// Where a run's input and output live.

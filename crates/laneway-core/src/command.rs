@@ -60,6 +60,8 @@ pub struct NewWorker {
     pub environment: String,
     /// Its terminal.
     pub terminal: TerminalSpec,
+    /// What its terminal shows is recorded.
+    pub record: bool,
 }
 
 /// How making a lane's branch and worktree ended.

@@ -39,6 +39,8 @@ pub struct LaunchSpec {
     pub environment: String,
     /// Its terminal.
     pub terminal: TerminalSpec,
+    /// What its terminal shows is recorded; never without one.
+    pub record: bool,
 }
 
 /// Signals that ask a program to end.

@@ -3,7 +3,7 @@
 //!
 //! ```toml
 //! detach_keys = "ctrl-a"   # what leaves an attached terminal
-//! record = true            # record every run
+//! record = true            # record every run on a terminal
 //!
 //! [terminal]
 //! history_lines = 50000    # lines that a terminal keeps
@@ -48,7 +48,7 @@ const KEYS: [&str; 3] = ["detach_keys", "record", "terminal.history_lines"];
 pub struct Config {
     /// The key that leaves an attached terminal.
     pub detach_keys: DetachKey,
-    /// Every run is recorded.
+    /// Every run on a terminal is recorded.
     pub record: bool,
     /// Of terminals.
     pub terminal: TerminalConfig,

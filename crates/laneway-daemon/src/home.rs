@@ -5,10 +5,11 @@
 //! HOME/start.lock       held while a client starts a daemon
 //! HOME/socket           the daemon's socket
 //! HOME/daemon.log       its log
+//! HOME/holder.log       what holders have to say
 //! HOME/laneway.db       the database
 //! HOME/launch/…         environments of workers, by reference
 //! HOME/config.toml      settings, unless this is the default home (see `config`)
-//! HOME/runs/rn_…/       one folder per run: sock, record, screen, holder.log
+//! HOME/runs/rn_…/       one folder per run: sock, record, screen, recording-….cast
 //! HOME/scratch/…        what is needed for one request only; emptied at every start
 //! ```
 

@@ -169,6 +169,7 @@ mod tests {
             umask: 0o22,
             limits: vec![],
             terminal: TerminalSpec::Pipes,
+            record: false,
         };
         let kept = Kept::from_launch(&launch);
         let names: Vec<String> = kept.environment.iter().map(|(name, _)| name.shown()).collect();

@@ -18,6 +18,7 @@ mod http;
 mod launches;
 mod life;
 mod problem;
+mod recordings;
 pub mod startup;
 mod sys;
 mod targets;

@@ -12,7 +12,8 @@ use laneway_core::name::Name;
 use laneway_core::run::RunState;
 use laneway_store::{WorkerRow, WorkersOf};
 
-use crate::engine::{Engine, not_found};
+use crate::engine::{Engine, blocking, not_found};
+use crate::recordings;
 
 impl Engine {
     /// The lanes of a repository with what is in them.
@@ -77,7 +78,13 @@ impl Engine {
             })
             .await?;
         let (lane, row) = found.ok_or_else(|| not_found("worker", &id))?;
-        Ok(self.worker_view(lane, row))
+        let is_recorded = row.spec.as_ref().is_some_and(|spec| spec.record);
+        let mut view = self.worker_view(lane, row);
+        if let (true, Some(run)) = (is_recorded, view.run) {
+            let folder = self.home.run(run);
+            view.recording = Some(blocking(move || recordings::look_at(&folder)).await?);
+        }
+        Ok(view)
     }
 
     fn lane_view(&self, lane: Lane, rows: Vec<WorkerRow>) -> LaneView {
@@ -134,6 +141,7 @@ impl Engine {
             created_at: worker.created_at.into(),
             started_at: latest.as_ref().and_then(|run| run.started_at).map(Into::into),
             ended_at: latest.and_then(|run| run.ended_at).map(Into::into),
+            recording: None,
         }
     }
 }

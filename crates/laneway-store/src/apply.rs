@@ -207,7 +207,7 @@ fn insert_spec(connection: &Connection, spec: &LaunchSpec) -> Result<(), ApplyEr
     let changed = connection
         .prepare_cached(
             "INSERT INTO specs (worker, number, argv, cwd, environment, terminal, terminal_columns, \
-             terminal_rows) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+             terminal_rows, record) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
             row.worker,
@@ -217,7 +217,8 @@ fn insert_spec(connection: &Connection, spec: &LaunchSpec) -> Result<(), ApplyEr
             row.environment,
             row.terminal,
             row.terminal_columns,
-            row.terminal_rows
+            row.terminal_rows,
+            row.record
         ])?;
     exactly_one(changed, "specs", row.worker)
 }

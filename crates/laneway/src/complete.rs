@@ -7,10 +7,11 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::CommandFactory;
-use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter as _};
 use clap_complete::env::Shells;
 use laneway_api::routes;
 use laneway_api::view::{LaneView, Lanes, WorkerView};
@@ -50,6 +51,18 @@ pub(crate) fn live_workers() -> ArgValueCompleter {
 /// Completes with what means a worker, also one that has ended.
 pub(crate) fn workers_of_any_kind() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| candidates(typed, workers(&ask(), Workers::All, typed)))
+}
+
+/// Completes with what means a worker; where a path begins, with files of recordings.
+pub(crate) fn recordings() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let is_path = [".", "/"].iter().any(|begin| typed.as_encoded_bytes().starts_with(begin.as_bytes()));
+        if is_path {
+            let is_recording = |path: &Path| path.extension() == Some(OsStr::new("cast"));
+            return PathCompleter::file().filter(is_recording).complete(typed);
+        }
+        candidates(typed, workers(&ask(), Workers::All, typed))
+    })
 }
 
 /// Completes with lanes, and with what means a worker.

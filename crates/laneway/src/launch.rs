@@ -13,14 +13,16 @@ use crate::failure::Failure;
 /// The size of a terminal whose caller has none.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
 
-/// A program as the caller stands, on `terminal`. Empty `argv`: the caller's shell.
-pub(crate) fn launch(argv: &[OsString], terminal: TerminalSpec) -> Result<Launch, Failure> {
+/// A program as the caller stands, on `terminal`. Empty `argv`: the caller's shell. `record`: the terminal is
+/// recorded.
+pub(crate) fn launch(argv: &[OsString], terminal: TerminalSpec, record: bool) -> Result<Launch, Failure> {
     Ok(Launch {
         argv: argv.iter().map(|argument| argument.as_os_str().into()).collect(),
         environment: std::env::vars_os().map(|(name, value)| (name.into(), value.into())).collect(),
         umask: umask()?,
         limits: limits(),
         terminal,
+        record,
     })
 }
 
@@ -89,7 +91,7 @@ mod tests {
     #[test]
     fn a_launch_holds_what_the_caller_has() {
         let argv = [OsString::from("printf"), OsString::from_vec(b"\xff".to_vec())];
-        let launch = launch(&argv, TerminalSpec::Pipes).unwrap();
+        let launch = launch(&argv, TerminalSpec::Pipes, false).unwrap();
         assert_eq!(launch.argv[1].as_bytes(), b"\xff");
         assert_eq!(launch.environment.len(), std::env::vars_os().count());
         let files = launch.limits.iter().find(|limit| limit.which == libc::RLIMIT_NOFILE).unwrap();

@@ -8,6 +8,7 @@
 //! * [`duration`], [`losses`], [`table`], [`text`]: pure helpers for input and output
 //! * [`sys`]: the one place with `unsafe`
 
+mod cast;
 mod cli;
 mod client;
 mod complete;

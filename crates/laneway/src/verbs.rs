@@ -16,6 +16,7 @@ pub(crate) mod path;
 pub(crate) mod ps;
 pub(crate) mod read;
 pub(crate) mod rename;
+pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod send;
 pub(crate) mod serve;

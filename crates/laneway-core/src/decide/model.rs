@@ -178,6 +178,7 @@ fn new_worker(n: u8, task: bool) -> NewWorker {
         cwd: None,
         environment: String::new(),
         terminal: TerminalSpec::Pipes,
+        record: false,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::decision::{Change, Decision, Effect};
 use crate::event::{Event, Subject};
 use crate::id::{RunId, WorkerId};
 use crate::lane::{Lane, Lifecycle};
-use crate::launch::{DEFAULT_GRACE_MS, LaunchSpec};
+use crate::launch::{DEFAULT_GRACE_MS, LaunchSpec, TerminalSpec};
 use crate::name::Name;
 use crate::refusal::Refusal;
 use crate::run::{Exit, ProcessIdentity, Run, RunState};
@@ -35,6 +35,7 @@ pub(super) fn create(facts: &LaneFacts, new: &NewWorker, now: Timestamp) -> Resu
         cwd: new.cwd.clone().unwrap_or_else(|| lane.path.clone()),
         environment: new.environment.clone(),
         terminal: new.terminal,
+        record: new.record && new.terminal != TerminalSpec::Pipes,
     };
     let run = Run {
         id: new.run,

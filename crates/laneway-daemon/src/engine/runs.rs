@@ -24,6 +24,7 @@ use crate::clock::now;
 use crate::holders::{Holder, LinkError, StartError, Told};
 use crate::launches::{Kept, RunIds};
 use crate::problem::{IntoProblem, chain};
+use crate::recordings;
 
 /// How long a client waits for a start beyond what the start itself may take.
 const START_LIMIT: Duration = Duration::from_mins(1);
@@ -59,7 +60,7 @@ impl Engine {
     ) -> Result<NewWorker, Problem> {
         // Both are looked at again when it starts; refused here before anything is made.
         self.refuse_memory().await?;
-        self.history_lines(wanted.terminal).await?;
+        let record = self.is_to_be_recorded(wanted).await?;
         let kept = Kept::from_launch(wanted);
         let argv = if wanted.argv.is_empty() {
             vec![kept.variable("SHELL").cloned().unwrap_or_else(|| "/bin/sh".into())]
@@ -83,7 +84,21 @@ impl Engine {
             cwd: None,
             environment,
             terminal: wanted.terminal,
+            record,
         })
+    }
+
+    /// Whether what is started is recorded: because its caller asks for it, or because the user has set it.
+    async fn is_to_be_recorded(&self, wanted: &Wanted) -> Result<bool, Problem> {
+        match wanted.terminal {
+            TerminalSpec::Pty { .. } => Ok(self.settings().await?.record || wanted.record),
+            TerminalSpec::Pipes if wanted.record => Err(Problem::new(
+                ErrorKind::Usage,
+                "nothing_to_record",
+                "what runs on pipes has no terminal to record",
+            )),
+            TerminalSpec::Pipes => Ok(false),
+        }
     }
 
     /// Starts a worker or task in a lane, and waits for the proof that its program runs.
@@ -320,7 +335,7 @@ impl Engine {
             owned: self.owned.lock().expect("no holder of this lock panics").contains(&run),
             history_lines,
             stop_signal: signal.as_raw(),
-            record: None,
+            record: spec.record.then_some(recordings::PLAN),
         })
     }
 

@@ -8,7 +8,7 @@ use super::{BadCell, Cells, TableRow, parsed, there};
 macro_rules! spec_columns {
     () => {
         "specs.worker, specs.number, specs.argv, specs.cwd, specs.environment, specs.terminal, \
-         specs.terminal_columns, specs.terminal_rows"
+         specs.terminal_columns, specs.terminal_rows, specs.record"
     };
 }
 pub(crate) use spec_columns;
@@ -23,12 +23,13 @@ pub(crate) struct SpecRecord {
     pub(crate) terminal: String,
     pub(crate) terminal_columns: Option<u16>,
     pub(crate) terminal_rows: Option<u16>,
+    pub(crate) record: bool,
 }
 
 impl TableRow for SpecRecord {
     type Record = LaunchSpec;
     const TABLE: &'static str = "specs";
-    const WIDTH: usize = 8;
+    const WIDTH: usize = 9;
 
     fn read(cells: &mut Cells<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -40,6 +41,7 @@ impl TableRow for SpecRecord {
             terminal: cells.take()?,
             terminal_columns: cells.take()?,
             terminal_rows: cells.take()?,
+            record: cells.take()?,
         })
     }
 }
@@ -59,6 +61,7 @@ impl From<&LaunchSpec> for SpecRecord {
             terminal: terminal.to_owned(),
             terminal_columns,
             terminal_rows,
+            record: spec.record,
         }
     }
 }
@@ -72,6 +75,7 @@ impl TryFrom<SpecRecord> for LaunchSpec {
             argv: serde_json::from_str(&row.argv).map_err(|error| BadCell::new("argv", error))?,
             cwd: OsText::from_bytes(row.cwd),
             environment: row.environment,
+            record: row.record,
             terminal: match row.terminal.as_str() {
                 "pty" => TerminalSpec::Pty {
                     columns: there("terminal_columns", row.terminal_columns)?,

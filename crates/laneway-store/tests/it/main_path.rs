@@ -68,6 +68,7 @@ fn a_lane_lives_from_new_to_closed_and_every_row_reads_back() {
         cwd: open.path.clone(),
         environment: "environment-1".into(),
         terminal: TerminalSpec::Pty { columns: 80, rows: 24 },
+        record: true,
     };
     assert_eq!(row.spec, spec);
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread;
 
+use laneway_core::command::{Command, NewWorker, WorkerNaming};
 use laneway_core::id::HostId;
 use laneway_store::{NewHost, OpenError, Store, SubmitError};
 use ulid::Ulid;
@@ -221,7 +222,27 @@ fn a_newer_database_is_refused_untouched() {
         drop(other);
         fs::write(path.with_extension("db-wal"), log).unwrap();
     });
-    assert!(matches!(error, OpenError::Newer { found: 999, known: 2, .. }), "{error:?}");
+    assert!(matches!(error, OpenError::Newer { found: 999, known: 3, .. }), "{error:?}");
+}
+
+#[test]
+fn what_was_launched_before_there_were_recordings_is_not_recorded() {
+    let (folder, store) = store();
+    open_lane(&store, 1);
+    let new = NewWorker { record: false, ..new_worker(1, WorkerNaming::Task) };
+    done(&store, Command::RunWorker { lane: lane_id(1), worker: new });
+    let row = store.run(run_id(1)).unwrap().unwrap();
+    close(&store);
+    // As the version before had left it.
+    let other = another(&database(&folder));
+    other.execute_batch("ALTER TABLE specs DROP COLUMN record; PRAGMA user_version = 2").unwrap();
+    drop(other);
+    let store = open(&database(&folder));
+    assert_eq!(store.run(run_id(1)).unwrap(), Some(row));
+    let new = new_worker(2, WorkerNaming::Task);
+    assert!(new.record);
+    done(&store, Command::RunWorker { lane: lane_id(1), worker: new });
+    assert!(store.run(run_id(2)).unwrap().unwrap().spec.record);
 }
 
 #[test]

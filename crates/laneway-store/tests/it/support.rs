@@ -126,6 +126,7 @@ pub(crate) fn new_worker(n: u32, naming: WorkerNaming) -> NewWorker {
         cwd: None,
         environment: format!("environment-{n}"),
         terminal: TerminalSpec::Pty { columns: 80, rows: 24 },
+        record: true,
     }
 }
 

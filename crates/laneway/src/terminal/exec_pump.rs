@@ -13,7 +13,7 @@ use rustix::termios::tcgetwinsize;
 
 use super::guard::{LAST_WORDS, RawMode};
 use super::link::{Link, Received};
-use super::modes;
+use super::modes::{self, Changes};
 use super::stream::{Inlet, Outlet, ReadOutcome, wait};
 use super::task::{Action, Ending, Event, Task};
 use crate::sys::SignalDescriptor;
@@ -337,7 +337,7 @@ impl Pump {
     fn end(&mut self, ended: Result<Ending, ExecError>) -> Result<Ending, ExecError> {
         let has_cleaned_up = matches!(&ended, Ok(Ending::Exited(exited)) if exited.code.is_some());
         if self.terms.tty && !has_cleaned_up {
-            self.stdout.buffer().extend(modes::plain_on_first_screen());
+            self.stdout.buffer().extend(modes::plain_on_first_screen(Changes::default()));
         }
         match ended {
             Ok(Ending::OutputGone) => Ok(Ending::OutputGone),

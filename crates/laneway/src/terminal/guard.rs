@@ -40,6 +40,8 @@ pub(crate) enum Manner {
     FullScreen,
     /// Where the cursor is.
     InPlace,
+    /// Where the cursor is, by a recording.
+    Played,
 }
 
 impl Manner {
@@ -48,7 +50,8 @@ impl Manner {
         match self {
             Manner::FullScreen => modes::give_back(Changes { colours: true }),
             // As `exec` itself does: what is written in place is not looked at.
-            Manner::InPlace => modes::plain_on_first_screen(),
+            Manner::InPlace => modes::plain_on_first_screen(Changes::default()),
+            Manner::Played => modes::give_back_in_place(Changes { colours: true }),
         }
     }
 }

@@ -37,6 +37,13 @@ const PLAIN_COLOURS: &[u8] = b"\x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]11
 /// An empty screen with the cursor at its start.
 pub(crate) const CLEAR: &[u8] = b"\x1b[H\x1b[2J";
 
+/// Shows the first screen.
+pub(crate) const FIRST_SCREEN: &[u8] = b"\x1b[?1049l";
+
+/// Keeps the title, and brings the kept one back.
+const KEEP_TITLE: &[u8] = b"\x1b[22;0t";
+const BRING_TITLE_BACK: &[u8] = b"\x1b[23;0t";
+
 /// What has become of the user's terminal beyond its modes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
@@ -69,9 +76,19 @@ pub(crate) fn give_back(changes: Changes) -> Vec<u8> {
 }
 
 /// Brings all modes back and makes sure that the first screen is shown; for a terminal that was used in place.
-pub(crate) fn plain_on_first_screen() -> Vec<u8> {
+pub(crate) fn plain_on_first_screen(changes: Changes) -> Vec<u8> {
     // Without the alternate screen this brings the cursor to where it was saved, which is where it is.
-    [plain(Changes::default()).as_slice(), b"\x1b[?1049l"].concat()
+    [plain(changes).as_slice(), FIRST_SCREEN].concat()
+}
+
+/// An empty screen for a recording: what was there scrolls off. The title is kept.
+pub(crate) fn make_room(rows: u16) -> Vec<u8> {
+    [KEEP_TITLE, "\r\n".repeat(usize::from(rows)).as_bytes(), b"\x1b[H"].concat()
+}
+
+/// Gives the terminal back as it was before [`make_room`], behind what was played.
+pub(crate) fn give_back_in_place(changes: Changes) -> Vec<u8> {
+    [plain_on_first_screen(changes).as_slice(), BRING_TITLE_BACK].concat()
 }
 
 /// Sets the title of the terminal's window.

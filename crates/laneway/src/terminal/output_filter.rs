@@ -1,10 +1,14 @@
-//! What a program's output may do to the user's own terminal while it is attached.
+//! What a program's output may do to the user's own terminal while it is attached, or played from a recording.
 //!
-//! The whole picture is drawn on the user's alternate screen, so that leaving brings back what was there. A
+//! Attached, the whole picture is drawn on the user's alternate screen, so that leaving brings back what was there. A
 //! switch between the program's two screens therefore must not reach the terminal: going to the alternate one is
 //! drawn as what it looks like, and coming back needs a fresh picture. Taken out as well is what would reach
 //! beyond that screen: the scrolled-off lines, the window's size and title stack, printing, a full reset. All
 //! else goes through as it came.
+//!
+//! Played, it is drawn where the user is, and the terminal changes its screens itself. Taken out, besides what
+//! reaches beyond the screen, is what is not about looks: keyboard and mouse are the player's, questions would be
+//! answered to it, and of the commands only titles, colours and links are carried out, not the clipboard's.
 
 use super::modes::{self, Changes};
 
@@ -19,6 +23,19 @@ const BELL: u8 = 0x07;
 
 /// Going to the alternate screen, as it looks: the cursor saved, nothing on the screen, keys in normal mode.
 const LOOKS_LIKE_ALTERNATE: &[u8] = b"\x1b7\x1b[2J\x1b[=0u";
+
+/// Modes that are about what is typed: cursor keys, keypad, mouse, focus, pastes, reports of colours and sizes.
+const INPUT_MODES: &[u32] = &[
+    1, 9, 66, 67, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1015, 1016, 1034, 1035, 1036, 1039, 2004,
+    2031, 2048, 9001,
+];
+
+/// Where output comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Live,
+    Recording,
+}
 
 /// How the filter went on with some output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,11 +59,14 @@ enum State {
     Command,
     /// In a string that ends with `ESC \`, or with a bell.
     Text,
+    /// In such a string that is not passed on.
+    Dropped,
 }
 
 /// Reads output byte by byte; sequences may be cut anywhere.
 #[derive(Debug)]
 pub(crate) struct OutputFilter {
+    source: Source,
     state: State,
     /// The sequence under way.
     held: Vec<u8>,
@@ -57,7 +77,17 @@ pub(crate) struct OutputFilter {
 impl OutputFilter {
     /// For a screen that was just taken.
     pub(crate) fn new() -> Self {
-        Self { state: State::Ground, held: Vec::new(), is_alternate: false, changes: Changes::default() }
+        Self::of(Source::Live)
+    }
+
+    /// For a recording that is played where the user is. It never needs a picture.
+    pub(crate) fn of_recording() -> Self {
+        Self::of(Source::Recording)
+    }
+
+    fn of(source: Source) -> Self {
+        let (state, changes) = (State::Ground, Changes::default());
+        Self { source, state, held: Vec::new(), is_alternate: false, changes }
     }
 
     /// What the program has changed so far beyond modes.
@@ -78,11 +108,15 @@ impl OutputFilter {
         while let Some(byte) = rest.first().copied() {
             let plain = match self.state {
                 State::Ground => length_until(rest, |byte| byte == ESCAPE),
-                State::Text => length_until(rest, |byte| matches!(byte, ESCAPE | BELL | CANCEL | SUBSTITUTE)),
+                State::Text | State::Dropped => {
+                    length_until(rest, |byte| matches!(byte, ESCAPE | BELL | CANCEL | SUBSTITUTE))
+                }
                 _ => 0,
             };
             if plain > 0 {
-                screen.extend_from_slice(&rest[..plain]);
+                if self.state != State::Dropped {
+                    screen.extend_from_slice(&rest[..plain]);
+                }
                 rest = &rest[plain..];
                 continue;
             }
@@ -96,7 +130,10 @@ impl OutputFilter {
 
     fn take(&mut self, byte: u8, screen: &mut Vec<u8>) -> Passed {
         if byte == ESCAPE {
-            // It ends what was under way. A command's number has been passed on already and needs its end.
+            // It ends what was under way.
+            if self.state == State::Command {
+                self.finish_number(screen);
+            }
             self.held.clear();
             self.held.push(byte);
             self.state = State::Escape;
@@ -112,6 +149,11 @@ impl OutputFilter {
             State::Ground => screen.push(byte),
             State::Text => {
                 screen.push(byte);
+                if byte == BELL {
+                    self.state = State::Ground;
+                }
+            }
+            State::Dropped => {
                 if byte == BELL {
                     self.state = State::Ground;
                 }
@@ -148,10 +190,7 @@ impl OutputFilter {
         self.held.push(byte);
         match (self.held.len(), byte) {
             (2, b'[') => self.state = State::Control,
-            (2, b']') => {
-                self.state = State::Command;
-                screen.append(&mut self.held);
-            }
+            (2, b']') => self.state = State::Command,
             (2, b'P' | b'X' | b'^' | b'_') => {
                 self.state = State::Text;
                 screen.append(&mut self.held);
@@ -163,8 +202,13 @@ impl OutputFilter {
                     // A full reset would leave the alternate screen.
                     b'c' => {
                         self.is_alternate = false;
+                        if self.source == Source::Recording {
+                            screen.extend_from_slice(modes::FIRST_SCREEN);
+                        }
                         screen.extend(modes::blank(self.changes));
                     }
+                    // The keypad, and who the terminal is.
+                    b'=' | b'>' | b'Z' if self.source == Source::Recording => {}
                     // Out of UTF-8 there is no way back for what follows.
                     b'%' => {}
                     _ => screen.extend_from_slice(&self.held),
@@ -174,22 +218,43 @@ impl OutputFilter {
         }
     }
 
-    /// The number of an operating system command tells whether it changes colours.
+    /// The number of an operating system command tells what it is about.
     fn take_command(&mut self, byte: u8, screen: &mut Vec<u8>) {
-        screen.push(byte);
-        if byte.is_ascii_digit() && self.held.len() < 4 {
+        const INTRODUCER_AND_DIGITS: usize = 2 + 4;
+        if byte.is_ascii_digit() && self.held.len() < INTRODUCER_AND_DIGITS {
             self.held.push(byte);
             return;
         }
-        self.changes.colours |= matches!(self.held.as_slice(), b"4" | b"5" | [b'1', _]);
+        self.finish_number(screen);
+        if self.state != State::Dropped {
+            screen.push(byte);
+        }
+        if byte == BELL {
+            self.state = State::Ground;
+        }
+    }
+
+    /// Passes the beginning of a command on, or decides to drop it all.
+    fn finish_number(&mut self, screen: &mut Vec<u8>) {
+        let number = &self.held[2..];
+        let sets_colours = matches!(number, b"4" | b"5" | [b'1', _]);
+        let is_about_looks =
+            sets_colours || matches!(number, b"0" | b"1" | b"2" | b"8" | b"104" | b"105" | [b'1', b'1', _]);
+        self.changes.colours |= sets_colours;
+        if self.source == Source::Live || is_about_looks {
+            screen.extend_from_slice(&self.held);
+            self.state = State::Text;
+        } else {
+            self.state = State::Dropped;
+        }
         self.held.clear();
-        self.state = if byte == BELL { State::Ground } else { State::Text };
     }
 
     /// Looks at a whole control sequence, `ESC [` included.
     fn finish_control(&mut self, sequence: &[u8], screen: &mut Vec<u8>) -> Passed {
         let (last, parameters) = sequence[2..].split_last().expect("a sequence ends with its final byte");
         match (parameters, last) {
+            _ if self.source == Source::Recording && is_about_input(parameters, *last) => {}
             ([b'?', modes @ ..], b'h' | b'l') => return self.set_private_modes(modes, *last, screen),
             // The scrolled-off lines are the user's.
             (b"3", b'J') => {}
@@ -206,6 +271,10 @@ impl OutputFilter {
         let mut goes_alternate = false;
         for parameter in parameters.split(|byte| *byte == b';') {
             match parameter {
+                b"1049" | b"1047" | b"47" if self.source == Source::Recording => passed_on.push(parameter),
+                // Here it only clears, which the rest of the output counts on.
+                b"3" if self.source == Source::Recording => screen.extend_from_slice(modes::CLEAR),
+                _ if self.source == Source::Recording && is_input_mode(parameter) => {}
                 b"1049" if last == b'h' => {
                     goes_alternate |= !self.is_alternate;
                     self.is_alternate = true;
@@ -233,6 +302,24 @@ impl OutputFilter {
         }
         passed
     }
+}
+
+/// Whether a control sequence is about what is typed, or asks the terminal something that it would answer there.
+fn is_about_input(parameters: &[u8], last: u8) -> bool {
+    match (parameters, last) {
+        // Who are you; how are you; which mode, setting, version.
+        (_, b'c' | b'n') | ([.., b'$'], b'p' | b'w') | ([b'>', ..], b'q') => true,
+        // The keyboard protocols; modes by name, as they were once.
+        ([b'>' | b'<' | b'=' | b'?', ..], b'u') | ([b'>' | b'?', ..], b'm') | ([b'?', ..], b's' | b'r') => {
+            true
+        }
+        _ => false,
+    }
+}
+
+fn is_input_mode(parameter: &[u8]) -> bool {
+    let number = std::str::from_utf8(parameter).ok().and_then(|text| text.parse().ok());
+    number.is_some_and(|number| INPUT_MODES.contains(&number))
 }
 
 fn length_until(bytes: &[u8], is_end: impl Fn(u8) -> bool) -> usize {
@@ -300,6 +387,35 @@ mod tests {
         check(b"a\x1b[?1049lc", b"ac", Passed::All);
         let with_cursor = [b"\x1b[?25;1h", LOOKS_LIKE_ALTERNATE].concat();
         check(b"\x1b[?25;1049;1h", &with_cursor, Passed::All);
+    }
+
+    #[track_caller]
+    fn check_played(output: &[u8], expected: &[u8]) {
+        for length in [output.len().max(1), 1, 3] {
+            let (mut filter, mut screen) = (OutputFilter::of_recording(), Vec::new());
+            for piece in output.chunks(length) {
+                assert_eq!(filter.pass(piece, &mut screen), Passed::All);
+            }
+            assert_eq!(String::from_utf8_lossy(&screen), String::from_utf8_lossy(expected), "by {length}");
+        }
+    }
+
+    #[test]
+    fn a_recording_draws_and_changes_screens_and_touches_nothing_else() {
+        for output in [
+            &b"text \xe4\xb8\xad\r\n\x1b[1;31mred\x1b[m\x1b[?1049h\x1b[?25l\x1b[3;1H\x1b[?1049l\x1b[?1047h"[..],
+            b"\x1b]0;title\x07\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\\x1b]11;#000000\x07\x1b]104\x1b\\\x1b]110\x07",
+            b"\x1bPq#0!80~\x1b\\\x1b7\x1b8\x1b[s\x1b[u\x1b[2;5r\x1b[!p\x1b[4:3m\x1b[?2026h\x1b[0 q",
+        ] {
+            check_played(output, output);
+        }
+        check_played(b"a\x1b[?1000;25;1006h\x1b[?1h\x1b=\x1b[?2004h\x1b[>1u\x1b[>4;2mb", b"a\x1b[?25hb");
+        check_played(b"a\x1b[c\x1b[>c\x1b[6n\x1b[?u\x1b[?2026$p\x1b[>q\x1bZb", b"ab");
+        check_played(b"a\x1b]52;c;aGk=\x07b\x1b]9;hey\x1b\\c\x1b]777\x07d", b"ab\x1b\\cd");
+        check_played(b"a\x1b[3J\x1b[8;50;200t\x1b[22;0t\x1b[5ib", b"ab");
+        check_played(b"a\x1b[?3hb", &[b"a", modes::CLEAR, b"b"].concat());
+        let reset = [b"a", modes::FIRST_SCREEN, &modes::blank(Changes::default()), b"b"].concat();
+        check_played(b"a\x1bcb", &reset);
     }
 
     #[test]

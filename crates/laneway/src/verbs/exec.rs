@@ -48,6 +48,9 @@ pub(crate) struct ExecArgs {
     /// Do not wait: print the task's id; it goes on by itself
     #[arg(short, long)]
     detach: bool,
+    /// Record what its terminal shows; `lane replay` plays it
+    #[arg(long, requires = "tty")]
+    record: bool,
     /// Stop it after so long (500ms, 5s, 2m, 1h)
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, conflicts_with = "detach")]
     timeout: Option<Duration>,
@@ -96,7 +99,7 @@ fn with_own_code(failure: Failure) -> Failure {
 
 fn exec(args: &ExecArgs, context: &Context) -> Outcome {
     let terminal = if args.tty { terminal_like_the_callers() } else { TerminalSpec::Pipes };
-    let task = RunTask { launch: launch(&args.command, terminal)?, detach: args.detach };
+    let task = RunTask { launch: launch(&args.command, terminal, args.record)?, detach: args.detach };
     let path = routes::with_target(routes::LANE_TASKS, &args.lane);
     let request = Request::post(format!("starting a task in {}", args.lane), path).json(&task)?;
     let started: WorkerStarted = context.client()?.ask(&request)?;

@@ -38,6 +38,9 @@ pub(crate) struct NewArgs {
     /// Start from a pull request of the remote, on a branch of its own
     #[arg(long, value_name = "N", conflicts_with_all = ["base", "branch"])]
     pr: Option<u32>,
+    /// Record what its program's terminal shows; `lane replay` plays it
+    #[arg(long, requires = "command")]
+    record: bool,
     /// A program to start in it, with its arguments
     #[arg(last = true, value_hint = ValueHint::AnyPath)]
     command: Vec<OsString>,
@@ -46,7 +49,7 @@ pub(crate) struct NewArgs {
 pub(crate) fn run(args: &NewArgs, context: &Context) -> Outcome {
     let launch = match args.command.as_slice() {
         [] => None,
-        command => Some(launch(command, terminal_like_the_callers())?),
+        command => Some(launch(command, terminal_like_the_callers(), args.record)?),
     };
     let doing = match &args.name {
         Some(name) => format!("making lane {name}"),

@@ -18,6 +18,7 @@ const EXAMPLES: &str = "\
 EXAMPLES:
   lane run fix                         your shell, as another worker of lane fix
   lane run fix --name tests -- make watch
+  lane run fix --record -- claude      what it shows is kept: lane replay fix-2
   lane attach tests";
 
 /// Start a worker in a lane: a program on a terminal that goes on when you leave
@@ -30,14 +31,17 @@ pub(crate) struct RunArgs {
     /// The worker's name [default: the lane's, or the next free one after it]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// Record what its terminal shows; `lane replay` plays it
+    #[arg(long)]
+    record: bool,
     /// The program with its arguments [default: your shell]
     #[arg(last = true, value_hint = ValueHint::AnyPath)]
     command: Vec<OsString>,
 }
 
 pub(crate) fn run(args: &RunArgs, context: &Context) -> Outcome {
-    let body =
-        RunWorker { name: args.name.clone(), launch: launch(&args.command, terminal_like_the_callers())? };
+    let launch = launch(&args.command, terminal_like_the_callers(), args.record)?;
+    let body = RunWorker { name: args.name.clone(), launch };
     let doing = format!("starting a worker in {}", args.lane);
     let request = Request::post(doing, routes::with_target(routes::LANE_WORKERS, &args.lane)).json(&body)?;
     let started: WorkerStarted = context.client()?.ask(&request)?;

@@ -9,7 +9,7 @@ use laneway_core::os_text::OsText;
 use crate::client::Request;
 use crate::complete;
 use crate::context::{Context, Outcome};
-use crate::text::{Lines, NAME, branch, program, worker_name, worker_status, worker_style};
+use crate::text::{BAD, Lines, NAME, branch, program, worker_name, worker_status, worker_style};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -105,5 +105,13 @@ fn worker_in_words(worker: &WorkerView) -> String {
     facts.add("created", worker.created_at);
     facts.add_if("started", worker.started_at);
     facts.add_if("ended", worker.ended_at);
+    if let Some(recording) = &worker.recording {
+        for file in &recording.files {
+            facts.add("recording", file);
+        }
+        if let Some(reason) = &recording.stopped {
+            facts.add("recording", format!("{BAD}stopped{BAD:#}: {}", OsText::from(reason.as_str())));
+        }
+    }
     facts.0.into_string()
 }

@@ -58,6 +58,9 @@ fn each_place_is_offered_what_is_legal_there() {
     check(&world, &["attach", ""], &["edit", "fix", "serve"]);
     check(&world, &["attach", "docs/"], &["docs/edit", "docs/serve"]);
     check(&world, &["close", ""], &["docs", "fix"]);
+    check(&world, &["replay", "d"], &["done"]);
+    fs::write(world.repository.join("demo.cast"), "").unwrap();
+    check(&world, &["replay", "./d"], &["./demo.cast"]);
     check(&world, &["close", "fix", "d"], &["docs"]);
     check(&world, &["run", ""], &["docs", "fix"]);
     check(&world, &["path", "x"], &[]);

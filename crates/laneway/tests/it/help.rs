@@ -34,6 +34,7 @@ fn every_verb_has_help_with_an_example() {
         "path",
         "attach",
         "read",
+        "replay",
         "send",
         "stop",
         "close",

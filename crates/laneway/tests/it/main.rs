@@ -17,6 +17,7 @@ mod json;
 mod lanes;
 mod places;
 mod progress;
+mod recording;
 mod renaming;
 mod sending;
 mod support;
