@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! HOME/daemon.lock      held (flock) by the daemon that lives
-//! HOME/start.lock       held while a client starts a daemon
+//! HOME/start.lock       held while a daemon begins
 //! HOME/socket           the daemon's socket
 //! HOME/daemon.log       its log
 //! HOME/holder.log       what holders have to say
@@ -26,9 +26,13 @@ pub const HOME_VARIABLE: &str = "LANEWAY_HOME";
 /// The folder of the user's settings: `$XDG_CONFIG_HOME/laneway`, else `~/.config/laneway`. None if neither variable
 /// is an absolute path, as the XDG rules have it.
 pub fn config_folder() -> Option<PathBuf> {
+    Some(config_base()?.join("laneway"))
+}
+
+/// The folder of the settings of all the user's programs: `$XDG_CONFIG_HOME`, else `~/.config`.
+pub fn config_base() -> Option<PathBuf> {
     let config = absolute("XDG_CONFIG_HOME").ok().flatten();
-    let config = config.or_else(|| Some(absolute("HOME").ok().flatten()?.join(".config")));
-    config.map(|config| config.join("laneway"))
+    config.or_else(|| Some(absolute("HOME").ok().flatten()?.join(".config")))
 }
 
 /// The path in a variable; none if it is not set or empty.
@@ -158,7 +162,7 @@ impl Home {
         self.root.join("daemon.lock")
     }
 
-    /// The file whose lock a client holds while it starts a daemon.
+    /// The file whose lock is held while a daemon begins.
     pub fn start_lock(&self) -> PathBuf {
         self.root.join("start.lock")
     }

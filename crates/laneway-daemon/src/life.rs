@@ -28,7 +28,7 @@ use crate::holders::HolderProgram;
 use crate::home::{Home, HomeError};
 use crate::http::{self, Ending, Served};
 use crate::problem::chain;
-use crate::startup::{self, DaemonLock, Handed, StartupError};
+use crate::startup::{self, DaemonLock, Handed, StartLock, StartupError};
 
 /// How long a graceful end waits for what is under way; the next start completes or rolls back the rest.
 const SETTLE_LIMIT: Duration = Duration::from_secs(20);
@@ -145,6 +145,11 @@ fn run(options: &Options) -> Result<(), ServeError> {
     options.home.prepare()?;
     log_to(&options.home.log()).map_err(system("open its log"))?;
     set_limits();
+    let starting = match (&options.report, options.handed) {
+        // Nobody has started it who would hold the lock, and it is no successor either.
+        (None, None) => Some(StartLock::take(&options.home)?),
+        (Some(_), _) | (None, Some(_)) => None,
+    };
     let (lock, listener) = match options.handed {
         Some(handed) => {
             // Children of the former daemon are this one's now; those that have ended wait to be reaped.
@@ -159,7 +164,7 @@ fn run(options: &Options) -> Result<(), ServeError> {
         .worker_threads(2)
         .build()
         .map_err(system("start its threads"))?;
-    let ended = runtime.block_on(live(options, listener))?;
+    let ended = runtime.block_on(live(options, listener, starting))?;
     runtime.shutdown_timeout(Duration::from_secs(1));
     match ended {
         Ended::Stopped => {
@@ -175,7 +180,11 @@ enum Ended {
     Replaced { program: OsText, listener: StdListener },
 }
 
-async fn live(options: &Options, listener: Option<StdListener>) -> Result<Ended, ServeError> {
+async fn live(
+    options: &Options,
+    listener: Option<StdListener>,
+    starting: Option<StartLock>,
+) -> Result<Ended, ServeError> {
     let home = &options.home;
     let engine = begin(home).await?;
     let listener = match listener {
@@ -191,6 +200,7 @@ async fn live(options: &Options, listener: Option<StdListener>) -> Result<Ended,
     let shared = Served { engine: engine.clone(), ending, closing: closing.clone() };
     let server = tokio::spawn(http::serve(listener, shared));
     startup::report(options.report.as_deref(), Ok(()));
+    drop(starting);
     tracing::info!(pid = std::process::id(), version = VERSION, home = %home.root().display(), "serving");
 
     let mut terminated = signal(SignalKind::terminate()).map_err(system("listen for signals"))?;

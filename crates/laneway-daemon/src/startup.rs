@@ -79,6 +79,44 @@ pub enum StartupError {
     },
 }
 
+/// The lock under which a daemon begins; held until it serves. A client that starts one holds it for it; one that
+/// nobody has started (but systemd) holds it itself, so that no client starts a second one meanwhile.
+#[derive(Debug)]
+pub struct StartLock {
+    _file: File,
+}
+
+impl StartLock {
+    /// Takes the lock. The file is never deleted.
+    pub fn take(home: &Home) -> Result<Self, StartupError> {
+        let path = home.start_lock();
+        let failed = |source| StartupError::Lock { path: path.clone(), source };
+        loop {
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .mode(0o600)
+                .open(&path)
+                .map_err(failed)?;
+            match flock(&file, FlockOperation::LockExclusive) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(errno) => return Err(failed(errno.into())),
+            }
+            // Should somebody have replaced the file, its lock protects nothing.
+            let locked = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?;
+            match rustix::fs::stat(&path) {
+                Ok(named) if (named.st_dev, named.st_ino) == (locked.st_dev, locked.st_ino) => {
+                    return Ok(Self { _file: file });
+                }
+                Ok(_) | Err(rustix::io::Errno::NOENT) => {}
+                Err(errno) => return Err(failed(errno.into())),
+            }
+        }
+    }
+}
+
 impl DaemonLock {
     /// Takes the lock, waiting for a daemon that is just ending. The file is never deleted.
     pub fn take(home: &Home) -> Result<Self, StartupError> {
@@ -162,5 +200,24 @@ pub fn report(to: Option<&Path>, outcome: Result<(), &Problem>) {
         .and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
     if let Err(error) = told {
         tracing::debug!(%error, "nobody reads the start report");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_of_a_start_is_held_by_one_and_its_file_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path().to_owned());
+        let held = StartLock::take(&home).unwrap();
+        let other = File::open(home.start_lock()).unwrap();
+        assert_eq!(
+            flock(&other, FlockOperation::NonBlockingLockExclusive),
+            Err(rustix::io::Errno::WOULDBLOCK)
+        );
+        drop(held);
+        assert!(flock(&other, FlockOperation::NonBlockingLockExclusive).is_ok());
     }
 }

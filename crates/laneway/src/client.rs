@@ -29,6 +29,7 @@ use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 
 pub(crate) use request::Request;
+pub(crate) use start::own_program;
 use watched::Watched;
 
 use crate::failure::{Failure, with_causes};

@@ -5,6 +5,7 @@
 //!   takes its time says so
 //! * [`client`]: requests to the daemon, which is started when it is needed; [`complete`]: what a shell is offered
 //! * [`launch`]: what a program inherits from the caller; [`terminal`]: the caller's own terminal
+//! * [`machine`]: what is around: other programs, systemd, the kernel, filesystems
 //! * [`duration`], [`losses`], [`table`], [`text`]: pure helpers for input and output
 //! * [`sys`]: the one place with `unsafe`
 
@@ -17,6 +18,7 @@ mod duration;
 mod failure;
 mod launch;
 mod losses;
+mod machine;
 mod printer;
 mod progress;
 mod sys;

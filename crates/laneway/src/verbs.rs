@@ -5,6 +5,7 @@ pub(crate) mod attach;
 pub(crate) mod close;
 pub(crate) mod completions;
 pub(crate) mod daemon;
+mod daemon_install;
 mod daemon_logs;
 pub(crate) mod diff;
 pub(crate) mod events;

@@ -14,7 +14,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -24,20 +23,21 @@ use laneway_api::error::{ErrorBody, ErrorKind, Problem};
 use laneway_core::id::RunId;
 use laneway_core::os_text::OsText;
 use laneway_daemon::home::{HOME_VARIABLE, Home};
+use laneway_daemon::startup::StartLock;
 use laneway_wire::client::Connection;
 use laneway_wire::message::Program;
 use laneway_wire::own::DAEMON_WORDS;
 use laneway_wire::sockets;
 use laneway_wire::{FromHolder, ToHolder};
 use rustix::event::{PollFd, PollFlags};
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 
 use super::connect::connect;
 use super::request::RUN_VARIABLE;
 use crate::context::home_problem;
-use crate::failure::Failure;
+use crate::failure::{Failure, with_causes};
 
 /// How long a daemon may take from its start until it serves: migrations and reconciling are in it.
 const START_LIMIT: Duration = Duration::from_mins(1);
@@ -62,33 +62,12 @@ pub(super) fn start(home: &Home) -> Result<UnixStream, Failure> {
 }
 
 /// Takes the lock under which a daemon is started or renewed. Whoever holds it is bounded.
-pub(super) fn lock(home: &Home) -> Result<File, Failure> {
-    let path = home.start_lock();
-    let failed = |error: io::Error| {
-        not_started(home, &format!("{} cannot be locked: {error}", OsText::from(path.as_path())))
-    };
-    loop {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
-        let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(|e| failed(e.into()))?;
-        let file = File::from(file);
-        match rustix::fs::flock(&file, FlockOperation::LockExclusive) {
-            Ok(()) => {}
-            Err(Errno::INTR) => continue,
-            Err(errno) => return Err(failed(errno.into())),
-        }
-        // Should somebody have replaced the file, its lock protects nothing.
-        let locked = file.metadata().map_err(failed)?;
-        match std::fs::metadata(&path) {
-            Ok(named) if (named.dev(), named.ino()) == (locked.dev(), locked.ino()) => return Ok(file),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed(error)),
-        }
-    }
+pub(super) fn lock(home: &Home) -> Result<StartLock, Failure> {
+    StartLock::take(home).map_err(|error| not_started(home, &with_causes(&error)))
 }
 
 /// The file of the program that runs now, also after an upgrade has replaced it.
-pub(super) fn own_program() -> Result<PathBuf, Failure> {
+pub(crate) fn own_program() -> Result<PathBuf, Failure> {
     let path = std::env::current_exe().map_err(|error| {
         Failure::new(
             ErrorKind::Failed,
@@ -197,7 +176,7 @@ impl Started {
             }
             Ok(other) => Err(not_started(home, &format!("this run's holder answered {other:?}"))),
             Err(error) => {
-                let why = crate::failure::with_causes(&error);
+                let why = with_causes(&error);
                 Err(not_started(home, &format!("this run's holder did not start it: {why}")))
             }
         }
@@ -381,17 +360,5 @@ mod tests {
         let failure = report.wait(&home, Started::Elsewhere(None)).unwrap_err();
         assert!(failure.is("daemon_not_started"), "{failure:?}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn the_lock_is_held_by_one_and_its_file_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let home = Home::at(folder.path().to_owned());
-        let held = lock(&home).unwrap();
-        let other = File::open(home.start_lock()).unwrap();
-        let second = rustix::fs::flock(&other, FlockOperation::NonBlockingLockExclusive);
-        assert_eq!(second, Err(Errno::AGAIN));
-        drop(held);
-        assert!(rustix::fs::flock(&other, FlockOperation::NonBlockingLockExclusive).is_ok());
     }
 }

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 use serde::Serialize;
 
+use super::daemon_install::{self, InstallArgs};
 use super::daemon_logs::{self, LogsArgs};
 use crate::client::{Client, NOT_RUNNING, Request, WENT_AWAY};
 use crate::context::{Context, Outcome};
@@ -22,6 +23,7 @@ EXAMPLES:
   lane daemon status
   lane daemon stop         workers go on
   lane daemon logs --follow
+  lane daemon install      have systemd start it after a reboot
 
 There is no need to start it: the first command that needs it does.";
 
@@ -52,6 +54,10 @@ enum DaemonVerb {
     Restart,
     /// Print its log
     Logs(LogsArgs),
+    Install(InstallArgs),
+    /// Have systemd start it no more; what runs goes on
+    #[command(after_help = "EXAMPLES:\n  lane daemon uninstall")]
+    Uninstall,
 }
 
 /// `lane daemon stop --json`.
@@ -70,6 +76,8 @@ pub(crate) fn run(args: &DaemonArgs, context: &Context) -> Outcome {
         DaemonVerb::Status => say(context, "runs", &status(&context.client_of_running_daemon()?)?),
         DaemonVerb::Restart => restart(context),
         DaemonVerb::Logs(args) => daemon_logs::run(args, context),
+        DaemonVerb::Install(args) => daemon_install::install(args, context),
+        DaemonVerb::Uninstall => daemon_install::uninstall(context),
     }
 }
 
@@ -144,6 +152,15 @@ fn goes_on(n_live_runs: u64) -> String {
 
 fn status(client: &Client) -> Result<DaemonStatus, Failure> {
     client.ask(&Request::get("asking for its status", routes::DAEMON))
+}
+
+/// The process of the daemon that runs, if one does.
+pub(super) fn running(context: &Context) -> Result<Option<u32>, Failure> {
+    match status(&context.client_of_running_daemon()?) {
+        Ok(status) => Ok(Some(status.pid)),
+        Err(failure) if has_ended(&failure) => Ok(None),
+        Err(failure) => Err(failure),
+    }
 }
 
 fn say(context: &Context, verb: &str, status: &DaemonStatus) -> Outcome {

@@ -9,7 +9,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use laneway_api::error::exit_code;
 use laneway_daemon::home::Home;
-use laneway_daemon::{Handed, Options};
+use laneway_daemon::startup::StartupError;
+use laneway_daemon::{Handed, Options, ServeError};
 use laneway_wire::own::DAEMON_WORDS;
 
 use crate::failure::with_causes;
@@ -40,17 +41,17 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     // Out of the caller's session, so that no terminal's end or ctrl-c reaches it. Refused where it leads a
     // session already: started by a holder, or by itself.
     let _ = rustix::process::setsid();
-    let served = Home::from_environment().map_err(|error| with_causes(&error)).and_then(|home| {
+    let served = Home::from_environment().map_err(ServeError::from).and_then(|home| {
         let options = Options { home, report: args.report, handed: args.handed, umask: args.umask };
-        laneway_daemon::serve(&options).map_err(|error| with_causes(&error))
+        laneway_daemon::serve(&options)
     });
-    match served {
-        Ok(()) => ExitCode::from(exit_code::OK),
-        Err(why) => {
-            Printer::new(false).note(&format!("error: {why}"));
-            ExitCode::from(exit_code::FAILED)
-        }
-    }
+    let Err(error) = served else { return ExitCode::from(exit_code::OK) };
+    Printer::new(false).note(&format!("error: {}", with_causes(&error)));
+    ExitCode::from(match error {
+        // Whoever keeps it running need not try again.
+        ServeError::Startup(StartupError::Held { .. }) => exit_code::UNREACHABLE,
+        _ => exit_code::FAILED,
+    })
 }
 
 fn octal(text: &str) -> Result<u32, String> {

@@ -21,6 +21,7 @@ mod recording;
 mod renaming;
 mod sending;
 mod support;
+mod systemd;
 mod terminals;
 mod workers;
 
