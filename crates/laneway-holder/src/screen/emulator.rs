@@ -11,7 +11,7 @@ use super::stacks::{KeyboardStack, Titles};
 use super::text::{is_wrapped, occupied};
 use super::{Size, handler};
 use alacritty_terminal::event::VoidListener;
-use alacritty_terminal::grid::{Dimensions, Grid};
+use alacritty_terminal::grid::{Dimensions, Grid, Row};
 use alacritty_terminal::index::{Column, Line, Point};
 use alacritty_terminal::term::cell::{Cell, Flags};
 use alacritty_terminal::term::{Config, Osc52, Term, TermMode};
@@ -256,16 +256,15 @@ fn placeholder() -> Grid<Cell> {
 /// Resizes a primary screen so that every line stays, on it or in the history.
 fn resize_keeping(grid: &mut Grid<Cell>, cells: Cells, history: &mut History) {
     grid.update_history(RESIZE_ROWS);
-    match Below::of(grid) {
+    let place = Place::of(grid);
+    if let Some(Place { end: Some(end), .. }) = place {
         // The crate keeps the cursor and drops what is below it: so the cursor waits at the end of it all.
-        Some(below) => {
-            grid.cursor.point = below.end;
-            grid.cursor.input_needs_wrap = false;
-            grid.resize(true, cells.rows, cells.columns);
-            grid.cursor.point = below.cursor(grid);
-            grid.cursor.input_needs_wrap = false;
-        }
-        None => grid.resize(true, cells.rows, cells.columns),
+        grid.cursor.point = end;
+        grid.cursor.input_needs_wrap = false;
+    }
+    grid.resize(true, cells.rows, cells.columns);
+    if let Some(place) = place {
+        place.restore(grid);
     }
     for line in grid.topmost_line().0..0 {
         history.push(&grid[Line(line)]);
@@ -296,40 +295,71 @@ fn blank_halves(grid: &mut Grid<Cell>) {
     }
 }
 
-/// Where a cursor is that has text below it, in terms that a change of the width leaves as they are.
-struct Below {
-    /// The last cell of the text.
-    end: Point,
+/// Where a cursor is in the text, in terms that a change of the width leaves as they are. The crate forgets the
+/// placeholders before wide characters, of which there may be more or fewer afterwards.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// The last cell of the text, if it is below the cursor.
+    end: Option<Point>,
     /// Lines from the cursor's to the last one.
     lines: usize,
     /// Cells of the cursor's line before it.
     cells: usize,
 }
 
-impl Below {
-    /// Nothing if there is no text below the cursor.
+impl Place {
+    /// Nothing if the cursor is below the last line.
     fn of(grid: &Grid<Cell>) -> Option<Self> {
         let cursor = grid.cursor.point;
-        let end = last_text(grid).filter(|end| end.line > cursor.line)?;
-        let lines = (cursor.line.0..end.line.0).filter(|line| !is_wrapped(&grid[Line(*line)])).count();
-        let rows = (0..cursor.line.0).rev().take_while(|line| is_wrapped(&grid[Line(*line)])).count();
-        Some(Self { end, lines, cells: rows * grid.columns() + cursor.column.0 })
+        let end = last_text(grid)?;
+        let is_end = |line: &i32| !is_wrapped(&grid[Line(*line)]);
+        if (end.line.0..cursor.line.0).any(|line| is_end(&line)) {
+            return None;
+        }
+        let lines = (cursor.line.0..end.line.0).filter(is_end).count();
+        let before = (0..cursor.line.0).rev().take_while(|line| !is_end(line));
+        let cells = before.map(|line| n_cells(&grid[Line(line)])).sum::<usize>()
+            + cursor.column.0
+            + usize::from(grid.cursor.input_needs_wrap);
+        Some(Self { end: Some(end).filter(|end| end.line > cursor.line), lines, cells })
     }
 
-    /// Where it is now; in the first cell if its row has left the screen.
-    fn cursor(&self, grid: &Grid<Cell>) -> Point {
+    /// Brings the cursor there; to the first cell if its row has left the screen.
+    fn restore(&self, grid: &mut Grid<Cell>) {
         let mut line = last_text(grid).map_or(0, |end| end.line.0);
         let mut lines = self.lines;
         while line > grid.topmost_line().0 && (lines > 0 || is_wrapped(&grid[Line(line - 1)])) {
             line -= 1;
             lines -= usize::from(!is_wrapped(&grid[Line(line)]));
         }
-        line += (self.cells / grid.columns()) as i32;
-        if lines > 0 || line < 0 {
-            return Point::default();
+        let mut cells = self.cells;
+        while cells >= n_cells(&grid[Line(line)])
+            && is_wrapped(&grid[Line(line)])
+            && line < grid.bottommost_line().0
+        {
+            cells -= n_cells(&grid[Line(line)]);
+            line += 1;
         }
-        Point::new(Line(line).min(grid.bottommost_line()), Column(self.cells % grid.columns()))
+        if cells > grid.columns() && self.end.is_none() {
+            // Behind the text: the crate has made room for the blanks between.
+            return;
+        }
+        let is_there = lines == 0 && line >= 0;
+        let is_full = occupied(&grid[Line(line)]).len() == grid.columns();
+        grid.cursor.input_needs_wrap = is_there && is_full && cells == grid.columns();
+        grid.cursor.point = if is_there {
+            Point::new(Line(line), Column(cells).min(grid.last_column()))
+        } else {
+            Point::default()
+        };
     }
+}
+
+/// Cells of a row without the placeholder before a wide character that did not fit.
+fn n_cells(row: &Row<Cell>) -> usize {
+    let placeholder = is_wrapped(row)
+        && row.last().is_some_and(|last| last.flags.contains(Flags::LEADING_WIDE_CHAR_SPACER));
+    row.len() - usize::from(placeholder)
 }
 
 /// The last cell of a screen that is not blank.

@@ -133,8 +133,12 @@ impl<S: Sink> Work<'_, S> {
                 State::Streaming { bell_ends, escape } => self.stream(bell_ends, escape),
                 State::Osc { escape: false } | State::Text { escape: false } => {
                     let bell_ends = matches!(self.filter.state, State::Osc { .. });
-                    self.at += string_length(&self.output[self.at..], bell_ends);
-                    if self.at < self.output.len() {
+                    // Not further than the limit, so that it does not depend on how the output was cut.
+                    let room = (HELD_LIMIT + 1).saturating_sub(self.length());
+                    let rest = &self.output[self.at..];
+                    let length = string_length(&rest[..room.min(rest.len())], bell_ends);
+                    self.at += length;
+                    if length < room && self.at < self.output.len() {
                         self.step();
                     }
                     self.limit();
@@ -192,6 +196,7 @@ impl<S: Sink> Work<'_, S> {
                 Class::Plain => {}
                 Class::String => {
                     self.pass(self.sequence);
+                    self.end_another();
                     self.sink.string(sequence);
                     self.start = end;
                 }
@@ -211,7 +216,10 @@ impl<S: Sink> Work<'_, S> {
             held.extend_from_slice(&self.output[..end]);
             match classify(&held) {
                 Class::Plain => self.sink.output(&held),
-                Class::String => self.sink.string(&held),
+                Class::String => {
+                    self.end_another();
+                    self.sink.string(&held);
+                }
                 Class::Action(action, controls) => self.sink.action(&held, action, &controls),
                 Class::Query(query, kept) => self.ask(query, &kept),
             }
@@ -226,10 +234,7 @@ impl<S: Sink> Work<'_, S> {
     }
 
     fn ask(&mut self, query: Query, kept: &[u8]) {
-        if self.filter.ends_another {
-            // What the question has cut off would go on without it.
-            self.sink.output(b"\x1b\\");
-        }
+        self.end_another();
         if !kept.is_empty() {
             self.sink.output(kept);
         }
@@ -244,11 +249,19 @@ impl<S: Sink> Work<'_, S> {
         self.start = end;
     }
 
+    /// Bytes of the present sequence up to `at`.
+    fn length(&self) -> usize {
+        match self.filter.held.len() {
+            0 => self.at.saturating_sub(self.sequence),
+            held => held + self.at,
+        }
+    }
+
     /// Stops holding back a sequence that has become too long.
     fn limit(&mut self) {
         let held = self.filter.held.len();
-        let fresh = if held == 0 { self.at.saturating_sub(self.sequence) } else { self.at };
-        if held + fresh <= HELD_LIMIT {
+        let length = self.length();
+        if length <= HELD_LIMIT {
             return;
         }
         let (bell_ends, escape) = match self.filter.state {
@@ -265,22 +278,33 @@ impl<S: Sink> Work<'_, S> {
             }
             State::Ground | State::Streaming { .. } => return,
         };
-        if held == 0 {
-            self.pass(self.sequence);
-            self.sink.long_string(&self.output[self.sequence..self.at]);
-        } else {
-            let held = std::mem::take(&mut self.filter.held);
-            self.sink.long_string(&held);
-            self.sink.string(&held);
-            self.start = 0;
-        }
-        self.filter.streamed = held + fresh;
+        self.filter.streamed = length;
         self.filter.state = State::Streaming { bell_ends, escape: false };
         // An ESC at the end stays with the string only if `\` follows.
         if escape {
             self.at -= 1;
         }
+        let output = self.output;
+        if held == 0 {
+            self.pass(self.sequence);
+            self.end_another();
+            self.sink.long_string(&output[self.sequence..self.at]);
+        } else {
+            self.end_another();
+            let mut beginning = std::mem::take(&mut self.filter.held);
+            beginning.extend_from_slice(&output[..self.at]);
+            self.sink.long_string(&beginning);
+            self.sink.string(&beginning);
+            self.start = self.at;
+        }
         self.pass_string(self.at);
+    }
+
+    /// Ends a sequence that was cut off, if what cut it off does not go on to do so.
+    fn end_another(&mut self) {
+        if std::mem::take(&mut self.filter.ends_another) {
+            self.sink.output(b"\x1b\\");
+        }
     }
 
     fn pass_string(&mut self, end: usize) {

@@ -149,6 +149,9 @@ impl Sink for Route<'_> {
             let title = String::from_utf8_lossy(&title[..title.len().min(stacks::TITLE_LENGTH)]);
             let title = title.trim_end_matches(char::REPLACEMENT_CHARACTER).trim().to_owned();
             self.emulator.guarded(|emulator| emulator.act(query::Action::Title(title)));
+        } else if beginning.starts_with(b"\x1b]8;") {
+            // Too long for a link: then what follows is none.
+            self.emulator.guarded(|emulator| emulator.advance(b"\x1b]8;;\x1b\\"));
         }
     }
 

@@ -191,8 +191,6 @@ fn after_a_panic_the_screen_is_empty_and_the_history_stays() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
     #[test]
     fn any_bytes_are_survived_without_a_panic(
         bytes in prop::collection::vec(prop_oneof![3 => any::<u8>(), 1 => Just(0x1b), 1 => Just(b'['), 1 => b'0'..=b';'], 0..2000),

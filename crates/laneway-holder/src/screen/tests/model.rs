@@ -1,12 +1,16 @@
-//! Random output against the crate's own unlimited grid, and snapshots against the screens they were made of.
+//! Random output against unlimited grids, and snapshots against the screens they were made of.
 
-use super::streams;
+use super::streams::{self, Step};
 use super::support::{difference, feed, replay, screen, seen, seen_grid};
 use crate::screen::{Lines, Screen, Size, text};
+use alacritty_terminal::event::VoidListener;
 use alacritty_terminal::grid::{Dimensions, Grid};
 use alacritty_terminal::index::Line;
-use alacritty_terminal::term::cell::Cell;
+use alacritty_terminal::term::cell::{Cell, Flags};
+use alacritty_terminal::term::test::TermSize;
+use alacritty_terminal::term::{Config, Term};
 use proptest::prelude::*;
+use vte::ansi::Processor;
 
 /// The terminal with all the history it wants, kept by the crate's own grid.
 pub(super) struct Reference {
@@ -93,8 +97,183 @@ pub(super) fn assert_same_history(screen: &Screen, reference: &Reference) -> Res
     Ok(())
 }
 
+/// The crate's terminal as it comes, with nothing of ours around it.
+pub(super) struct Plain {
+    term: Term<VoidListener>,
+    processor: Processor,
+}
+
+impl Plain {
+    pub(super) fn new(columns: u16, rows: u16) -> Self {
+        let config = Config { scrolling_history: 1_000_000, ..Config::default() };
+        let size = TermSize::new(usize::from(columns), usize::from(rows));
+        Self { term: Term::new(config, &size, VoidListener), processor: Processor::new() }
+    }
+
+    pub(super) fn feed(&mut self, output: &[u8]) {
+        self.processor.advance(&mut self.term, output);
+        self.processor.stop_sync(&mut self.term);
+    }
+
+    /// Its lines, wrapped rows joined, from the first to the last that is not blank.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let grid = self.term.grid();
+        let mut lines = vec![String::new()];
+        for line in grid.topmost_line().0..grid.screen_lines() as i32 {
+            let row = &grid[Line(line)];
+            let (last, rest) = row[..].split_last().unwrap();
+            let shown =
+                rest.iter().chain((!last.flags.contains(Flags::LEADING_WIDE_CHAR_SPACER)).then_some(last));
+            for cell in shown.filter(|cell| !cell.flags.contains(Flags::WIDE_CHAR_SPACER)) {
+                lines.last_mut().unwrap().push(if cell.c == '\t' { ' ' } else { cell.c });
+                lines.last_mut().unwrap().extend(cell.zerowidth().into_iter().flatten());
+            }
+            if !last.flags.contains(Flags::WRAPLINE) {
+                lines.push(String::new());
+            }
+        }
+        from_first_to_last(lines)
+    }
+}
+
+pub(super) fn lines_of(screen: &Screen) -> Vec<String> {
+    from_first_to_last(screen.lines(Lines::All, false))
+}
+
+fn from_first_to_last(lines: Vec<String>) -> Vec<String> {
+    let mut lines: Vec<String> = lines
+        .into_iter()
+        .map(|line| line.trim_end_matches(' ').to_owned())
+        .skip_while(String::is_empty)
+        .collect();
+    while lines.last().is_some_and(String::is_empty) {
+        lines.pop();
+    }
+    lines
+}
+
+/// The lines that a program has printed, as who reads its source would tell them.
+#[derive(Default)]
+struct Printed {
+    lines: Vec<String>,
+    /// Whether the last one goes on.
+    open: bool,
+}
+
+impl Printed {
+    fn print(&mut self, text: &str) {
+        for (index, line) in text.split("\r\n").enumerate() {
+            match self.lines.last_mut() {
+                Some(last) if index == 0 && self.open => last.push_str(line),
+                _ => self.lines.push(line.to_owned()),
+            }
+            self.open = true;
+        }
+    }
+
+    fn end_line(&mut self) {
+        self.open = false;
+    }
+
+    fn shown(&self) -> Vec<&str> {
+        self.lines.iter().map(String::as_str).filter(|line| !line.is_empty()).collect()
+    }
+}
+
+fn take_step(screen: &mut Screen, printed: &mut Printed, step: &Step) -> Result<(), TestCaseError> {
+    // Only what is above the last character leaves the screen before it is cleared: so there is one in every line.
+    let clear = "|\x1b[m\x1b[2J\x1b[H";
+    match step {
+        Step::Print(text) => {
+            feed(screen, text);
+            printed.print(text);
+        }
+        Step::Resize(columns, rows) => {
+            let before = screen.lines(Lines::All, false);
+            screen.resize(Size::new(*columns, *rows));
+            prop_assert_eq!(before, screen.lines(Lines::All, false), "{:?}", step);
+        }
+        Step::Clear => {
+            feed(screen, clear);
+            printed.print("|");
+            printed.end_line();
+        }
+        Step::ClearAll | Step::Reset => {
+            feed(screen, if matches!(step, Step::Reset) { "\x1bc" } else { "\x1b[m\x1b[2J\x1b[H\x1b[3J" });
+            *printed = Printed::default();
+        }
+        Step::Alternate(output, size) => {
+            feed(screen, "\x1b[?1049h");
+            // What would leave it is left out.
+            let leaves_it = |bytes: &&[u8]| !bytes.starts_with(b"c") && !bytes.starts_with(b"[?");
+            feed(
+                screen,
+                output.0.split_inclusive(|byte| *byte == 0x1b).filter(leaves_it).collect::<Vec<_>>().concat(),
+            );
+            // Modes and margins are not the alternate screen's own.
+            feed(screen, "\x18\x1b[!p\x1b[20l");
+            if let Some((columns, rows)) = size {
+                screen.resize(Size::new(*columns, *rows));
+            }
+            feed(screen, "\x1b[?1049l");
+        }
+        Step::Pinned(text, footer) => {
+            let Size { columns, rows } = screen.size();
+            if columns >= 6 && rows >= 5 {
+                feed(
+                    screen,
+                    format!("{clear}\x1b[{rows};1Hfooter\x1b[1;{}r\x1b[H{text}{clear}", rows - footer),
+                );
+                printed.print("|");
+                printed.end_line();
+                printed.print(&format!("{text}|"));
+                printed.end_line();
+                printed.print("footer");
+                printed.end_line();
+                feed(screen, "\x1b[r");
+            }
+        }
+    }
+    let lines = screen.lines(Lines::All, false);
+    let shown: Vec<&str> = lines.iter().map(String::as_str).filter(|line| !line.is_empty()).collect();
+    prop_assert_eq!(shown, printed.shown(), "after {:?}", step);
+    Ok(())
+}
+
 fn config() -> ProptestConfig {
-    ProptestConfig { max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::default() }
+}
+
+/// Feeds output in pieces.
+fn feed_cut(screen: &mut Screen, output: &[u8], cuts: &[prop::sample::Index]) -> (Vec<u8>, Vec<u8>) {
+    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(output.len() + 1)).collect();
+    cuts.sort_unstable();
+    cuts.push(output.len());
+    let (mut answers, mut passed, mut start) = (Vec::new(), Vec::new(), 0);
+    for cut in cuts {
+        screen.advance(&output[start..cut], &mut answers, &mut passed);
+        start = cut;
+    }
+    (answers, passed)
+}
+
+/// All of a screen but what no sequence of bytes brings about in a fresh one; equal to that of its snapshot.
+#[track_caller]
+fn assert_replayable(screen: &Screen) -> Result<Screen, TestCaseError> {
+    let again = replay(screen);
+    match difference(&seen(screen).reachable(), &seen(&again).reachable()) {
+        None => Ok(again),
+        Some(text) => Err(TestCaseError::fail(format!(
+            "{text}\nsnapshot: {:?}",
+            String::from_utf8_lossy(&screen.snapshot())
+        ))),
+    }
+}
+
+/// In two columns one wide character is a whole row, and drawing the row before the last one takes the mark of the last
+/// one away.
+fn three_columns((columns, rows): (u16, u16)) -> Size {
+    Size::new(columns.max(3), rows)
 }
 
 proptest! {
@@ -107,7 +286,6 @@ proptest! {
     ) {
         let mut screen = screen(columns, rows);
         let mut reference = Reference::new(columns, rows);
-        // A whole character at the end, so that neither waits for the rest of one.
         let output = [output.0, b"\x1b[?1049l\r\nend".to_vec()].concat();
         feed(&mut screen, &output);
         reference.feed(&output);
@@ -115,24 +293,53 @@ proptest! {
     }
 
     #[test]
-    fn a_snapshot_replayed_is_the_live_screen(
+    fn every_line_is_there_once_through_resizes_clears_resets_alternate_screens_and_footers(
         (columns, rows) in streams::size(),
+        steps in streams::steps(),
+    ) {
+        let mut screen = screen(columns, rows);
+        let mut printed = Printed::default();
+        for step in &steps {
+            take_step(&mut screen, &mut printed, step)?;
+        }
+    }
+
+    #[test]
+    fn a_snapshot_replayed_is_the_live_screen(
+        size in streams::size(),
         output in streams::output(),
         later in prop::option::of((streams::size(), streams::output())),
     ) {
-        // In two columns one wide character is a whole row, and drawing the row before the last one takes the mark of
-        // the last one away.
-        let mut screen = screen(columns.max(3), rows);
+        let mut screen = Screen::new(three_columns(size), 10);
         feed(&mut screen, &output.0);
-        if let Some(((columns, rows), output)) = later {
-            screen.resize(Size::new(columns.max(3), rows));
+        if let Some((size, output)) = later {
+            screen.resize(three_columns(size));
             feed(&mut screen, &output.0);
         }
-        let again = replay(&screen);
-        if let Some(text) = difference(&seen(&screen).reachable(), &seen(&again).reachable()) {
-            return Err(TestCaseError::fail(format!(
-                "{text}\nsnapshot: {:?}", String::from_utf8_lossy(&screen.snapshot())
-            )));
+        assert_replayable(&screen)?;
+    }
+
+    #[test]
+    fn a_snapshot_goes_on_as_the_live_screen_does(
+        size in streams::size(),
+        before in streams::output(),
+        after in streams::output(),
+    ) {
+        let mut live = Screen::new(three_columns(size), 1000);
+        feed(&mut live, &before.0);
+        // Whatever was held back comes with it.
+        let end = b"\x18";
+        feed(&mut live, end);
+        if seen(&live) != seen(&live).reachable() {
+            return Ok(());
+        }
+        let mut again = assert_replayable(&live)?;
+        feed(&mut live, b"\x1b[3J");
+        // What was printed last is not part of a snapshot: it may be repeated (REP).
+        let after = [b"x", after.0.as_slice(), end].concat();
+        prop_assert_eq!(feed(&mut live, &after), feed(&mut again, &after));
+        if let Some(text) = difference(&seen(&live), &seen(&again)) {
+            return Err(TestCaseError::fail(text));
         }
     }
 
@@ -140,33 +347,25 @@ proptest! {
     fn output_cut_anywhere_gives_the_same_screen_answers_and_passed_bytes(
         (columns, rows) in streams::size(),
         output in streams::output(),
-        cut in 1_usize..9,
+        cuts in streams::cuts(),
     ) {
         let (mut whole, mut pieces) = (screen(columns, rows), screen(columns, rows));
         let output = [output.0, b"\x1b[6n\x1b[>c end".to_vec()].concat();
-        let expected = feed(&mut whole, &output);
-        let (mut answers, mut passed) = (Vec::new(), Vec::new());
-        for piece in output.chunks(cut) {
-            pieces.advance(piece, &mut answers, &mut passed);
-        }
-        prop_assert_eq!(expected, (answers, passed));
+        prop_assert_eq!(feed(&mut whole, &output), feed_cut(&mut pieces, &output, &cuts));
         prop_assert_eq!(difference(&seen(&whole), &seen(&pieces)), None);
         prop_assert_eq!(history(&whole), history(&pieces));
     }
 
     #[test]
-    fn resizes_neither_lose_nor_double_a_line(
-        (columns, rows) in streams::size(),
-        steps in prop::collection::vec((streams::lines(), streams::size()), 1..5),
+    fn any_bytes_cut_anywhere_give_the_same_screen_answers_and_passed_bytes(
+        output in streams::any_bytes(),
+        cuts in streams::cuts(),
     ) {
-        let mut screen = screen(columns, rows);
-        for (output, (columns, rows)) in steps {
-            feed(&mut screen, &output.0);
-            let before = screen.lines(Lines::All, false);
-            screen.resize(Size::new(columns, rows));
-            prop_assert_eq!(&before, &screen.lines(Lines::All, false));
-            prop_assert_eq!(screen.size(), Size::new(columns, rows));
-        }
+        let (mut whole, mut pieces) = (screen(20, 5), screen(20, 5));
+        let output = [output.0, b"\x18end".to_vec()].concat();
+        prop_assert_eq!(feed(&mut whole, &output), feed_cut(&mut pieces, &output, &cuts));
+        prop_assert_eq!(difference(&seen(&whole), &seen(&pieces)), None);
+        prop_assert_eq!(history(&whole), history(&pieces));
     }
 
     #[test]
@@ -177,11 +376,12 @@ proptest! {
         let mut screen = screen(columns, rows);
         for (output, (columns, rows)) in steps {
             feed(&mut screen, &output.0);
-            feed(&mut screen, b"\x1b[?1049l");
+            feed(&mut screen, b"\x18\x1b[?1049l");
             let words = |screen: &Screen| screen.lines(Lines::All, false).concat().split_whitespace().collect::<String>();
             let before = words(&screen);
             screen.resize(Size::new(columns, rows));
             prop_assert_eq!(before, words(&screen));
+            prop_assert_eq!(screen.size(), Size::new(columns, rows));
         }
     }
 }

@@ -176,6 +176,23 @@ fn what_is_held_back_comes_with_what_completes_it() {
 }
 
 #[test]
+fn a_string_that_cuts_off_another_sequence_ends_it() {
+    for image in ["\x1bPq#0~\x1b\\".to_owned(), format!("\x1bPq{}\x1b\\", "~".repeat(10_000))] {
+        for (cut_off, title) in [("\x1b]2;t", Some("t")), ("\x1b[3", None), ("\x1b(", None)] {
+            let output = format!("{cut_off}{image}text");
+            for step in [1, 3, 8192, output.len()] {
+                let mut screen = screen(80, 24);
+                for part in output.as_bytes().chunks(step) {
+                    feed(&mut screen, part);
+                }
+                assert_eq!(screen.lines(crate::screen::Lines::All, false), ["text"], "{cut_off:?} in {step}");
+                assert_eq!(screen.title(), title, "{cut_off:?} in {step}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_colour_set_in_the_same_breath_as_a_question_is_set() {
     let mut screen = screen(80, 24);
     let (answers, passed) = ask(&mut screen, "\x1b]4;1;rgb:01/02/03;1;?;2;?\x07");

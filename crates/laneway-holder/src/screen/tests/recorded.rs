@@ -1,6 +1,6 @@
 //! Real programs, recorded at 80 by 24 (`tests/fixtures`).
 
-use super::model::{Reference, assert_same_history};
+use super::model::{Plain, Reference, assert_same_history, lines_of};
 use super::support::{difference, feed, replay, screen, seen};
 
 const RECORDED: [(&str, &[u8]); 5] = [
@@ -40,6 +40,10 @@ fn recorded_programs_leave_the_history_of_an_unlimited_grid() {
             if let Err(text) = assert_same_history(&screen, &reference) {
                 panic!("{name} at {columns} by {rows}: {text}");
             }
+            // And of the crate's terminal as it comes.
+            let mut plain = Plain::new(columns, rows);
+            plain.feed(output);
+            assert_eq!(lines_of(&screen), plain.lines(), "{name} at {columns} by {rows}");
         }
     }
 }

@@ -70,6 +70,18 @@ fn control() -> impl Strategy<Value = Vec<u8>> {
         "\x1b\\",
         "\x1b[b",
         "\x1b[2b",
+        "\x1b[300b",
+        "\x1b(A",
+        "\x1b*0",
+        "\x1b+0",
+        "\x1b[!p",
+        "\x1b[?5W",
+        "\x18",
+        "\x1b]0;cut\x18",
+        "\x1b]2;cut off",
+        "\x1b[3",
+        "\x1bPq#0;2;0;0;0~~@@\x1b\\",
+        "\x1b_Gf=100;AAAA\x1b\\",
     ])
     .prop_map(|text| text.as_bytes().to_vec())
 }
@@ -77,7 +89,7 @@ fn control() -> impl Strategy<Value = Vec<u8>> {
 fn movement() -> impl Strategy<Value = Vec<u8>> {
     prop::sample::select(vec![
         "A", "B", "C", "D", "E", "F", "G", "H", "H", "d", "`", "a", "e", "f", "I", "J", "K", "K", "X", "P",
-        "@", "L", "M", "S", "T", "r", "r", "g", "s", "u",
+        "Z", "@", "L", "M", "S", "T", "r", "r", "g", "s", "u",
     ])
     .prop_flat_map(|last| sequence("", last))
 }
@@ -106,11 +118,12 @@ fn look() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![6 => colours, 1 => links]
 }
 
-/// Modes and all that is set once; `\x1b7` after the switch because the crate keeps an older cursor there.
+/// Modes and all that is set once.
 fn setting() -> impl Strategy<Value = Vec<u8>> {
     let private = (
         prop::sample::select(vec![
-            1, 6, 7, 7, 12, 25, 1000, 1002, 1003, 1004, 1005, 1006, 1007, 2004, 2026, 2027, 1016,
+            1, 5, 6, 7, 7, 9, 12, 25, 66, 1000, 1002, 1003, 1004, 1005, 1006, 1007, 1015, 1016, 1042, 1048,
+            2004, 2026, 2027, 2048,
         ]),
         prop::sample::select(vec!['h', 'l']),
     )
@@ -121,8 +134,10 @@ fn setting() -> impl Strategy<Value = Vec<u8>> {
         "\x1b[4l",
         "\x1b[20h",
         "\x1b[20l",
-        "\x1b[?1049h\x1b7",
-        "\x1b[?1049h\x1b7",
+        "\x1b[?1049h",
+        "\x1b[?1049h",
+        "\x1b[?47h",
+        "\x1b[?1047l",
         "\x1b[?1049l",
         "\x1b[?1049l",
         "\x1b[0 q",
@@ -155,7 +170,7 @@ fn clearing() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|text| text.as_bytes().to_vec())
 }
 
-/// Output as programs might make it. Not in it: tabs backwards, where the crate is not to be followed.
+/// Output as programs might make it.
 pub(super) fn output() -> impl Strategy<Value = Output> {
     let piece = prop_oneof![
         12 => text(),
@@ -168,10 +183,73 @@ pub(super) fn output() -> impl Strategy<Value = Output> {
     prop::collection::vec(piece, 0..120).prop_map(|pieces| Output(pieces.concat()))
 }
 
-/// Output that leaves lines alone once they are written: nothing that moves, erases or resets.
-pub(super) fn lines() -> impl Strategy<Value = Output> {
-    let piece = prop_oneof![12 => text(), 8 => Just(b"\r\n".to_vec()), 3 => look()];
-    prop::collection::vec(piece, 0..60).prop_map(|pieces| Output(pieces.concat()))
+/// What may happen to a terminal whose program prints lines.
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    /// Lines are printed.
+    Print(String),
+    /// The size changes.
+    Resize(u16, u16),
+    /// The screen is cleared and begun anew.
+    Clear,
+    /// The same, and the history is cleared.
+    ClearAll,
+    /// RIS.
+    Reset,
+    /// The alternate screen is used, in which the size may change.
+    Alternate(Output, Option<(u16, u16)>),
+    /// Lines are printed above a footer that a scroll region pins.
+    Pinned(String, u16),
+}
+
+/// Lines as they are read again: no blanks and no combining characters at their ends, where they may be lost.
+fn plain_lines() -> impl Strategy<Value = String> {
+    let text = text().prop_map(|text| format!(".{}.", String::from_utf8(text).unwrap_or_default()));
+    let piece = prop_oneof![12 => text, 8 => Just("\r\n".to_owned())];
+    prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
+}
+
+/// Steps in which every line has one place, so that its way can be told.
+pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        8 => plain_lines().prop_map(Step::Print),
+        6 => size().prop_map(|(columns, rows)| Step::Resize(columns, rows)),
+        2 => Just(Step::Clear),
+        1 => Just(Step::ClearAll),
+        1 => Just(Step::Reset),
+        2 => (output(), prop::option::of(size())).prop_map(|(output, size)| Step::Alternate(output, size)),
+        2 => (plain_lines(), 1_u16..4).prop_map(|(output, footer)| Step::Pinned(output, footer)),
+    ];
+    prop::collection::vec(step, 1..12)
+}
+
+/// Places to cut at.
+pub(super) fn cuts() -> impl Strategy<Value = Vec<prop::sample::Index>> {
+    prop::collection::vec(any::<prop::sample::Index>(), 0..20)
+}
+
+/// Bytes that mean something more often than chance has it.
+pub(super) fn any_bytes() -> impl Strategy<Value = Output> {
+    let byte = prop_oneof![
+        4 => any::<u8>().prop_map(|byte| vec![byte]),
+        2 => (0_u8..0x80).prop_map(|byte| vec![byte]),
+        2 => Just(vec![0x1b]),
+        1 => Just(b"\x1b[".to_vec()),
+        2 => (b'0'..=b';').prop_map(|byte| vec![byte]),
+        1 => prop::sample::select(vec!["\x1b]", "\x1bP", "\x1b_", "\x1b\\", "\x07", "\x1b]8;;", "語", "\u{301}"])
+            .prop_map(|text| text.as_bytes().to_vec()),
+    ];
+    // One of the lengths at which a string becomes too long to be held.
+    let long = prop::option::weighted(
+        0.3,
+        prop::sample::select(vec![
+            100_usize, 4_100, 8_180, 8_185, 8_188, 8_189, 8_190, 8_191, 8_192, 8_193, 8_300,
+        ]),
+    );
+    let pieces = || prop::collection::vec(byte.clone(), 0..60);
+    (pieces(), long, pieces()).prop_map(|(before, long, after)| {
+        Output([before.concat(), vec![b'x'; long.unwrap_or(0)], after.concat()].concat())
+    })
 }
 
 /// A size that makes rows wrap and leave.

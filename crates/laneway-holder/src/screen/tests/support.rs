@@ -70,7 +70,11 @@ fn seen_template(cell: &Cell) -> SeenCell {
         bg: cell.bg,
         flags: cell.flags.intersection(STYLE_FLAGS),
         underline: cell.underline_color(),
-        link: cell.hyperlink().map(|link| (link.id().to_owned(), link.uri().to_owned())),
+        // Links without a name are counted, by each terminal for itself.
+        link: cell.hyperlink().map(|link| {
+            let name = if link.id().starts_with("lane-") { "" } else { link.id() };
+            (name.to_owned(), link.uri().to_owned())
+        }),
         wide: false,
         wraps: false,
     }

@@ -161,6 +161,31 @@ fn a_cursor_with_text_below_it_keeps_its_place_in_the_text() {
 }
 
 #[test]
+fn a_cursor_behind_wide_characters_keeps_its_place_whatever_does_not_fit() {
+    for (columns, rows) in [(2, 2), (3, 4), (5, 3), (7, 2), (40, 6)] {
+        let mut screen = screen(24, 3);
+        feed(&mut screen, ".語言日本.");
+        screen.resize(Size::new(columns, rows));
+        feed(&mut screen, "|");
+        assert_eq!(lines(&screen, Lines::All), [".語言日本.|"], "{columns} by {rows}");
+        screen.resize(Size::new(24, 3));
+        feed(&mut screen, "|");
+        assert_eq!(lines(&screen, Lines::All), [".語言日本.||"], "{columns} by {rows}");
+    }
+    // Waiting behind the last column, above other text, and behind the text of its line.
+    let mut screen = screen(8, 4);
+    feed(&mut screen, "\r\nbelow\x1b[H01234567");
+    screen.resize(Size::new(8, 3));
+    feed(&mut screen, "8");
+    assert_eq!(lines(&screen, Lines::All), ["012345678elow"]);
+    let mut screen = self::screen(20, 4);
+    feed(&mut screen, "\r\nbelow\x1b[Ha\x1b[15G");
+    screen.resize(Size::new(5, 4));
+    feed(&mut screen, "b");
+    assert_eq!(lines(&screen, Lines::All), ["a   b", "below"]);
+}
+
+#[test]
 fn cursor_title_and_modes_are_told() {
     let mut screen = screen(80, 24);
     let cursor = Cursor { column: 0, row: 0, visible: true, shape: CursorShape::Block, blinking: false };
