@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use laneway_wire::frame::encode_data;
 use laneway_wire::message::{MessageError, Offsets, Role, Tag, encode};
@@ -34,6 +35,13 @@ pub(crate) enum View {
     Owner { is_driver: bool },
 }
 
+/// Somebody wants to hear when nothing has happened for so long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AwaitedQuiet {
+    pub(crate) tag: Tag,
+    pub(crate) quiet: Duration,
+}
+
 /// The connection has ended or is not to be understood.
 #[derive(Debug)]
 pub(crate) struct Gone;
@@ -52,6 +60,7 @@ pub(crate) struct Peer {
     pub(crate) view: View,
     /// It was told that it may not type.
     pub(crate) was_told_not_driver: bool,
+    pub(crate) awaited_quiet: Option<AwaitedQuiet>,
 }
 
 impl Peer {
@@ -72,6 +81,7 @@ impl Peer {
             is_watching: false,
             view: View::None,
             was_told_not_driver: false,
+            awaited_quiet: None,
         }
     }
 

@@ -119,6 +119,14 @@ pub enum ToHolder {
     /// Drop what was sent and is not yet in the terminal. Answer: `Dropped`.
     #[n(15)]
     DropInput,
+    /// Wait until for so long the program has written nothing and nobody has typed. One at a time on a connection.
+    /// Answer: `Quiet`, at once if it is so; `Refused` with [`refusal::ENDED`] when the program has ended.
+    #[n(17)]
+    AwaitQuiet {
+        /// How long, in milliseconds.
+        #[n(0)]
+        quiet_ms: u64,
+    },
     /// Drop what is not yet in the terminal of one `Send` of this connection; what others have sent stays. Answer:
     /// `Dropped`, and for the `Send` itself `Refused` with [`refusal::DROPPED`].
     #[n(18)]
@@ -466,6 +474,13 @@ pub enum FromHolder {
         /// The new title.
         #[n(0)]
         title: String,
+    },
+    /// Answers `AwaitQuiet`.
+    #[n(23)]
+    Quiet {
+        /// How far the output was (`Pty`, or `Stdout`).
+        #[n(0)]
+        offset: u64,
     },
 }
 

@@ -2,12 +2,13 @@
 //!
 //! The loop turns what the system reports into an [`Event`], [`Holder::handle`] deals with it without ever
 //! waiting, and its [`Response`] says whether the holder stays. What is queued by that for others goes out in
-//! [`Holder::flush`]. The parts: `requests` (what peers ask), `output` (from the program to viewers), `ending`
-//! (exit, stop, leaving).
+//! [`Holder::flush`]. The parts: `requests` (what peers ask), `waiting` (what they wait for), `output` (from the
+//! program to viewers), `ending` (exit, stop, leaving).
 
 mod ending;
 mod output;
 mod requests;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -157,6 +158,8 @@ pub(crate) struct Holder {
     stop_signal: i32,
     terminal: Terminal,
     input: InputQueue,
+    /// When the program wrote or somebody typed last.
+    last_activity: Instant,
     peers: BTreeMap<PeerId, Peer>,
     last_peer: u64,
     ownership: Ownership,
@@ -224,6 +227,7 @@ impl Holder {
             stop_signal: launch.stop_signal,
             terminal,
             input: InputQueue::default(),
+            last_activity: now.instant,
             peers: BTreeMap::new(),
             last_peer: 0,
             ownership: if launch.owned { Ownership::Awaited(owner_limit) } else { Ownership::NotOwned },
@@ -298,7 +302,8 @@ impl Holder {
             Ownership::NotOwned | Ownership::Present(_) | Ownership::Gone => None,
         };
         let stop = self.stop.as_ref().map(Stop::deadline);
-        [owner, stop, self.leave_at_latest, self.reap_again_at].into_iter().flatten().min()
+        let quiet = self.quiet_deadline();
+        [owner, stop, self.leave_at_latest, self.reap_again_at, quiet].into_iter().flatten().min()
     }
 
     /// Deals with one event. Never waits.
@@ -306,7 +311,10 @@ impl Holder {
         match event {
             Event::Knock => self.accept(),
             Event::PeerReadable(id) => self.read_peer(id, now),
-            Event::OutputReadable(stream) => self.read_output(stream, READ_LENGTH),
+            Event::OutputReadable(stream) => {
+                self.last_activity = now.instant;
+                self.read_output(stream, READ_LENGTH);
+            }
             Event::Signalled => self.take_signals(now),
             Event::DeadlineReached => {
                 self.look_for_owner(now);
@@ -323,6 +331,7 @@ impl Holder {
         self.flush_input();
         self.hear_the_paused(now);
         self.tell_exit_when_drained();
+        self.tell_the_quiet(now);
         // First, so that what a viewer has seen is in the file.
         self.flush_recording();
         self.flush_peers(now);

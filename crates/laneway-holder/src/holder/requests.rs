@@ -28,7 +28,10 @@ impl Holder {
     /// Answers one message or takes the data of one frame.
     pub(super) fn answer(&mut self, id: PeerId, incoming: Incoming<ToHolder>, now: Moment) {
         match incoming {
-            Incoming::Data { stream: Stream::Input, bytes, .. } => self.take_input(id, &bytes),
+            Incoming::Data { stream: Stream::Input, bytes, .. } => {
+                self.last_activity = now.instant;
+                self.take_input(id, &bytes);
+            }
             // Streams of newer clients.
             Incoming::Data { .. } => {}
             Incoming::Unknown { tag } => {
@@ -66,7 +69,10 @@ impl Holder {
             ToHolder::CloseInput => self.close_input(asker),
             ToHolder::TakeDriver { size } => self.take_driver(asker, size),
             ToHolder::Resize { size } => self.resize_for(asker, size),
-            ToHolder::Send(send) => self.send(asker, &send),
+            ToHolder::Send(send) => {
+                self.last_activity = now.instant;
+                self.send(asker, &send);
+            }
             ToHolder::Read { lines, ansi } => self.read(asker, lines, ansi),
             ToHolder::Signal { signal } => self.signal(asker, signal),
             ToHolder::Stop { signal, grace_ms } => self.stop_for(asker, signal, grace_ms, now),
@@ -76,6 +82,7 @@ impl Holder {
                 let n_bytes = self.drop_input(refusal::DROPPED, "it was dropped on request") as u64;
                 self.say(asker, &FromHolder::Dropped { n_bytes, n_written: None });
             }
+            ToHolder::AwaitQuiet { quiet_ms } => self.await_quiet(asker, quiet_ms),
             ToHolder::DropSend { send } => self.drop_send(asker, Asker { tag: send, ..asker }),
         }
     }
@@ -309,7 +316,7 @@ impl Holder {
         }
     }
 
-    fn main_offset(&self) -> u64 {
+    pub(super) fn main_offset(&self) -> u64 {
         let offsets = self.offsets();
         match &self.terminal {
             Terminal::Pty(_) => offsets.pty,

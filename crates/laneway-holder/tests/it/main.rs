@@ -10,3 +10,4 @@ mod stop;
 mod support;
 mod terminal;
 mod viewers;
+mod waiting;
