@@ -5,6 +5,7 @@
 
 use super::history::History;
 use super::links::Links;
+use super::marks::{Mark, Marks};
 use super::modes::Saved;
 use super::query::Action;
 use super::stacks::{KeyboardStack, Titles};
@@ -15,7 +16,7 @@ use alacritty_terminal::grid::{Dimensions, Grid, Row};
 use alacritty_terminal::index::{Column, Line, Point};
 use alacritty_terminal::term::cell::{Cell, Flags};
 use alacritty_terminal::term::{Config, Osc52, Term, TermMode};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::ops::Range;
 use vte::ansi::{CharsetIndex, Handler, Hyperlink, Processor, Timeout};
@@ -87,8 +88,11 @@ impl Emulator {
 pub(super) struct Terminal {
     pub(super) term: Term<VoidListener>,
     pub(super) history: History,
-    /// The primary screen while the alternate one is shown.
+    /// Which rows have changed when.
+    pub(super) marks: Marks,
+    /// The primary screen while the alternate one is shown, and the marks of its rows.
     pub(super) primary: Option<Grid<Cell>>,
+    pub(super) primary_marks: VecDeque<Mark>,
     /// Rows that scroll.
     pub(super) region: Range<usize>,
     /// Where tabs stop, for each column.
@@ -141,7 +145,9 @@ impl Terminal {
         let mut terminal = Self {
             term: Term::new(config, &cells, VoidListener),
             history,
+            marks: Marks::new(cells.rows),
             primary: None,
+            primary_marks: VecDeque::new(),
             region: 0..cells.rows,
             tabs: handler::default_tabs(cells.columns),
             active_charset: CharsetIndex::default(),
@@ -178,8 +184,56 @@ impl Terminal {
     pub(super) fn keep_rows(&mut self, count: usize) {
         if self.primary.is_none() {
             for line in 0..count.min(self.term.screen_lines()) {
-                self.history.push(&self.term.grid()[Line(line as i32)]);
+                let mut mark = self.marks.row(line);
+                if !self.history.marks().is_open() {
+                    mark = self.marks.beginning(mark);
+                }
+                self.history.push(&self.term.grid()[Line(line as i32)], mark);
             }
+        }
+    }
+
+    /// Rows of the screen are about to move up by `count`: those that leave it are kept, and the marks move along.
+    pub(super) fn before_scroll_up(&mut self, rows: Range<usize>, count: usize) {
+        let count = count.min(rows.len());
+        if rows.end < self.rows() {
+            self.part_rows(rows.end);
+        }
+        if rows.start == 0 && self.primary.is_none() {
+            self.keep_rows(count);
+        } else {
+            self.part_rows(rows.start);
+            self.part_rows(rows.start + count);
+        }
+        self.marks.scroll_up(rows, count);
+    }
+
+    /// Rows of the screen are about to move down by `count`: the marks move along.
+    pub(super) fn before_scroll_down(&mut self, rows: Range<usize>, count: usize) {
+        let count = count.min(rows.len());
+        self.part_rows(rows.start);
+        self.part_rows(rows.end - count);
+        self.part_rows(rows.end);
+        self.marks.scroll_down(rows.clone(), count);
+        if rows.start == 0 {
+            self.part_rows(0);
+        }
+    }
+
+    /// The whole screen was emptied.
+    pub(super) fn begin_anew(&mut self) {
+        self.marks.begin_anew(0..self.rows());
+        self.part_rows(0);
+    }
+
+    /// A row and the one above it will not be neighbours any more: if one line goes through both, that changes it.
+    pub(super) fn part_rows(&mut self, row: usize) {
+        let goes_through = match row.checked_sub(1) {
+            Some(above) => is_wrapped(&self.term.grid()[Line(above as i32)]),
+            None => self.primary.is_none() && self.history.marks().is_open(),
+        };
+        if goes_through {
+            self.marks.touch_all(row.saturating_sub(1)..(row + 1).min(self.rows()));
         }
     }
 
@@ -198,6 +252,7 @@ impl Terminal {
         alternate.reset_region(..);
         primary.saved_cursor = primary.cursor.clone();
         self.primary = Some(primary);
+        self.primary_marks = self.marks.empty(rows);
         mem::swap(&mut self.keyboard, &mut self.other_keyboard);
     }
 
@@ -209,6 +264,7 @@ impl Terminal {
         self.term.swap_alt();
         // The alternate grid is now the inactive one, where it only takes memory.
         *self.term.grid_mut() = primary;
+        self.marks.exchange(mem::take(&mut self.primary_marks));
         self.free_inactive();
         mem::swap(&mut self.keyboard, &mut self.other_keyboard);
     }
@@ -228,15 +284,22 @@ impl Terminal {
         if cells.rows == self.rows() && cells.columns == self.columns() {
             return;
         }
+        self.settle_marks();
         let mut active = mem::replace(self.term.grid_mut(), placeholder());
         if let Some(primary) = &mut self.primary {
-            resize_keeping(primary, cells, &mut self.history);
+            let before = Marks::lines(&self.primary_marks, &begins(primary));
+            self.primary_marks = resize_keeping(primary, cells, &mut self.history, &mut self.marks, &before);
             active.resize(false, cells.rows, cells.columns);
             active.truncate();
             settle(&mut active);
             blank_halves(&mut active);
+            // Which rows went is not told. Whatever program shows this screen draws it anew.
+            self.marks.empty(cells.rows);
+            self.marks.touch_all(0..cells.rows);
         } else {
-            resize_keeping(&mut active, cells, &mut self.history);
+            let before = Marks::lines(self.marks.rows(), &begins(&active));
+            let rows = resize_keeping(&mut active, cells, &mut self.history, &mut self.marks, &before);
+            self.marks.exchange(rows);
         }
         self.term.resize(cells);
         *self.term.grid_mut() = active;
@@ -253,8 +316,24 @@ fn placeholder() -> Grid<Cell> {
     Grid::new(1, 1, 0)
 }
 
-/// Resizes a primary screen so that every line stays, on it or in the history.
-fn resize_keeping(grid: &mut Grid<Cell>, cells: Cells, history: &mut History) {
+/// Which rows of a grid begin a line, counting the first.
+pub(super) fn begins(grid: &Grid<Cell>) -> Vec<bool> {
+    let first = grid.topmost_line().0;
+    (first..grid.screen_lines() as i32)
+        .map(|line| line == first || !is_wrapped(&grid[Line(line - 1)]))
+        .collect()
+}
+
+/// Resizes a primary screen so that every line stays, on it or in the history. `lines` are the marks of the lines that
+/// begin on it; gives the marks of the rows that are on it then.
+fn resize_keeping(
+    grid: &mut Grid<Cell>,
+    cells: Cells,
+    history: &mut History,
+    marks: &mut Marks,
+    lines: &[Mark],
+) -> VecDeque<Mark> {
+    let n_before = count_lines(grid);
     grid.update_history(RESIZE_ROWS);
     let place = Place::of(grid);
     if let Some(Place { end: Some(end), .. }) = place {
@@ -266,12 +345,27 @@ fn resize_keeping(grid: &mut Grid<Cell>, cells: Cells, history: &mut History) {
     if let Some(place) = place {
         place.restore(grid);
     }
+    let mut rows = marks.recut(lines, &begins(grid));
+    if count_lines(grid) != n_before {
+        // The crate has joined what were two lines, and all below have the marks of others.
+        marks.touch_these(&mut rows);
+    }
     for line in grid.topmost_line().0..0 {
-        history.push(&grid[Line(line)]);
+        let mark = rows.pop_front().expect("each row has its mark");
+        history.push(&grid[Line(line)], mark);
     }
     grid.update_history(0);
     grid.truncate();
     settle(grid);
+    rows
+}
+
+/// The lines of a grid down to the last one that is not blank.
+fn count_lines(grid: &Grid<Cell>) -> usize {
+    let first = grid.topmost_line().0;
+    let last = (first..grid.screen_lines() as i32).rfind(|line| !occupied(&grid[Line(*line)]).is_empty());
+    let n_rows = last.map_or(0, |last| (last - first) as usize + 1);
+    begins(grid)[..n_rows].iter().filter(|begins| **begins).count()
 }
 
 /// A cursor that waited behind the last column has found room there.

@@ -26,12 +26,32 @@ pub(super) fn default_tabs(columns: usize) -> Vec<bool> {
 }
 
 impl Terminal {
-    /// Copies the first row if the cursor's next step down scrolls it out.
+    /// The row that the cursor is in.
     #[inline]
-    fn keep_row_before_linefeed(&mut self) {
-        let next = self.term.grid().cursor.point.line.0 as usize + 1;
-        if next == self.region.end && self.region.start == 0 {
-            self.keep_rows(1);
+    fn cursor_row(&self) -> usize {
+        self.term.grid().cursor.point.line.0 as usize
+    }
+
+    /// The cursor's row was written to.
+    #[inline]
+    fn touch(&mut self) {
+        self.marks.touch(self.cursor_row());
+    }
+
+    /// The cursor is about to step down: the screen may scroll.
+    #[inline]
+    fn before_linefeed(&mut self) {
+        if self.cursor_row() + 1 == self.region.end {
+            self.before_scroll_up(self.region.clone(), 1);
+        }
+    }
+
+    /// The cursor's line is about to go on in the next row.
+    fn before_wrap(&mut self) {
+        self.before_linefeed();
+        let has_scrolled = self.cursor_row() + 1 == self.region.end;
+        if let Some(row) = self.cursor_row().checked_sub(usize::from(has_scrolled)) {
+            self.marks.wrap(row);
         }
     }
 
@@ -55,7 +75,7 @@ impl Terminal {
         }
         let wraps = needs_wrap || (width == 2 && point.column.0 + 1 >= self.columns());
         if wraps && self.mode(TermMode::LINE_WRAP) {
-            self.keep_row_before_linefeed();
+            self.before_wrap();
         }
         true
     }
@@ -160,10 +180,7 @@ impl Handler for Terminal {
         move_backward(columns: usize);
         backspace();
         carriage_return();
-        scroll_down(rows: usize);
-        insert_blank_lines(rows: usize);
         move_forward_tabs(count: u16);
-        reverse_index();
         set_mode(mode: Mode);
         unset_mode(mode: Mode);
         set_keypad_application_mode();
@@ -184,21 +201,29 @@ impl Handler for Terminal {
             } else {
                 self.term.input(character);
             }
+            self.touch();
         }
     }
 
     #[inline]
     fn linefeed(&mut self) {
-        self.keep_row_before_linefeed();
+        self.marks.end_line(self.cursor_row());
+        self.before_linefeed();
         self.term.linefeed();
         if self.mode(TermMode::LINE_FEED_NEW_LINE) {
             self.term.carriage_return();
         }
     }
 
+    fn reverse_index(&mut self) {
+        if self.cursor_row() == self.region.start {
+            self.before_scroll_down(self.region.clone(), 1);
+        }
+        self.term.reverse_index();
+    }
+
     fn goto_col(&mut self, column: usize) {
-        let line = self.term.grid().cursor.point.line.0 as usize;
-        self.put_cursor(line, column);
+        self.put_cursor(self.cursor_row(), column);
     }
 
     fn move_up(&mut self, rows: usize) {
@@ -237,6 +262,7 @@ impl Handler for Terminal {
         self.cut(self.term.grid().cursor.point.column.0);
         self.cut(self.columns().saturating_sub(count));
         self.term.insert_blank(count);
+        self.touch();
     }
 
     fn delete_chars(&mut self, count: usize) {
@@ -246,6 +272,7 @@ impl Handler for Terminal {
         self.cut(column);
         self.cut(column + count);
         self.term.delete_chars(count);
+        self.touch();
     }
 
     fn erase_chars(&mut self, count: usize) {
@@ -253,6 +280,7 @@ impl Handler for Terminal {
         self.cut(column);
         self.cut(column + count);
         self.term.erase_chars(count);
+        self.touch();
     }
 
     fn clear_line(&mut self, mode: LineClearMode) {
@@ -264,6 +292,7 @@ impl Handler for Terminal {
             LineClearMode::All => {}
         }
         self.term.clear_line(mode);
+        self.touch();
     }
 
     fn terminal_attribute(&mut self, attribute: Attr) {
@@ -288,20 +317,31 @@ impl Handler for Terminal {
     fn decaln(&mut self) {
         self.set_scrolling_region(1, None);
         self.term.decaln();
+        self.marks.touch_all(0..self.rows());
     }
 
     fn scroll_up(&mut self, rows: usize) {
-        if self.region.start == 0 {
-            self.keep_rows(rows.min(self.region.end));
-        }
+        self.before_scroll_up(self.region.clone(), rows);
         self.term.scroll_up(rows);
     }
 
+    fn scroll_down(&mut self, rows: usize) {
+        self.before_scroll_down(self.region.clone(), rows);
+        self.term.scroll_down(rows);
+    }
+
     fn delete_lines(&mut self, rows: usize) {
-        if self.region.start == 0 && self.term.grid().cursor.point.line == 0 {
-            self.keep_rows(rows.min(self.region.end));
+        if self.region.contains(&self.cursor_row()) {
+            self.before_scroll_up(self.cursor_row()..self.region.end, rows);
         }
         self.term.delete_lines(rows);
+    }
+
+    fn insert_blank_lines(&mut self, rows: usize) {
+        if self.region.contains(&self.cursor_row()) {
+            self.before_scroll_down(self.cursor_row()..self.region.end, rows);
+        }
+        self.term.insert_blank_lines(rows);
     }
 
     fn clear_screen(&mut self, mode: ClearMode) {
@@ -309,11 +349,19 @@ impl Handler for Terminal {
             ClearMode::All => {
                 let rows = self.rows_cleared();
                 self.keep_rows(rows);
+                self.begin_anew();
             }
-            ClearMode::Saved if !self.alternate() => self.history.clear(),
+            ClearMode::Saved if !self.alternate() => {
+                self.part_rows(0);
+                self.history.clear();
+            }
             ClearMode::Saved => {}
-            ClearMode::Below => self.cut(self.term.grid().cursor.point.column.0),
+            ClearMode::Below => {
+                self.cut(self.term.grid().cursor.point.column.0);
+                self.marks.touch_all(self.cursor_row()..self.rows());
+            }
             ClearMode::Above => {
+                self.marks.touch_all(0..self.cursor_row() + 1);
                 let point = self.term.grid().cursor.point;
                 self.cut(point.column.0 + 1);
                 // The crate leaves the first row if it is the only one above.

@@ -1,5 +1,6 @@
 //! Rows that have left the screen: styled text, in compressed blocks, the oldest falling out.
 
+use super::marks::{KeptMarks, Mark};
 use super::text;
 use alacritty_terminal::grid::Row;
 use alacritty_terminal::term::cell::Cell;
@@ -21,6 +22,8 @@ const ROW_END: u8 = 0x0b;
 #[derive(Debug)]
 struct Block {
     rows: usize,
+    /// The line that its first row is a part of, counted from the start.
+    first_line: u64,
     text: Box<[u8]>,
 }
 
@@ -36,12 +39,35 @@ pub(super) struct History {
     /// The newest rows, not compressed yet.
     open: Vec<u8>,
     open_rows: usize,
+    /// The line that the first of them is a part of.
+    open_first_line: u64,
+    marks: KeptMarks,
+}
+
+/// A kept row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KeptRow<'a> {
+    /// The line that it is a part of, counted from the start.
+    pub(super) line: u64,
+    /// Its styled text.
+    pub(super) text: &'a str,
+    /// It goes on in the next row.
+    pub(super) goes_on: bool,
 }
 
 impl History {
     /// A history of at most `limit` rows.
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, blocks: VecDeque::new(), rows: 0, bytes: 0, open: Vec::new(), open_rows: 0 }
+        Self {
+            limit,
+            blocks: VecDeque::new(),
+            rows: 0,
+            bytes: 0,
+            open: Vec::new(),
+            open_rows: 0,
+            open_first_line: 0,
+            marks: KeptMarks::default(),
+        }
     }
 
     /// Rows kept.
@@ -51,16 +77,29 @@ impl History {
 
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
-        *self = Self::new(self.limit);
+        let mut marks = std::mem::take(&mut self.marks);
+        marks.clear();
+        *self = Self { marks, ..Self::new(self.limit) };
+    }
+
+    /// The marks of the lines.
+    pub(super) fn marks(&self) -> &KeptMarks {
+        &self.marks
     }
 
     /// Appends a row.
-    pub(super) fn push(&mut self, row: &Row<Cell>) {
+    pub(super) fn push(&mut self, row: &Row<Cell>, mark: Mark) {
+        let goes_on = text::is_wrapped(row);
+        self.marks.push(mark, goes_on);
         if self.limit == 0 {
+            self.marks.drop_before(self.marks.n_lines());
             return;
         }
+        if self.open_rows == 0 {
+            self.open_first_line = self.marks.n_lines() - 1;
+        }
         text::write_row(row, &mut self.open);
-        self.open.push(if text::is_wrapped(row) { ROW_END } else { LINE_END });
+        self.open.push(if goes_on { ROW_END } else { LINE_END });
         self.open_rows += 1;
         self.rows += 1;
         if self.open.len() >= BLOCK_SIZE {
@@ -71,6 +110,7 @@ impl History {
     fn close_block(&mut self) {
         let block = Block {
             rows: self.open_rows,
+            first_line: self.open_first_line,
             text: lz4_flex::compress_prepend_size(&self.open).into_boxed_slice(),
         };
         self.open_rows = 0;
@@ -87,29 +127,40 @@ impl History {
             self.rows -= oldest.rows;
             self.bytes -= oldest.text.len();
             self.blocks.pop_front();
+            self.marks
+                .drop_before(self.blocks.front().map_or(self.marks.n_lines(), |block| block.first_line));
         }
     }
 
     /// Calls `each` with the text of every row, the oldest first, and whether it goes on in the next row.
     pub(super) fn for_each(&self, mut each: impl FnMut(&str, bool)) {
         let mut skipped = self.rows - self.rows();
-        let mut text = |text: &[u8], rows: usize| {
-            if skipped >= rows {
-                skipped -= rows;
-                return;
-            }
+        self.for_each_since(0, |row| match skipped {
+            0 => each(row.text, row.goes_on),
+            _ => skipped -= 1,
+        });
+    }
+
+    /// Calls `each` with every row from a line on, the oldest first. A block is kept or dropped as a whole, so that
+    /// these may be a few more than there are by [`Self::rows`].
+    pub(super) fn for_each_since(&self, line: u64, mut each: impl FnMut(KeptRow<'_>)) {
+        let mut rows = |text: &[u8], first_line: u64| {
+            let mut present = first_line;
             for row in text.split_inclusive(|byte| matches!(*byte, LINE_END | ROW_END)) {
-                if skipped > 0 {
-                    skipped -= 1;
-                } else if let Some((end, row)) = row.split_last() {
-                    each(&String::from_utf8_lossy(row), *end == ROW_END);
+                let Some((end, row)) = row.split_last() else { continue };
+                let goes_on = *end == ROW_END;
+                if present >= line {
+                    each(KeptRow { line: present, text: &String::from_utf8_lossy(row), goes_on });
                 }
+                present += u64::from(!goes_on);
             }
         };
-        for block in &self.blocks {
+        // The last line of a block may go on in the next one.
+        let first = self.blocks.partition_point(|block| block.first_line < line).saturating_sub(1);
+        for block in self.blocks.range(first..) {
             let plain = lz4_flex::decompress_size_prepended(&block.text).expect("this history compressed it");
-            text(&plain, block.rows);
+            rows(&plain, block.first_line);
         }
-        text(&self.open, self.open_rows);
+        rows(&self.open, self.open_first_line);
     }
 }

@@ -8,11 +8,13 @@
 //! ```
 
 mod answers;
+mod changes;
 mod emulator;
 mod filter;
 mod handler;
 mod history;
 mod links;
+mod marks;
 mod modes;
 mod query;
 mod snapshot;
@@ -25,9 +27,11 @@ use alacritty_terminal::grid::{Dimensions, Grid};
 use alacritty_terminal::index::Line;
 use alacritty_terminal::term::TermMode;
 use alacritty_terminal::term::cell::Cell;
+pub use changes::{Change, Changes};
 use emulator::Emulator;
 use filter::{Filter, Sink};
 use history::History;
+use marks::Marks;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The size of a terminal in cells.
@@ -123,6 +127,8 @@ pub struct Modes {
 pub struct Screen {
     filter: Filter,
     emulator: Emulator,
+    /// How many bytes were passed on.
+    n_passed: u64,
 }
 
 /// Where the parts of program output go.
@@ -180,7 +186,10 @@ impl Emulator {
 
     fn restart(&mut self, size: Size) {
         let history = std::mem::replace(&mut self.terminal.history, History::new(0));
+        let mut marks = std::mem::replace(&mut self.terminal.marks, Marks::new(0));
         *self = Self::new(size, history);
+        marks.empty(usize::from(size.rows));
+        self.terminal.marks = marks;
     }
 }
 
@@ -188,19 +197,27 @@ impl Screen {
     /// An empty screen that keeps at most `history_lines` rows that have left it.
     pub fn new(size: Size, history_lines: usize) -> Self {
         let size = Size::new(size.columns, size.rows);
-        Self { filter: Filter::new(), emulator: Emulator::new(size, History::new(history_lines)) }
+        Self {
+            filter: Filter::new(),
+            emulator: Emulator::new(size, History::new(history_lines)),
+            n_passed: 0,
+        }
     }
 
     /// Feeds program output. Answers to queries are appended to `answers` (to be written to the tty); `passed`
     /// gets the bytes viewers may see: all of them but the queries. An incomplete escape sequence or character at the
     /// end of `output` is passed on with the call that completes it.
     pub fn advance(&mut self, output: &[u8], answers: &mut Vec<u8>, passed: &mut Vec<u8>) {
+        self.emulator.terminal.marks.set_offset(self.n_passed);
+        let n_before = passed.len();
         self.filter.advance(output, &mut Route { emulator: &mut self.emulator, answers, passed });
+        self.n_passed += (passed.len() - n_before) as u64;
     }
 
     /// Changes the size; no line is lost.
     pub fn resize(&mut self, size: Size) {
         let size = Size::new(size.columns, size.rows);
+        self.emulator.terminal.marks.set_offset(self.n_passed);
         let resized = catch_unwind(AssertUnwindSafe(|| self.emulator.terminal.resize(size)));
         if resized.is_err() {
             self.emulator.restart(size);

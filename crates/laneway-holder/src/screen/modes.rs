@@ -85,6 +85,7 @@ impl Terminal {
             PrivateMode::Named(named) => {
                 if named == NamedPrivateMode::ColumnMode {
                     self.region = 0..self.rows();
+                    self.begin_anew();
                 }
                 self.set_named(named, on);
                 if named == NamedPrivateMode::Origin {
@@ -130,6 +131,7 @@ impl Terminal {
         self.leave_alternate();
         self.term.reset_state();
         self.history.clear();
+        self.begin_anew();
         self.region = 0..self.rows();
         self.tabs = default_tabs(self.columns());
         self.active_charset = CharsetIndex::default();

@@ -1,6 +1,7 @@
 //! Tests of the terminal model.
 
 mod agreed;
+mod changes;
 mod hostile;
 mod model;
 mod queries;
