@@ -208,8 +208,10 @@ fn begin_recorded(launch: &Launch, prepared: Prepared, folder: &Path) -> Result<
         recording_stopped: None,
     };
     let mut file = RecordFile::create(&folder.join(RECORD_NAME), &record).map_err(|error| {
-        let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-        StartFailure { stage: StartStage::Record, errno: 0, message: format!("{error}: {source}") }
+        let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
+        let errno = source.and_then(io::Error::raw_os_error).unwrap_or_default();
+        let message = source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
+        StartFailure { stage: StartStage::Record, errno, message }
     })?;
     let begun = start::start(launch, prepared).and_then(|running| {
         let program = identify(running.pid)?;

@@ -147,9 +147,7 @@ fn look_at_program(cwd: &OwnedFd, path: &[u8]) -> Result<(), Errno> {
 /// Makes the terminal or the pipes and starts the program. When this answers `Ok` it was executed.
 pub(crate) fn start(launch: &Launch, prepared: Prepared) -> Result<Running, StartFailure> {
     let (ends, standard) = match launch.terminal {
-        Terminal::Pty(size) => {
-            open_pty(size).map_err(|errno| failure(StartStage::Terminal, errno, "cannot make a terminal"))?
-        }
+        Terminal::Pty(size) => open_pty(size)?,
         Terminal::Pipes => open_pipes(launch.owned)
             .map_err(|errno| failure(StartStage::Terminal, errno, "cannot make pipes"))?,
     };
@@ -196,20 +194,37 @@ fn explain(error: &io::Error, program: &[u8]) -> StartFailure {
 
 type Opened = (Ends, [Stdio; 3]);
 
-fn open_pty(size: Size) -> Result<Opened, Errno> {
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-    grantpt(&master)?;
-    unlockpt(&master)?;
-    let slave = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-    set_window_size(&master, size)?;
-    // So that the terminal's own line editing erases whole characters.
-    let mut attributes = tcgetattr(&slave)?;
-    attributes.input_modes |= InputModes::IUTF8;
-    tcsetattr(&slave, OptionalActions::Now, &attributes)?;
-    rustix::io::ioctl_fionbio(&master, true)?;
-    let standard = [slave.try_clone(), slave.try_clone(), slave.try_clone()];
-    let [stdin, stdout, stderr] = standard.map(|copy| copy.map_err(|error| from_io(&error)));
-    Ok((Ends::Pty { master, slave }, [stdin?.into(), stdout?.into(), stderr?.into()]))
+fn open_pty(size: Size) -> Result<Opened, StartFailure> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = openpt(flags).map_err(|errno| match errno {
+        // The system's own words for it are of a device without space, or of a resource for now.
+        Errno::AGAIN | Errno::NOSPC => StartFailure {
+            stage: StartStage::Terminal,
+            errno: Errno::NOSPC.raw_os_error(),
+            message: "cannot make a terminal: this machine has none left (/proc/sys/kernel/pty)".to_owned(),
+        },
+        errno => no_terminal(errno),
+    })?;
+    let opened = || {
+        grantpt(&master)?;
+        unlockpt(&master)?;
+        let slave = ioctl_tiocgptpeer(&master, flags)?;
+        set_window_size(&master, size)?;
+        // So that the terminal's own line editing erases whole characters.
+        let mut attributes = tcgetattr(&slave)?;
+        attributes.input_modes |= InputModes::IUTF8;
+        tcsetattr(&slave, OptionalActions::Now, &attributes)?;
+        rustix::io::ioctl_fionbio(&master, true)?;
+        let standard = [slave.try_clone(), slave.try_clone(), slave.try_clone()];
+        let [stdin, stdout, stderr] = standard.map(|copy| copy.map_err(|error| from_io(&error)));
+        Ok((slave, [stdin?.into(), stdout?.into(), stderr?.into()]))
+    };
+    let (slave, standard) = opened().map_err(no_terminal)?;
+    Ok((Ends::Pty { master, slave }, standard))
+}
+
+fn no_terminal(errno: Errno) -> StartFailure {
+    failure(StartStage::Terminal, errno, "cannot make a terminal")
 }
 
 /// Tells the terminal's programs its size.

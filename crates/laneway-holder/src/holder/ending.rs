@@ -7,7 +7,7 @@ use laneway_wire::process::Process;
 use laneway_wire::record::RecordState;
 use laneway_wire::{SOCKET_NAME, Stream, sockets};
 use rustix::io::Errno;
-use rustix::process::{Signal, WaitOptions, WaitStatus, wait};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process_group, wait};
 
 use super::{DEFAULT_GRACE, Holder, Ownership, Pty, READ_LENGTH, Response, Terminal};
 use crate::clock::Moment;
@@ -202,6 +202,7 @@ impl Holder {
             // A stopped process takes a signal only when it goes on.
             tree::send_or_log(process.identity, Signal::CONT);
         }
+        self.reach_program(&processes, signal);
         self.say_stop_progress(StopPhase::Asked, processes.len());
     }
 
@@ -226,6 +227,7 @@ impl Holder {
             Step::Wait => {}
             Step::Kill(met) => {
                 tree::kill(&met, self.started.holder.pid);
+                self.reach_program(&met.processes, Signal::KILL);
                 self.reap(now);
             }
             Step::GiveUp(left) => {
@@ -237,6 +239,25 @@ impl Holder {
                 self.finish_stop(&left);
             }
         }
+    }
+
+    /// Sends a signal to the program and its group if a look has not seen it: without a free descriptor on the
+    /// machine there is no look.
+    fn reach_program(&self, seen: &[Process], signal: Signal) {
+        let program = self.started.program;
+        if self.exited.is_some() || seen.iter().any(|process| process.identity == program) {
+            return;
+        }
+        if let Err(errno) = self.signal_program(signal) {
+            log(&format!("the program did not get a signal: {errno}"));
+        }
+    }
+
+    /// Sends a signal to the program's group, while the program has not ended.
+    pub(super) fn signal_program(&self, signal: Signal) -> Result<(), Errno> {
+        // The program leads its group, and as it has not been waited for, its number is nobody else's.
+        let group = Pid::from_raw(self.started.program.pid as i32).expect("a program's pid is not 0");
+        kill_process_group(group, signal)
     }
 
     /// Stops everything, as far as [`FREEZE_ROUNDS`] looks come.

@@ -12,6 +12,7 @@ mod waiting;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use laneway_wire::message::{
 };
 use laneway_wire::{RecordFile, RunRecord, Stream, client};
 use rustix::event::PollFlags;
+use rustix::process::{Resource, getrlimit};
 
 use crate::clock::Moment;
 use crate::input::{Asker, InputQueue, Notice};
@@ -48,6 +50,13 @@ pub(crate) const READ_LENGTH: usize = 64 << 10;
 
 /// The most connections at once; more wait in the socket's queue.
 const MAX_PEERS: usize = 128;
+
+/// Descriptors that connections leave free, so that the run can always be looked after: its terminal, its record,
+/// its last screen and recording, the looks at its processes when it is stopped.
+const KEPT_FREE: usize = 32;
+
+/// How long nobody is let in after the system had no descriptor for a connection, unless one is let go before.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// From so many bytes waiting for the program's standard input on, its writer is not read: 1 MiB.
 const STDIN_LIMIT: usize = 1 << 20;
@@ -161,7 +170,10 @@ pub(crate) struct Holder {
     /// When the program wrote or somebody typed last.
     last_activity: Instant,
     peers: BTreeMap<PeerId, Peer>,
+    max_peers: usize,
     last_peer: u64,
+    /// The system had no descriptor for a connection: until then nobody is let in.
+    accept_again_at: Option<Instant>,
     ownership: Ownership,
     exited: Option<Exited>,
     /// All output up to the exit was given to everybody, and they were told of the exit.
@@ -229,7 +241,9 @@ impl Holder {
             input: InputQueue::default(),
             last_activity: now.instant,
             peers: BTreeMap::new(),
+            max_peers: max_peers(),
             last_peer: 0,
+            accept_again_at: None,
             ownership: if launch.owned { Ownership::Awaited(owner_limit) } else { Ownership::NotOwned },
             exited: None,
             exit_is_told: false,
@@ -266,7 +280,7 @@ impl Holder {
     /// What to wait for: descriptors with what each is to be ready for.
     pub(crate) fn sources(&self) -> Vec<(Source, BorrowedFd<'_>, PollFlags)> {
         let mut sources = vec![(Source::Signals, self.signals.as_fd(), PollFlags::IN)];
-        if self.peers.len() < MAX_PEERS {
+        if self.peers.len() < self.max_peers && self.accept_again_at.is_none() {
             sources.push((Source::Listener, self.listener.as_fd(), PollFlags::IN));
         }
         for (id, peer) in &self.peers {
@@ -302,14 +316,14 @@ impl Holder {
             Ownership::NotOwned | Ownership::Present(_) | Ownership::Gone => None,
         };
         let stop = self.stop.as_ref().map(Stop::deadline);
-        let quiet = self.quiet_deadline();
-        [owner, stop, self.leave_at_latest, self.reap_again_at, quiet].into_iter().flatten().min()
+        let others = [self.leave_at_latest, self.reap_again_at, self.accept_again_at, self.quiet_deadline()];
+        [owner, stop].into_iter().chain(others).flatten().min()
     }
 
     /// Deals with one event. Never waits.
     pub(crate) fn handle(&mut self, event: Event, now: Moment) {
         match event {
-            Event::Knock => self.accept(),
+            Event::Knock => self.accept(now),
             Event::PeerReadable(id) => self.read_peer(id, now),
             Event::OutputReadable(stream) => {
                 self.last_activity = now.instant;
@@ -318,6 +332,9 @@ impl Holder {
             Event::Signalled => self.take_signals(now),
             Event::DeadlineReached => {
                 self.look_for_owner(now);
+                if self.accept_again_at.is_some_and(|at| at <= now.instant) {
+                    self.accept(now);
+                }
                 if self.reap_again_at.is_some() {
                     self.reap(now);
                 }
@@ -341,14 +358,26 @@ impl Holder {
         self.leave_if_nothing_depends(now)
     }
 
-    fn accept(&mut self) {
-        while self.peers.len() < MAX_PEERS {
-            let Ok((socket, _)) = self.listener.accept() else { return };
-            match admit(socket) {
-                Ok(socket) => {
-                    self.add_peer(Peer::new(socket));
+    fn accept(&mut self, now: Moment) {
+        let had_none = self.accept_again_at.take().is_some();
+        while self.peers.len() < self.max_peers {
+            match self.listener.accept() {
+                Ok((socket, _)) => match admit(socket) {
+                    Ok(socket) => {
+                        self.add_peer(Peer::new(socket));
+                    }
+                    Err(reason) => log(&format!("a connection was refused: {reason}")),
+                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    // Whoever knocks stays at the door, which so would be looked at without a pause.
+                    self.accept_again_at = Some(now.instant + ACCEPT_PAUSE);
+                    if !had_none {
+                        log(&format!("nobody can be let in: {error}"));
+                    }
+                    return;
                 }
-                Err(reason) => log(&format!("a connection was refused: {reason}")),
             }
         }
     }
@@ -406,6 +435,10 @@ impl Holder {
 
     fn lose_peer(&mut self, id: PeerId, now: Moment) {
         self.peers.remove(&id);
+        if self.accept_again_at.is_some() {
+            // Its descriptor is free now.
+            self.accept_again_at = Some(now.instant);
+        }
         self.stop_askers.retain(|asker| asker.peer != id);
         if self.ownership == Ownership::Present(id) {
             self.ownership = Ownership::Gone;
@@ -521,6 +554,19 @@ impl Holder {
 
 fn wire_size(size: screen::Size) -> Size {
     Size { columns: size.columns, rows: size.rows }
+}
+
+/// How many connections leave enough descriptors free.
+fn max_peers() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let free = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(KEPT_FREE);
+    // With fewer than the daemon, a viewer and who asks for a stop, a run could not be used at all.
+    free.clamp(4, MAX_PEERS)
+}
+
+/// The error is the connection's own, not that of the one who lets in.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted)
 }
 
 /// Makes sure that the other end is this user's.

@@ -9,7 +9,7 @@ use laneway_wire::message::{
     FromHolder, Incoming, Lines, Phase, Program, Role, Send, Size, Status, Text, refusal,
 };
 use laneway_wire::{PROTOCOL_VERSION, Stream, ToHolder};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 use rustix::termios::{LocalModes, SpecialCodeIndex, tcgetattr};
 
 use super::output::{give_tail, given_role, wire_cursor};
@@ -401,9 +401,7 @@ impl Holder {
             self.refuse(asker, refusal::SYSTEM, &format!("there is no signal {signal}"));
             return;
         };
-        // The program leads its group, and as it has not been waited for, its number is nobody else's.
-        let group = Pid::from_raw(self.started.program.pid as i32).expect("a program's pid is not 0");
-        match kill_process_group(group, signal) {
+        match self.signal_program(signal) {
             Ok(()) => self.say(asker, &FromHolder::Done),
             Err(errno) => self.refuse(asker, refusal::SYSTEM, &format!("the signal was not sent: {errno}")),
         }

@@ -5,6 +5,7 @@
 mod ending;
 mod pipes;
 mod recording;
+mod shortage;
 mod start;
 mod stop;
 mod support;

@@ -77,7 +77,8 @@ impl Crowd {
                       print('here', flush=True)\nsignal.pause()\n";
         #[expect(clippy::disallowed_methods, reason = "it stands beside what is tested")]
         let mut python = std::process::Command::new("python3");
-        let mut child = python.args(["-c", script]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        python.args(["-c", script]).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null());
+        let mut child = python.spawn().unwrap();
         let mut said = [0; 4];
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut said).unwrap();
         Self(child)

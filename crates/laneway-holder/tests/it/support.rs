@@ -95,7 +95,15 @@ pub(crate) fn try_start(launch: Launch) -> Result<TestRun, FailedRun> {
 }
 
 pub(crate) fn try_start_in(folder: tempfile::TempDir, launch: Launch) -> Result<TestRun, FailedRun> {
-    let (mut holder, socket) = bare_holder_in(folder.path());
+    let (holder, socket) = bare_holder_in(folder.path());
+    try_start_with((folder, holder, socket), launch)
+}
+
+/// Has a holder that was started before launch its program.
+pub(crate) fn try_start_with(
+    (folder, mut holder, socket): (tempfile::TempDir, Child, UnixStream),
+    launch: Launch,
+) -> Result<TestRun, FailedRun> {
     let mut control = Connection::over(socket);
     control.set_read_limit(Some(LIMIT)).unwrap();
     let answer = match control.ask(&ToHolder::Launch(Box::new(launch))) {
