@@ -8,7 +8,7 @@
 //!     └ guard killed: the child gets SIGTERM, cleans up and ends
 //! ```
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -64,14 +64,19 @@ pub(crate) fn guarded(manner: Manner, work: impl FnOnce() -> Outcome) -> Outcome
             follow_guard(&guard).map_err(|error| failed("the guard of the terminal is gone", &error))?;
             work()
         }
-        None => match guard(manner).map_err(|error| failed("the terminal cannot be guarded", &error))? {
-            ChildEnd::Code(code) => Ok(code),
-            ChildEnd::Killed(signal) => {
-                let message = format!("the process that used the terminal was killed by signal {signal}");
-                let code = exit_code::SIGNAL_BASE.saturating_add(u8::try_from(signal).unwrap_or_default());
-                Err(Failure::new(ErrorKind::Failed, "client_killed", message).with_code(code))
-            }
-        },
+        None => guard_over(manner, std::env::args_os().skip(1)),
+    }
+}
+
+/// Has this program do something else with the terminal, as `lane ARGUMENTS…`, with this process as its guard.
+pub(crate) fn guard_over(manner: Manner, arguments: impl IntoIterator<Item = OsString>) -> Outcome {
+    match guard(manner, arguments).map_err(|error| failed("the terminal cannot be guarded", &error))? {
+        ChildEnd::Code(code) => Ok(code),
+        ChildEnd::Killed(signal) => {
+            let message = format!("the process that used the terminal was killed by signal {signal}");
+            let code = exit_code::SIGNAL_BASE.saturating_add(u8::try_from(signal).unwrap_or_default());
+            Err(Failure::new(ErrorKind::Failed, "client_killed", message).with_code(code))
+        }
     }
 }
 
@@ -98,9 +103,9 @@ enum ChildEnd {
     Killed(i32),
 }
 
-fn guard(manner: Manner) -> io::Result<ChildEnd> {
+fn guard(manner: Manner, arguments: impl IntoIterator<Item = OsString>) -> io::Result<ChildEnd> {
     let saved = tcgetattr(io::stdin())?;
-    let mut child = start_child()?;
+    let mut child = start_child(arguments)?;
     let status = wait_for(&mut child)?;
     if let Some(code) = status.code() {
         return Ok(ChildEnd::Code(u8::try_from(code).unwrap_or(exit_code::FAILED)));
@@ -110,9 +115,8 @@ fn guard(manner: Manner) -> io::Result<ChildEnd> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that starts this program anew")]
-fn start_child() -> io::Result<Child> {
-    let mut arguments = std::env::args_os();
-    let name = arguments.next().unwrap_or_default();
+fn start_child(arguments: impl IntoIterator<Item = OsString>) -> io::Result<Child> {
+    let name = std::env::args_os().next().unwrap_or_default();
     // The file this process was started from, also if another one has been installed since.
     let mut command = Command::new("/proc/self/exe");
     command.arg0(name).args(arguments).env(GUARD_VARIABLE, std::process::id().to_string()).spawn()

@@ -19,13 +19,13 @@ use crate::complete;
 use crate::context::{Context, Outcome};
 use crate::failure::{Failure, with_causes};
 use crate::terminal::attach_pump;
-use crate::terminal::guard::{Manner, guarded};
+use crate::terminal::guard::{Manner, guard_over, guarded};
 use crate::terminal::link::Link;
 use crate::terminal::view::Leaving;
 use crate::text::worker_name;
 
 /// The variable with the id of the worker that a command is typed in.
-const WORKER_VARIABLE: &str = "LANEWAY_WORKER";
+pub(super) const WORKER_VARIABLE: &str = "LANEWAY_WORKER";
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -68,21 +68,27 @@ impl<'a> Report<'a> {
 }
 
 pub(crate) fn run(args: &AttachArgs, context: &Context) -> Outcome {
-    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
-        let target = &args.target;
-        return Err(Problem::new(
-            ErrorKind::Usage,
-            "not_a_terminal",
-            format!("attaching to {target} needs a terminal on standard input and output"),
-        )
-        .hint(format!("lane read {target}\nlane exec LANE -- COMMAND"))
-        .into());
-    }
+    let target = &args.target;
+    needs_a_terminal(target, &format!("lane read {target}\nlane exec LANE -- COMMAND"))?;
     let key = match args.detach_keys {
         Some(key) => key,
         None => context.settings()?.detach_keys,
     };
     guarded(Manner::FullScreen, || attach(args, key, context))
+}
+
+/// Refuses to attach where there is no terminal to do it on.
+pub(super) fn needs_a_terminal(target: &str, hint: &str) -> Result<(), Failure> {
+    if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+        return Ok(());
+    }
+    let message = format!("attaching to {target} needs a terminal on standard input and output");
+    Err(Problem::new(ErrorKind::Usage, "not_a_terminal", message).hint(hint).into())
+}
+
+/// Attaches to a worker that another verb has started, as `lane attach` does.
+pub(super) fn attach_to(worker: WorkerId) -> Outcome {
+    guard_over(Manner::FullScreen, ["attach".into(), worker.to_string().into()])
 }
 
 fn attach(args: &AttachArgs, key: DetachKey, context: &Context) -> Outcome {

@@ -8,7 +8,7 @@ use laneway_api::request::{CloseLane, LaneClosed};
 use laneway_api::routes;
 use laneway_core::findings::Losses;
 
-use super::several::each;
+use super::several::{Shape, each};
 use crate::client::Request;
 use crate::complete;
 use crate::context::{Context, Outcome};
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &CloseArgs, context: &Context) -> Outcome {
         let route = routes::with_target(routes::LANE_CLOSE, lane);
         Request::post(format!("closing {lane}"), route).json(&body)
     };
-    each(context, &args.lanes, request, in_words, with_commands)
+    each(context, (&args.lanes, Shape::AsTyped), request, in_words, with_commands)
 }
 
 fn in_words(closed: &LaneClosed) -> String {

@@ -2,14 +2,17 @@
 
 use std::ffi::OsString;
 
-use clap::ValueHint;
-use laneway_api::error::exit_code;
+use clap::{ArgGroup, ValueHint};
+use laneway_api::error::{ErrorKind, exit_code};
 use laneway_api::request::{LaneMade, NewLane};
 use laneway_api::routes;
 use laneway_core::os_text::OsText;
+use laneway_daemon::config::DetachKey;
 
+use super::attach::{attach_to, needs_a_terminal};
 use crate::client::Request;
 use crate::context::{Context, Outcome};
+use crate::failure::Failure;
 use crate::launch::{launch, terminal_like_the_callers};
 use crate::text::{
     BAD, FAINT, Lines, NAME, branch, program, short_commit, worker_name, worker_status, worker_style,
@@ -19,6 +22,7 @@ const EXAMPLES: &str = "\
 EXAMPLES:
   lane new fix                      a lane on a new branch lane/fix
   lane new fix -- claude            with a program in it
+  lane new fix --attach -- claude   and use its terminal at once; ctrl-\\ leaves, it goes on
   lane new --branch feature/login   a lane for a branch that is there already
   lane new --pr 12                  a lane at the head of a pull request
   lane new try --base v1.2 -- bash  from another commit";
@@ -26,6 +30,7 @@ EXAMPLES:
 /// Make a lane: a worktree on a branch of its own, and with a command a worker in it
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[command(group(ArgGroup::new("something_runs").args(["attach", "command"]).multiple(true)))]
 pub(crate) struct NewArgs {
     /// Its name [default: from the branch or the pull request, or two words]
     name: Option<String>,
@@ -39,16 +44,20 @@ pub(crate) struct NewArgs {
     #[arg(long, value_name = "N", conflicts_with_all = ["base", "branch"])]
     pr: Option<u32>,
     /// Record what its program's terminal shows; `lane replay` plays it
-    #[arg(long, requires = "command")]
+    #[arg(long, requires = "something_runs")]
     record: bool,
+    /// Attach to its first worker at once: to the program, or without one to your shell
+    #[arg(long)]
+    attach: bool,
     /// A program to start in it, with its arguments
     #[arg(last = true, value_hint = ValueHint::AnyPath)]
     command: Vec<OsString>,
 }
 
 pub(crate) fn run(args: &NewArgs, context: &Context) -> Outcome {
+    let leaves_by = if args.attach { Some(can_attach(args, context)?) } else { None };
     let launch = match args.command.as_slice() {
-        [] => None,
+        [] if !args.attach => None,
         command => Some(launch(command, terminal_like_the_callers(), args.record)?),
     };
     let doing = match &args.name {
@@ -61,12 +70,26 @@ pub(crate) fn run(args: &NewArgs, context: &Context) -> Outcome {
     if context.json() {
         context.printer.json(&made)?;
     } else {
-        context.printer.text(&in_words(&made))?;
+        context.printer.text(&in_words(&made, leaves_by))?;
     }
-    Ok(exit_code::OK)
+    match &made.worker {
+        Some(worker) if args.attach => attach_to(worker.id),
+        Some(_) | None => Ok(exit_code::OK),
+    }
 }
 
-fn in_words(made: &LaneMade) -> String {
+/// Whether the lane can be attached to, asked before anything is made; gives the key that leaves.
+fn can_attach(args: &NewArgs, context: &Context) -> Result<DetachKey, Failure> {
+    if context.json() {
+        let message = "--attach is for a person, and --json for a program: they do not go together";
+        return Err(Failure::new(ErrorKind::Usage, "usage", message));
+    }
+    let name = args.name.as_deref().unwrap_or("a new lane");
+    needs_a_terminal(name, "leave --attach out; lane attach comes later")?;
+    Ok(context.settings()?.detach_keys)
+}
+
+fn in_words(made: &LaneMade, attach: Option<DetachKey>) -> String {
     let lane = &made.lane;
     let shown = |text: &str| OsText::from(text).shown();
     let mut text = Lines::default();
@@ -85,7 +108,15 @@ fn in_words(made: &LaneMade) -> String {
         let style = worker_style(worker.status);
         let (name, status) = (worker_name(worker), worker_status(worker));
         text.add(format_args!("  worker  {name}: {}, {style}{status}{style:#}", program(&worker.argv)));
-        text.add(format_args!("  next    lane attach {name}"));
+        match attach {
+            None => text.add(format_args!("  next    lane attach {name}")),
+            // It stands there again when the terminal is given back.
+            Some(key) => {
+                text.add(format_args!(
+                    "  leave   {key}; it goes on, and lane attach {name} comes back to it"
+                ));
+            }
+        }
     } else {
         text.add(format_args!("  next    lane run {} -- COMMAND", lane.name));
     }

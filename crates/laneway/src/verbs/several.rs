@@ -28,11 +28,20 @@ pub(super) fn as_it_is(problem: Problem, _target: &str) -> Problem {
     problem
 }
 
+/// How the answers are put into one JSON document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// As the targets were typed: one is the answer, or the error, itself; of several there is a list.
+    AsTyped,
+    /// A list, however long: nobody has typed the targets.
+    List,
+}
+
 /// Asks for each target what `request` makes of it; says the answers by `in_words` and the problems after
 /// `explain` has had them.
 pub(super) fn each<T: DeserializeOwned + Serialize>(
     context: &Context,
-    targets: &[String],
+    (targets, shape): (&[String], Shape),
     request: impl Fn(&str) -> Result<Request, Failure>,
     in_words: impl Fn(&T) -> String,
     explain: impl Fn(Problem, &str) -> Problem,
@@ -63,13 +72,17 @@ pub(super) fn each<T: DeserializeOwned + Serialize>(
         Ok(())
     })?;
     if context.json() {
-        print(context, results)?;
+        print(context, results, shape)?;
     }
     Ok(worst)
 }
 
-fn print<T: Serialize>(context: &Context, mut results: Vec<OneResult<T>>) -> Result<(), Failure> {
-    if results.len() > 1 {
+fn print<T: Serialize>(
+    context: &Context,
+    mut results: Vec<OneResult<T>>,
+    shape: Shape,
+) -> Result<(), Failure> {
+    if shape == Shape::List || results.len() > 1 {
         return context.printer.json(&Results { results });
     }
     match results.pop() {

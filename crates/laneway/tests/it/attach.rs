@@ -9,6 +9,7 @@ use laneway_testkit::{LIMIT, TestEnvironment, screen};
 use rustix::fs::{Mode, OFlags};
 
 use crate::environment;
+use crate::support::fails;
 use crate::terminals::holder_of;
 
 const DETACH: &str = "\x1c";
@@ -509,4 +510,59 @@ fn a_window_that_draws_nothing_holds_up_nobody_and_catches_up() {
     window.wait_for_row("and on");
     window.wait_until_like(&run);
     detach(&mut window, "a");
+}
+
+#[test]
+fn a_new_lane_is_attached_to_at_once_and_goes_on_when_it_is_left() {
+    let world = environment();
+    let mut window = world.window(&["new", "a", "--attach", "--", "bash", "--norc", "--noprofile"], 80, 24);
+    window.wait_for(PROMPT);
+    window.press("pwd\r");
+    window.wait_for(".lanes/a");
+    assert!(window.alternate_screen());
+    window.press(DETACH);
+    window.wait_until_left_with(0);
+    let lines = window.all_lines();
+    let at = |text: &str| {
+        lines.iter().position(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}: {lines:?}"))
+    };
+    let how = at("ctrl-\\; it goes on, and lane attach a comes back to it");
+    let order = [at("lane a"), at(".lanes/a"), how, at("detached from a (still running)")];
+    assert!(order.is_sorted(), "{lines:?}");
+    window.assert_is_given_back();
+    window.close();
+    assert_eq!(world.worker("a")["status"], "running");
+    let mut window = attach(&world, "a");
+    window.wait_for(".lanes/a");
+    window.press("exit\r");
+    window.wait_until_left_with(0);
+    window.close();
+
+    // Without a command it is the shell.
+    let mut window = world.window(&["new", "b", "--attach"], 80, 24);
+    window.wait_until("the shell", Window::alternate_screen);
+    window.press("echo in $LANEWAY_LANE\r");
+    window.wait_for("in ln_");
+    window.press("exit 3\r");
+    window.wait_until_left_with(0);
+    assert!(window.shows("b has ended: exited 3"), "{:?}", window.rows());
+    window.assert_is_given_back();
+    window.close();
+    assert_eq!(world.worker("b")["argv"], serde_json::json!(["/bin/bash"]));
+}
+
+#[test]
+fn what_cannot_be_attached_to_is_refused_before_a_lane_is_made_or_undoes_it() {
+    let world = environment();
+    let _ = world.lane(&["daemon", "start"]).ok();
+    let said = world.lane(&["new", "a", "--attach", "--", "bash"]).code(2);
+    assert!(said.err().contains("needs a terminal"), "{said}");
+    let _ = fails(&world, &["new", "a", "--attach"], 2, "usage");
+    let mut window = world.window(&["new", "a", "--attach", "--", "no-such-program"], 80, 24);
+    window.wait_until_left_with(1);
+    assert!(window.rows().concat().contains("undone"), "{:?}", window.rows());
+    window.assert_is_given_back();
+    window.close();
+    assert_eq!(world.json(&["ls"]), serde_json::json!({"lanes": []}));
+    assert!(!world.repository.join(".lanes/a").exists());
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use laneway_testkit::process::{self, ends_within};
+use laneway_testkit::process::{self, ends_within, finish};
 use laneway_testkit::{TestEnvironment, screen};
 use serde_json::{Value, json};
 
@@ -242,4 +242,56 @@ fn a_program_that_dies_at_once_is_an_error_that_names_it() {
     assert!(error["message"].as_str().unwrap().contains("ended by signal 6"), "{error}");
     // One that has done all it had to do is none.
     let _ = world.lane(&["run", "a", "--", "true"]).ok();
+}
+
+#[test]
+fn all_that_runs_in_a_repository_is_stopped_at_once_and_nothing_elsewhere() {
+    let world = environment();
+    let other = world.root().join("other");
+    world.git(&["clone", "--quiet", ".", other.to_str().unwrap()]);
+    let elsewhere =
+        finish(world.lane_command(&["new", "a", "--", "fake-agent", "wait"]).current_dir(&other), b"");
+    let _ = elsewhere.ok();
+    let _ = world.lane(&["new", "a", "--", "fake-agent", "ready", "wait"]).ok();
+    world.start("b", &STUBBORN);
+    let _ = world.lane(&["run", "b", "--name", "w", "--", "fake-agent", "wait"]).ok();
+    let _ = world.lane(&["exec", "b", "--detach", "--", "fake-agent", "wait"]).ok();
+    let _ = world.lane(&["run", "a", "--name", "over", "--", "true"]).ok();
+    let _ = world.lane(&["stop", "over"]).ok();
+    let said = world.lane(&["stop", "--all", "--grace", "0.2s"]).ok();
+    assert_eq!(said.out().lines().count(), 4, "each is told: {said}");
+    assert!(said.out().lines().all(|line| line.contains(" is stopped (ended by signal")), "{said}");
+    let running = |folder: &std::path::Path| {
+        let all = finish(world.lane_command(&["ps", "--json"]).current_dir(folder), b"").ok().json();
+        let workers = all["workers"].as_array().unwrap().clone();
+        workers.iter().filter(|worker| worker["status"] == "running").count()
+    };
+    assert_eq!((running(&world.repository), running(&other)), (0, 1));
+    let said = world.lane(&["stop", "--all"]).ok();
+    assert!(said.out().is_empty() && said.err().contains("nothing runs"), "{said}");
+    assert_eq!(world.json(&["stop", "--all"]), json!({"results": []}));
+    let _ = world.lane(&["run", "a", "--name", "again", "--", "fake-agent", "wait"]).ok();
+    let results = world.json(&["stop", "--all"])["results"].clone();
+    assert_eq!(results.as_array().map(Vec::len), Some(1), "also of one it is a list: {results}");
+    assert_eq!(results[0]["answer"]["worker"]["name"], "again");
+    let _ = fails(&world, &["stop", "--all", "a"], 2, "usage");
+    let _ = fails(&world, &["stop"], 2, "usage");
+    let _ = finish(world.lane_command(&["stop", "--all"]).current_dir(&other), b"").ok();
+    only_the_daemon_is_left(&world);
+}
+
+#[test]
+fn a_worker_that_stops_all_is_stopped_too_and_last() {
+    let world = environment();
+    for name in ["a", "b", "c"] {
+        world.start(name, &["fake-agent", "ready", "wait"]);
+    }
+    world.start("d", &["sh", "-c", "read -r _; lane stop --all"]);
+    let _ = world.lane(&["send", "d", "", "--enter"]).ok();
+    for name in ["a", "b", "c", "d"] {
+        let id = world.worker(name)["id"].as_str().unwrap().to_owned();
+        let _ = world.wait_for_exit(&id);
+        assert_eq!(world.worker(name)["status"], "stopped");
+    }
+    only_the_daemon_is_left(&world);
 }
