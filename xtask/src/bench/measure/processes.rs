@@ -28,15 +28,25 @@ fn number_after(text: &str, name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// The time that all threads of a process have run, in milliseconds, exact to the nanosecond.
+/// The kernel's ticks in milliseconds: what [`cpu_ms`] counts in.
+pub(crate) const TICK_MS: f64 = 10.0;
+
+/// The time that a process has run, its ended threads too, in milliseconds; in whole ticks.
 pub(crate) fn cpu_ms(pid: u32) -> Result<f64> {
-    let mut nanoseconds = 0;
-    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let text = fs::read_to_string(thread?.path().join("schedstat"))?;
-        let ran: u64 = text.split_whitespace().next().context("an empty schedstat")?.parse()?;
-        nanoseconds += ran;
-    }
-    Ok(nanoseconds as f64 / 1e6)
+    let line = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name is in parentheses and may hold anything. Of the fields as proc(5) numbers them, state is 3, utime 14
+    // and stime 15.
+    let (_, fields) = line.rsplit_once(") ").context("a stat without a name")?;
+    let mut fields = fields.split(' ').skip(11).map(str::parse::<u64>);
+    let (user, system) = (fields.next().context("no utime")??, fields.next().context("no stime")??);
+    Ok((user + system) as f64 * TICK_MS)
+}
+
+/// The time that the first thread of a process has run, in milliseconds; exact to the nanosecond.
+pub(crate) fn first_thread_ms(pid: u32) -> Result<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/schedstat"))?;
+    let ran: u64 = text.split_whitespace().next().context("an empty schedstat")?.parse()?;
+    Ok(ran as f64 / 1e6)
 }
 
 /// A descriptor of a process; none if there is none of that number.

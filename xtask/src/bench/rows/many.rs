@@ -9,8 +9,9 @@ use serde_json::Value;
 use super::{Figures, Measurement, measurement, row};
 use crate::bench::board::Board;
 use crate::bench::laneway::{Api, Laneway, Worker};
+use crate::bench::measure::clock;
+use crate::bench::measure::processes::{self, TICK_MS};
 use crate::bench::measure::statistics::Samples;
-use crate::bench::measure::{clock, processes};
 use crate::bench::stage::Stage;
 use crate::bench::table::Target;
 
@@ -21,9 +22,6 @@ const IDLE: [&str; 2] = ["cat", "-"];
 const N_IDLE: usize = 100;
 /// How many there are at once.
 const N_MANY: usize = 300;
-
-/// One tick of the kernel's own count, in milliseconds: less is not measurable there.
-const TICK_MS: f64 = 10.0;
 
 pub(super) fn measurements() -> Vec<Measurement> {
     let rows = vec![
@@ -88,14 +86,17 @@ fn start_times(stage: &Stage, laneway: &Laneway, api: &mut Api, n: usize) -> Res
         .collect()
 }
 
-/// What the daemon and the holders have run in a time in which nothing happens, in milliseconds.
+/// What the daemon and the holders have run in a time in which nothing happens, in milliseconds: the daemon, which
+/// has several threads, in ticks, and the holders, which have one, exactly.
 fn idle_cpu(laneway: &Laneway, workers: &[Worker], time: Duration) -> Result<f64> {
-    let mut pids = vec![laneway.daemon_pid()?];
-    for worker in workers {
-        pids.push(worker.holder()?.1);
-    }
-    let processes: Vec<OwnedFd> = pids.iter().filter_map(|pid| processes::open(*pid)).collect();
-    let all = || pids.iter().map(|pid| processes::cpu_ms(*pid)).sum::<Result<f64>>();
+    let daemon = laneway.daemon_pid()?;
+    let holders = workers.iter().map(|worker| Ok(worker.holder()?.1)).collect::<Result<Vec<u32>>>()?;
+    let pids = holders.iter().chain([&daemon]);
+    let processes: Vec<OwnedFd> = pids.filter_map(|pid| processes::open(*pid)).collect();
+    let all = || -> Result<f64> {
+        let of_holders = holders.iter().map(|pid| processes::first_thread_ms(*pid)).sum::<Result<f64>>()?;
+        Ok(of_holders + processes::cpu_ms(daemon)?)
+    };
     // What was asked of them above is done with by then.
     processes::any_ends_within(&processes, Duration::from_secs(1))?;
     let before = all()?;

@@ -50,7 +50,7 @@ fn at_once(stage: &Stage, figures: &mut Figures) -> Result<()> {
     let (mut ours, mut theirs) = (Samples::default(), Samples::default());
     let mut n_made = usize::MAX;
     let mut complaints = Vec::new();
-    for round in 0..stage.amount(5, 2) {
+    for round in 0..stage.amount(5, 1) {
         let names: Vec<String> = (0..N_AT_ONCE).map(|n| format!("many-{round}-{n}")).collect();
         theirs.add(timed(|| add_two_at_a_time(repository, &names))?.1);
         let (made, time) = timed(|| new_at_once(&laneway, &names, &mut complaints))?;
