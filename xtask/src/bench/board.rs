@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 /// How long a program may take until it says something. Generous: 10 GiB through a slow terminal are meant too.
-const LIMIT: Duration = Duration::from_mins(10);
+const LIMIT: Duration = Duration::from_mins(30);
 
 /// Where programs say what they did.
 pub(crate) struct Board {

@@ -10,6 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use rustix::fs::statfs;
+use tempfile::TempDir;
 
 use super::board::Board;
 use super::janitor::Janitor;
@@ -111,9 +112,9 @@ impl Stage {
         self.has_tmux.then(|| Tmux::start(self.program("tmux"))).transpose()
     }
 
-    /// A file where homes are.
-    pub(crate) fn file_on_disk(&self) -> Result<fs::File> {
-        Ok(tempfile::tempfile_in(&self.folder)?)
+    /// A new folder where homes are.
+    pub(crate) fn folder_on_disk(&self) -> Result<TempDir> {
+        Ok(TempDir::new_in(&self.folder)?)
     }
 
     /// The words that run a program of the bench, see [`super::program`].
