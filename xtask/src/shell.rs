@@ -32,7 +32,8 @@ pub(crate) fn cargo() -> Command {
 
 /// Where cargo puts what it builds.
 pub(crate) fn target_folder() -> Result<PathBuf> {
-    let output = cargo().args(["metadata", "--locked", "--no-deps", "--format-version", "1"]).output()?;
+    let output = cargo().args(["metadata", "--locked", "--no-deps", "--format-version", "1"]).output();
+    let output = output.context("cargo could not be started")?;
     let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata")?;
     Ok(Path::new(metadata["target_directory"].as_str().context("cargo metadata")?).to_owned())
 }

@@ -18,10 +18,15 @@ pub(crate) fn find_or_install() -> Result<String> {
             "it is not installed\n  try: sudo apt-get install tmux"
         );
         anstream::eprintln!("installing tmux");
-        let mut install = shell::program("apt-get");
-        install.args(["install", "--yes", "--quiet", "tmux"]).env("DEBIAN_FRONTEND", "noninteractive");
-        let status = install.stdin(Stdio::null()).stdout(Stdio::null()).status()?;
-        ensure!(status.success(), "it could not be installed: apt-get ended with {status}");
+        let is_done = |arguments: &[&str]| -> Result<bool> {
+            let mut install = shell::program("apt-get");
+            install.arg("--quiet").args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+            Ok(install.stdin(Stdio::null()).stdout(Stdio::null()).status()?.success())
+        };
+        let install = ["install", "--yes", "tmux"];
+        // A fresh machine does not know yet what there is.
+        let is_installed = is_done(&install)? || is_done(&["update"])? && is_done(&install)?;
+        ensure!(is_installed && tools::is_there("tmux"), "it could not be installed by apt-get");
     }
     let said = shell::program("tmux").arg("-V").output()?.stdout;
     Ok(String::from_utf8_lossy(&said).trim().to_owned())

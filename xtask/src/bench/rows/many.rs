@@ -4,6 +4,8 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use laneway_wire::frame::Stream;
+use laneway_wire::message::{Incoming, Role, Send, Size, ToHolder};
 use serde_json::Value;
 
 use super::{Figures, Measurement, measurement, row};
@@ -12,6 +14,7 @@ use crate::bench::laneway::{Api, Laneway, Worker};
 use crate::bench::measure::clock;
 use crate::bench::measure::processes::{self, TICK_MS};
 use crate::bench::measure::statistics::Samples;
+use crate::bench::program::workload::{COLUMNS, ROWS};
 use crate::bench::stage::Stage;
 use crate::bench::table::Target;
 
@@ -106,13 +109,10 @@ fn idle_cpu(laneway: &Laneway, workers: &[Worker], time: Duration) -> Result<f64
 
 /// Whether what is typed at a terminal comes back.
 fn answers(worker: &Worker) -> Result<()> {
-    use laneway_wire::frame::Stream;
-    use laneway_wire::message::{Incoming, Send, ToHolder};
     let (mut connection, _) = worker.holder()?;
     connection.set_read_limit(Some(Duration::from_secs(10)))?;
-    let size = laneway_wire::message::Size { columns: 200, rows: 50 };
-    let role = laneway_wire::message::Role::Observer;
-    connection.send(&ToHolder::Attach { role, size, since: None })?;
+    let size = Size { columns: COLUMNS, rows: ROWS };
+    connection.send(&ToHolder::Attach { role: Role::Observer, size, since: None })?;
     connection.send(&ToHolder::Send(Send { text: b"hello".to_vec(), enter: true, ..Send::default() }))?;
     let mut shown = Vec::new();
     // The terminal shows it as it is typed, and cat writes it back.
