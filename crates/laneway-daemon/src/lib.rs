@@ -2,7 +2,7 @@
 //!
 //! * [`home`]: where everything lies; [`config`]: the user's settings;
 //!   [`startup`]: how a daemon begins, and hands over to its successor
-//! * [`serve`]: the whole of its life
+//! * [`serve`]: the whole of its life; [`probe`]: what it would find
 //! * `engine`: has commands decided and carries out what was decided (lanes, runs, reconciling)
 //! * `holders`: the holders of this host, and the only place that starts a program
 //! * `http`, `targets`, `views`, `terminals`: requests and their answers
@@ -17,6 +17,7 @@ pub mod home;
 mod http;
 mod launches;
 mod life;
+pub mod probe;
 mod problem;
 mod recordings;
 pub mod startup;

@@ -96,12 +96,12 @@ fn file(path: &Path, source: io::Error) -> OpenError {
     OpenError::File { path: path.to_owned(), source }
 }
 
-fn damaged(path: &Path, what: impl Into<String>) -> OpenError {
+pub(crate) fn damaged(path: &Path, what: impl Into<String>) -> OpenError {
     OpenError::Damaged { path: path.to_owned(), what: what.into() }
 }
 
 /// The name of a file that stands beside the database.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
@@ -195,7 +195,7 @@ fn fill(path: &Path, host: HostId) -> Result<(), OpenError> {
 
 /// Whose database it is, without a lock and without its log: nothing is written, not even beside it.
 /// The mark is never only in the log, it was there before there was one.
-fn look_at_the_mark(path: &Path) -> Result<(), OpenError> {
+pub(crate) fn look_at_the_mark(path: &Path) -> Result<(), OpenError> {
     let metadata = fs::metadata(path).map_err(|source| file(path, source))?;
     if !metadata.is_file() {
         return Err(file(path, io::Error::other("it is not a regular file")));
@@ -214,7 +214,7 @@ fn look_at_the_mark(path: &Path) -> Result<(), OpenError> {
 }
 
 /// The URI under which `SQLite` takes a file as it is: no locks, no log, no changes.
-fn immutable(path: &Path) -> String {
+pub(crate) fn immutable(path: &Path) -> String {
     let mut uri = "file:".to_owned();
     for byte in path.as_os_str().as_bytes() {
         let plain = byte.is_ascii_alphanumeric() || b"/.-_".contains(byte);
@@ -232,7 +232,7 @@ fn immutable(path: &Path) -> String {
 }
 
 /// Its version, after a look at the whole of it if it was not ended cleanly.
-fn version_of_a_sound_database(path: &Path, connection: &Connection) -> Result<i32, OpenError> {
+pub(crate) fn version_of_a_sound_database(path: &Path, connection: &Connection) -> Result<i32, OpenError> {
     let failed = |source| database(path, source);
     let found = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
     if found > schema::VERSION {

@@ -2,6 +2,7 @@
 //!
 //! * [`Store`]: opened once; [`Store::submit`] decides, everything else reads
 //! * `connection`: how a database is made, checked and opened; `schema`: its tables, step by step
+//! * [`glance()`]: a look at a database that changes nothing
 //! * `writer`: the one thread that decides, with `facts` (what a decision is based on) and `apply`
 //!   (what it changes)
 //! * `readers`, `reads`: the pool of read-only connections, and the questions that are asked of it
@@ -13,6 +14,7 @@ mod apply;
 mod connection;
 mod error;
 mod facts;
+mod glance;
 mod query;
 mod readers;
 mod reads;
@@ -22,5 +24,6 @@ mod store;
 mod writer;
 
 pub use error::{CloseError, OpenError, ReadError, SubmitError, UnreadableRow};
+pub use glance::{Glance, glance};
 pub use reads::{RunRow, WorkerRow, WorkersOf};
 pub use store::{Asked, Committed, NewHost, Store};

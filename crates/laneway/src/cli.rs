@@ -55,6 +55,7 @@ enum Verb {
     Close(verbs::close::CloseArgs),
     Events(verbs::events::EventsArgs),
     Daemon(verbs::daemon::DaemonArgs),
+    Doctor(verbs::doctor::DoctorArgs),
     Completions(verbs::completions::CompletionsArgs),
     Version(verbs::version::VersionArgs),
 }
@@ -98,6 +99,7 @@ fn dispatch(verb: Option<Verb>, context: &Context) -> Outcome {
         Some(Verb::Close(args)) => verbs::close::run(&args, context),
         Some(Verb::Events(args)) => verbs::events::run(&args, context),
         Some(Verb::Daemon(args)) => verbs::daemon::run(&args, context),
+        Some(Verb::Doctor(args)) => verbs::doctor::run(&args, context),
         Some(Verb::Completions(args)) => verbs::completions::run(&args, context),
         Some(Verb::Version(args)) => verbs::version::run(&args, context),
     }

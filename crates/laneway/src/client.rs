@@ -120,17 +120,29 @@ impl Client {
     }
 
     /// Asks a daemon that runs, and gives up after `limit`: for what is only good to know. Starts and renews nothing.
-    pub(crate) fn ask_within<T: DeserializeOwned>(&self, request: &Request, limit: Duration) -> Option<T> {
+    pub(crate) fn ask_within<T: DeserializeOwned>(
+        &self,
+        request: &Request,
+        limit: Duration,
+    ) -> Result<T, Failure> {
         let began = Instant::now();
-        let stream = connect::connect_within(&self.home, limit).ok()??;
+        let stream = connect::connect_within(&self.home, limit)?.ok_or_else(|| not_running(&self.home))?;
         let left = limit.saturating_sub(began.elapsed());
         let answer = async {
-            let sent = send(stream, request, self.cwd.as_ref()).await.ok()?;
-            let mut exchange = sent.or_refused(request).await.ok()?;
-            Some(exchange.response.body_mut().collect().await.ok()?.to_bytes())
+            let sent = match send(stream, request, self.cwd.as_ref()).await {
+                Ok(sent) => sent,
+                Err(SendError::Lost { failure, .. } | SendError::NotSent(failure)) => return Err(failure),
+            };
+            let mut exchange = sent.or_refused(request).await?;
+            let body = exchange.response.body_mut().collect().await;
+            Ok(body.map_err(|error| went_away(request, &error))?.to_bytes())
         };
-        let body = self.runtime.block_on(async { tokio::time::timeout(left, answer).await }).ok()??;
-        serde_json::from_slice(&body).ok()
+        let answer = self.runtime.block_on(async { tokio::time::timeout(left, answer).await });
+        let body = answer.unwrap_or_else(|_| {
+            let message = format!("the daemon did not answer within {limit:?} while {}", request.doing());
+            Err(Problem::new(ErrorKind::TimedOut, "daemon_silent", message).hint("lane daemon logs").into())
+        })?;
+        understand(request, &body)
     }
 
     /// Asks many things at once; `on_answer` gets the answers in the order of the requests, each as soon as

@@ -133,7 +133,7 @@ fn ask() -> Lanes {
         let home = laneway_daemon::home::Home::from_environment().ok()?;
         let cwd = std::env::current_dir().ok().map(OsText::from);
         let client = Client::new(home, cwd, Start::Never).ok()?;
-        client.ask_within(&Request::get("completing", routes::LANES), LIMIT)
+        client.ask_within(&Request::get("completing", routes::LANES), LIMIT).ok()
     };
     known().unwrap_or(Lanes { lanes: Vec::new() })
 }

@@ -20,9 +20,9 @@ const PROGRAM_WIDTH: usize = 40;
 /// What went wrong.
 pub(crate) const BAD: Style = AnsiColor::Red.on_default();
 /// What runs.
-const GOOD: Style = AnsiColor::Green.on_default();
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 /// What is under way.
-const BUSY: Style = AnsiColor::Yellow.on_default();
+pub(crate) const BUSY: Style = AnsiColor::Yellow.on_default();
 /// What can be used.
 const FREE: Style = AnsiColor::Cyan.on_default();
 /// What is over, or only said beside.

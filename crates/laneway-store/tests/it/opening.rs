@@ -8,7 +8,7 @@ use std::thread;
 
 use laneway_core::command::{Command, NewWorker, WorkerNaming};
 use laneway_core::id::HostId;
-use laneway_store::{NewHost, OpenError, Store, SubmitError};
+use laneway_store::{NewHost, OpenError, Store, SubmitError, glance};
 use ulid::Ulid;
 
 use crate::support::*;
@@ -271,4 +271,31 @@ fn a_place_that_cannot_hold_a_database_is_named() {
     fs::write(folder.path().join("file"), "").unwrap();
     assert!(matches!(refused(&in_a_file), OpenError::File { .. }));
     assert!(matches!(refused(folder.path()), OpenError::File { path, .. } if path == folder.path()));
+}
+
+#[test]
+fn a_glance_tells_how_a_database_is_and_leaves_everything_as_it_is() {
+    let empty = folder();
+    assert_eq!(glance(&database(&empty)).unwrap(), None);
+    assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0);
+    let (in_use, store) = store();
+    create_lanes(&store, 1..=10);
+    let before = files(in_use.path());
+    let seen = glance(&database(&in_use)).unwrap().unwrap();
+    assert!(seen.n_log_bytes > 0 && seen.version <= seen.known_version, "{seen:?}");
+    assert!(files(in_use.path()) == before);
+    close(&store);
+    let ended = glance(&database(&in_use)).unwrap().unwrap();
+    assert_eq!((ended.version, ended.n_log_bytes), (ended.known_version, 0));
+    assert!(ended.n_bytes > 0);
+    let names: Vec<_> = files(in_use.path()).into_keys().collect();
+    assert_eq!(names.len(), 1, "nothing was made beside it: {names:?}");
+
+    let path = database(&in_use);
+    another(&path).pragma_update(None, "user_version", 9_999).unwrap();
+    assert!(matches!(glance(&path), Err(OpenError::Newer { found: 9_999, .. })));
+    another(&path).pragma_update(None, "application_id", 7).unwrap();
+    assert!(matches!(glance(&path), Err(OpenError::NotOurs { application_id: 7, .. })));
+    fs::write(&path, "nonsense").unwrap();
+    assert!(matches!(glance(&path), Err(OpenError::Damaged { .. })));
 }

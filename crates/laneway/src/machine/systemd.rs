@@ -126,6 +126,12 @@ fn quoted(text: &str) -> String {
     format!("\"{escaped}\"")
 }
 
+/// Whether the unit is one that systemd starts by itself.
+pub(crate) fn is_enabled(unit: &Path) -> bool {
+    let wanted = unit.parent().map(|folder| folder.join("default.target.wants").join(UNIT));
+    wanted.is_some_and(|wanted| fs::symlink_metadata(wanted).is_ok())
+}
+
 /// Whether systemd starts things for this user here.
 pub(crate) fn is_there() -> Result<(), NoSystemd> {
     let said = systemctl(&["show", "--property=Version"])?;
@@ -141,6 +147,12 @@ pub(crate) fn systemctl(arguments: &[&str]) -> Result<Said, NoSystemd> {
 pub(crate) fn lingers() -> Option<bool> {
     let uid = rustix::process::getuid().as_raw().to_string();
     property_of(&["show-user", &uid, "--property=Linger"], "Linger")
+}
+
+/// Whether logging out ends everything that was started from the login. None if nobody says.
+pub(crate) fn logout_kills() -> Option<bool> {
+    // Without a user it tells of the login manager itself.
+    property_of(&["show-user", "--property=KillUserProcesses"], "KillUserProcesses")
 }
 
 fn property_of(arguments: &[&str], name: &str) -> Option<bool> {

@@ -40,6 +40,7 @@ fn every_verb_has_help_with_an_example() {
         "close",
         "events",
         "daemon",
+        "doctor",
         "completions",
         "version",
     ];
@@ -88,6 +89,7 @@ fn commands_that_need_no_daemon_start_none() {
     for (arguments, code) in [
         (&["version"][..], 0),
         (&["completions", "bash"], 0),
+        (&["daemon", "install", "--print"], 0),
         (&["daemon", "stop"], 0),
         (&["daemon", "status"], 3),
         (&["daemon", "logs"], 3),

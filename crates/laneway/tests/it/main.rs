@@ -11,6 +11,7 @@ mod config;
 mod crash;
 mod daemon;
 mod diffing;
+mod doctor;
 mod exec;
 mod help;
 mod json;
