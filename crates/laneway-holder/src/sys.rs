@@ -29,6 +29,15 @@ fn check(result: libc::c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Gives memory that was freed back to the system, also from between pieces that are in use.
+pub(crate) fn give_back_free_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes a plain number and touches nothing but what the allocator itself has.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// The signals a holder takes from its loop, as a descriptor. They are blocked in this process.
 #[derive(Debug)]
 pub(crate) struct SignalDescriptor(OwnedFd);

@@ -61,6 +61,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// From so many bytes waiting for the program's standard input on, its writer is not read: 1 MiB.
 const STDIN_LIMIT: usize = 1 << 20;
 
+/// When nothing has been written for so long, the program counts as pausing: long enough that a flood does not pause
+/// by the way the system gives out time.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// The grace of a stop that nobody gave one for.
 const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 
@@ -317,7 +321,7 @@ impl Holder {
         };
         let stop = self.stop.as_ref().map(Stop::deadline);
         let others = [self.leave_at_latest, self.reap_again_at, self.accept_again_at, self.quiet_deadline()];
-        [owner, stop].into_iter().chain(others).flatten().min()
+        [owner, stop, self.settle_deadline()].into_iter().chain(others).flatten().min()
     }
 
     /// Deals with one event. Never waits.
@@ -339,6 +343,7 @@ impl Holder {
                     self.reap(now);
                 }
                 self.step_stop(now);
+                self.settle(now);
             }
         }
     }

@@ -1,16 +1,19 @@
 //! From the program to those who look on.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Instant;
 
 use laneway_wire::message::{FromHolder, Offsets, Role};
 use laneway_wire::{FinalScreen, Stream, final_screen};
 use rustix::io::Errno;
 
-use super::{Holder, Ownership, Pipe, Pipes, Pty, READ_LENGTH, Terminal, wire_size};
+use super::{Holder, Ownership, PAUSE, Pipe, Pipes, Pty, READ_LENGTH, Terminal, wire_size};
+use crate::clock::Moment;
 use crate::log;
 use crate::peer::{OWNER_LIMIT, Peer, PeerId, VIEWER_LIMIT, View};
 use crate::screen;
 use crate::start::set_window_size;
+use crate::sys;
 
 impl Pipes {
     pub(super) fn pipe(&self, stream: Stream) -> Option<&Pipe> {
@@ -162,6 +165,24 @@ impl Holder {
         // Who does not read is not told; a `Status` has the title too.
         let concerns = |peer: &Peer| peer.is_watching && peer.n_waiting() <= VIEWER_LIMIT;
         self.tell(&FromHolder::TitleChanged { title }, concerns);
+    }
+
+    /// When the screen is to be settled: when the program pauses, if there is something to settle.
+    pub(super) fn settle_deadline(&self) -> Option<Instant> {
+        match &self.terminal {
+            Terminal::Pty(pty) => pty.screen.is_unsettled().then(|| self.last_activity + PAUSE),
+            Terminal::Pipes(_) => None,
+        }
+    }
+
+    pub(super) fn settle(&mut self, now: Moment) {
+        let is_due = self.settle_deadline().is_some_and(|deadline| deadline <= now.instant);
+        if let Terminal::Pty(pty) = &mut self.terminal
+            && is_due
+        {
+            pty.screen.settle();
+            sys::give_back_free_memory();
+        }
     }
 
     /// Gives a viewer that was cut off the present state, once it has taken what it was given before. Answers

@@ -151,7 +151,7 @@ impl Gathering {
             let mark = lines[index];
             if self.wants(mark) {
                 bytes.clear();
-                text::write_row(row, &mut bytes);
+                text::write_row(row, row.len(), &mut bytes);
                 self.add(&String::from_utf8_lossy(&bytes), Self::limit(index < n_finished));
             }
             let is_last = number + 1 == grid.screen_lines();

@@ -3,10 +3,12 @@
 //! The grid of the screen that is not shown is kept here and not in the crate's `Term`: there it could neither be read
 //! (for a snapshot) nor drained (on a resize), and an unused alternate screen would take as much memory as a used one.
 
+use super::ends::Ends;
 use super::history::History;
 use super::links::Links;
 use super::marks::{Mark, Marks};
 use super::modes::Saved;
+use super::parser::Parser;
 use super::query::Action;
 use super::stacks::{KeyboardStack, Titles};
 use super::text::{is_wrapped, occupied};
@@ -19,49 +21,25 @@ use alacritty_terminal::term::{Config, Osc52, Term, TermMode};
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::ops::Range;
-use vte::ansi::{CharsetIndex, Handler, Hyperlink, Processor, Timeout};
+use vte::ansi::{CharsetIndex, Color, Handler, Hyperlink, NamedColor};
 
 /// Rows a grid may push up while it is resized: 1 000 rows of 1 000 columns in two columns, and room.
 const RESIZE_ROWS: usize = 1_000_000;
 
-/// The crate waits for the end of a synchronised update before it shows anything of it. Here nothing is ever shown, so
-/// there is nothing to wait for, and an update without an end does no harm.
-#[derive(Debug, Default)]
-struct NeverWait;
-
-impl Timeout for NeverWait {
-    fn set_timeout(&mut self, _: std::time::Duration) {}
-
-    fn clear_timeout(&mut self) {}
-
-    fn pending_timeout(&self) -> bool {
-        false
-    }
-}
-
-/// Takes the character that is to be repeated.
-struct LastCharacter(Option<char>);
-
-impl Handler for LastCharacter {
-    fn input(&mut self, character: char) {
-        self.0 = Some(character);
-    }
-}
-
 /// Parser and terminal.
 pub(super) struct Emulator {
-    processor: Processor<NeverWait>,
+    parser: Parser,
     pub(super) terminal: Terminal,
 }
 
 impl Emulator {
     pub(super) fn new(size: Size, history: History) -> Self {
-        Self { processor: Processor::new(), terminal: Terminal::new(size, history) }
+        Self { parser: Parser::new(), terminal: Terminal::new(size, history) }
     }
 
     /// Acts on program output.
     pub(super) fn advance(&mut self, bytes: &[u8]) {
-        self.processor.advance(&mut self.terminal, bytes);
+        self.parser.advance(&mut self.terminal, bytes);
     }
 
     /// Does what the parser does not know, or does not know to do well.
@@ -71,16 +49,14 @@ impl Emulator {
         match action {
             Action::SoftReset => self.terminal.soft_reset(),
             Action::Repeat(count) => {
-                // Only the parser knows the character.
-                let mut last = LastCharacter(None);
-                self.processor.advance(&mut last, b"\x1b[b");
-                if let Some(character) = last.0 {
+                if let Some(character) = self.parser.last_character() {
                     self.terminal.repeat(character, usize::from(count));
                 }
             }
             Action::Title(title) => self.terminal.titles.set(&title),
             Action::Link { id, uri } => self.terminal.set_hyperlink(Some(Hyperlink { id, uri })),
         }
+        self.terminal.ends.forget();
     }
 }
 
@@ -88,6 +64,8 @@ impl Emulator {
 pub(super) struct Terminal {
     pub(super) term: Term<VoidListener>,
     pub(super) history: History,
+    /// How far the rows of the screen are filled.
+    pub(super) ends: Ends,
     /// Which rows have changed when.
     pub(super) marks: Marks,
     /// The primary screen while the alternate one is shown, and the marks of its rows.
@@ -145,6 +123,7 @@ impl Terminal {
         let mut terminal = Self {
             term: Term::new(config, &cells, VoidListener),
             history,
+            ends: Ends::new(cells.rows, cells.columns),
             marks: Marks::new(cells.rows),
             primary: None,
             primary_marks: VecDeque::new(),
@@ -188,7 +167,9 @@ impl Terminal {
                 if !self.history.marks().is_open() {
                     mark = self.marks.beginning(mark);
                 }
-                self.history.push(&self.term.grid()[Line(line as i32)], mark);
+                let (row, end) = (&self.term.grid()[Line(line as i32)], self.ends.of(line));
+                debug_assert!(is_wrapped(row) || occupied(row).len() <= end, "something is cut off a row");
+                self.history.push(row, end, mark);
             }
         }
     }
@@ -204,6 +185,12 @@ impl Terminal {
         } else {
             self.part_rows(rows.start);
             self.part_rows(rows.start + count);
+        }
+        let is_blank = self.term.grid().cursor.template.bg == Color::Named(NamedColor::Background);
+        if rows == (0..self.rows()) && count == 1 && is_blank {
+            self.ends.scrolled();
+        } else {
+            self.ends.forget();
         }
         self.marks.scroll_up(rows, count);
     }
@@ -304,6 +291,7 @@ impl Terminal {
         self.term.resize(cells);
         *self.term.grid_mut() = active;
         self.free_inactive();
+        self.ends = Ends::new(cells.rows, cells.columns);
         self.region = 0..cells.rows;
         let known = self.tabs.len();
         self.tabs.truncate(cells.columns);
@@ -352,7 +340,7 @@ fn resize_keeping(
     }
     for line in grid.topmost_line().0..0 {
         let mark = rows.pop_front().expect("each row has its mark");
-        history.push(&grid[Line(line)], mark);
+        history.push(&grid[Line(line)], cells.columns, mark);
     }
     grid.update_history(0);
     grid.truncate();

@@ -34,7 +34,7 @@ impl Terminal {
 
     /// The cursor's row was written to.
     #[inline]
-    fn touch(&mut self) {
+    pub(super) fn touch(&mut self) {
         self.marks.touch(self.cursor_row());
     }
 
@@ -47,7 +47,7 @@ impl Terminal {
     }
 
     /// The cursor's line is about to go on in the next row.
-    fn before_wrap(&mut self) {
+    pub(super) fn before_wrap(&mut self) {
         self.before_linefeed();
         let has_scrolled = self.cursor_row() + 1 == self.region.end;
         if let Some(row) = self.cursor_row().checked_sub(usize::from(has_scrolled)) {
@@ -193,13 +193,22 @@ impl Handler for Terminal {
     #[inline]
     fn input(&mut self, character: char) {
         let cursor = &self.term.grid().cursor;
+        let point = cursor.point;
         // Only at the end of a row can a narrow character scroll; of the others nothing is known yet.
         let plain = character.is_ascii() && !cursor.input_needs_wrap;
         if plain || self.prepare_input(character) {
-            if self.mode(TermMode::INSERT) {
+            let inserts = self.mode(TermMode::INSERT);
+            if inserts {
                 self.insert_character(character);
             } else {
                 self.term.input(character);
+            }
+            if inserts || point.column + 1 >= self.columns() {
+                // Cells may have moved, or the row has gone on in the next.
+                self.ends.forget();
+            } else {
+                // A wide character fills two cells.
+                self.ends.printed(point.line.0 as usize, point.column.0 + 2);
             }
             self.touch();
         }

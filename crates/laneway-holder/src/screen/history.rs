@@ -1,4 +1,7 @@
-//! Rows that have left the screen: styled text, in compressed blocks, the oldest falling out.
+//! Rows that have left the screen: styled text, in blocks, the oldest falling out.
+//!
+//! Blocks are compressed when the program pauses, or when too many have come meanwhile. Of a flood most rows fall out
+//! before that and are never compressed.
 
 use super::marks::{KeptMarks, Mark};
 use super::text;
@@ -6,10 +9,13 @@ use alacritty_terminal::grid::Row;
 use alacritty_terminal::term::cell::Cell;
 use std::collections::VecDeque;
 
-/// Bytes of text after which a block is closed and compressed.
-const BLOCK_SIZE: usize = 64 * 1024;
+/// Bytes of text after which a block is closed: with a last row of usual length it stays below 64 KiB.
+const BLOCK_SIZE: usize = 60 * 1024;
 
-/// Compressed bytes that a row may take on average; rows made to be large push the oldest out earlier.
+/// Closed blocks that are not compressed yet: 1 MiB, more than 10 000 lines of usual length.
+const WAITING_BLOCKS: usize = 16;
+
+/// Bytes that a row may take on average; rows made to be large push the oldest out earlier.
 const BYTES_PER_ROW: usize = 4 * 1024;
 
 /// Ends a row that is the last one of its line.
@@ -18,29 +24,29 @@ const LINE_END: u8 = b'\n';
 /// Ends a row that goes on in the next.
 const ROW_END: u8 = 0x0b;
 
-/// Some rows, compressed.
-#[derive(Debug)]
+/// Some rows.
+#[derive(Debug, Default)]
 struct Block {
     rows: usize,
     /// The line that its first row is a part of, counted from the start.
     first_line: u64,
-    text: Box<[u8]>,
+    text: Vec<u8>,
 }
 
 /// Rows that have left the screen.
 #[derive(Debug)]
 pub(super) struct History {
     limit: usize,
+    /// Closed blocks, the oldest first.
     blocks: VecDeque<Block>,
-    /// Rows in `blocks` and `open`.
+    /// How many of them, from the oldest on, are compressed.
+    n_packed: usize,
+    /// The newest rows.
+    open: Block,
+    /// Rows in all blocks.
     rows: usize,
-    /// Bytes in `blocks`.
+    /// Bytes in the closed blocks.
     bytes: usize,
-    /// The newest rows, not compressed yet.
-    open: Vec<u8>,
-    open_rows: usize,
-    /// The line that the first of them is a part of.
-    open_first_line: u64,
     marks: KeptMarks,
 }
 
@@ -61,11 +67,10 @@ impl History {
         Self {
             limit,
             blocks: VecDeque::new(),
+            n_packed: 0,
+            open: Block::default(),
             rows: 0,
             bytes: 0,
-            open: Vec::new(),
-            open_rows: 0,
-            open_first_line: 0,
             marks: KeptMarks::default(),
         }
     }
@@ -87,48 +92,76 @@ impl History {
         &self.marks
     }
 
-    /// Appends a row.
-    pub(super) fn push(&mut self, row: &Row<Cell>, mark: Mark) {
+    /// Appends a row, of which nothing is to be seen from the cell `end` on.
+    pub(super) fn push(&mut self, row: &Row<Cell>, end: usize, mark: Mark) {
         let goes_on = text::is_wrapped(row);
         self.marks.push(mark, goes_on);
         if self.limit == 0 {
             self.marks.drop_before(self.marks.n_lines());
             return;
         }
-        if self.open_rows == 0 {
-            self.open_first_line = self.marks.n_lines() - 1;
+        if self.open.rows == 0 {
+            self.open.first_line = self.marks.n_lines() - 1;
         }
-        text::write_row(row, &mut self.open);
-        self.open.push(if goes_on { ROW_END } else { LINE_END });
-        self.open_rows += 1;
+        text::write_row(row, end, &mut self.open.text);
+        self.open.text.push(if goes_on { ROW_END } else { LINE_END });
+        self.open.rows += 1;
         self.rows += 1;
-        if self.open.len() >= BLOCK_SIZE {
+        if self.open.text.len() >= BLOCK_SIZE {
             self.close_block();
         }
     }
 
+    /// Whether there is something to settle.
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.n_packed < self.blocks.len()
+    }
+
+    /// Compresses what can be compressed.
+    pub(super) fn settle(&mut self) {
+        while self.is_unsettled() {
+            self.pack_next();
+        }
+    }
+
     fn close_block(&mut self) {
-        let block = Block {
-            rows: self.open_rows,
-            first_line: self.open_first_line,
-            text: lz4_flex::compress_prepend_size(&self.open).into_boxed_slice(),
-        };
-        self.open_rows = 0;
-        self.open.clear();
-        self.open.shrink_to(BLOCK_SIZE + BLOCK_SIZE / 4);
-        self.bytes += block.text.len();
-        self.blocks.push_back(block);
+        self.bytes += self.open.text.len();
+        self.blocks.push_back(std::mem::take(&mut self.open));
         while let Some(oldest) = self.blocks.front() {
-            let spare = self.rows - oldest.rows >= self.limit;
-            let too_large = self.bytes > self.limit.saturating_mul(BYTES_PER_ROW).max(4 * BLOCK_SIZE);
-            if !spare && !too_large {
+            let is_spare = self.rows - oldest.rows >= self.limit;
+            let is_too_large = self.bytes > self.limit.saturating_mul(BYTES_PER_ROW).max(4 * BLOCK_SIZE);
+            if !is_spare && !is_too_large {
                 break;
             }
-            self.rows -= oldest.rows;
-            self.bytes -= oldest.text.len();
-            self.blocks.pop_front();
-            self.marks
-                .drop_before(self.blocks.front().map_or(self.marks.n_lines(), |block| block.first_line));
+            self.drop_oldest();
+        }
+        if self.blocks.len() - self.n_packed > WAITING_BLOCKS {
+            self.pack_next();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some(oldest) = self.blocks.pop_front() else { return };
+        self.rows -= oldest.rows;
+        self.bytes -= oldest.text.len();
+        self.marks.drop_before(self.blocks.front().map_or(self.marks.n_lines(), |block| block.first_line));
+        if self.n_packed > 0 {
+            self.n_packed -= 1;
+        } else {
+            // Its memory takes the next rows.
+            self.open.text = oldest.text;
+            self.open.text.clear();
+        }
+    }
+
+    /// Compresses the oldest block that is not.
+    fn pack_next(&mut self) {
+        if let Some(block) = self.blocks.get_mut(self.n_packed) {
+            let packed = lz4_flex::compress_prepend_size(&block.text);
+            self.bytes = self.bytes - block.text.len() + packed.len();
+            // Not with the room that the compression needed at most.
+            block.text = packed.into_boxed_slice().into_vec();
+            self.n_packed += 1;
         }
     }
 
@@ -157,10 +190,14 @@ impl History {
         };
         // The last line of a block may go on in the next one.
         let first = self.blocks.partition_point(|block| block.first_line < line).saturating_sub(1);
-        for block in self.blocks.range(first..) {
-            let plain = lz4_flex::decompress_size_prepended(&block.text).expect("this history compressed it");
-            rows(&plain, block.first_line);
+        for (index, block) in self.blocks.iter().enumerate().skip(first) {
+            if index < self.n_packed {
+                let plain = lz4_flex::decompress_size_prepended(&block.text);
+                rows(&plain.expect("this history compressed it"), block.first_line);
+            } else {
+                rows(&block.text, block.first_line);
+            }
         }
-        rows(&self.open, self.open_first_line);
+        rows(&self.open.text, self.open.first_line);
     }
 }

@@ -2,7 +2,7 @@
 //! answers to what the program asks of its terminal.
 //!
 //! ```text
-//! output -> filter -> text and sequences -> emulator (handler, stacks) -> rows that leave -> history
+//! output -> filter -> text and sequences -> emulator (parser, handler) -> rows that leave -> history
 //!                 |                     \-> viewers
 //!                 \-> questions -> answers -> tty
 //! ```
@@ -10,12 +10,16 @@
 mod answers;
 mod changes;
 mod emulator;
+mod ends;
 mod filter;
 mod handler;
 mod history;
 mod links;
+mod looks;
 mod marks;
 mod modes;
+mod parser;
+mod printing;
 mod query;
 mod snapshot;
 mod stacks;
@@ -312,6 +316,17 @@ impl Screen {
         lines.finished
     }
 
+    /// Whether there is history that could take less memory: [`Self::settle`] is of use.
+    pub fn is_unsettled(&self) -> bool {
+        self.emulator.terminal.history.is_unsettled()
+    }
+
+    /// Brings the history into the form that takes little memory. To be called when the program pauses: under load it
+    /// would be done again and again for rows that fall out soon.
+    pub fn settle(&mut self) {
+        self.emulator.terminal.history.settle();
+    }
+
     /// Rows kept in the history.
     pub fn history_lines(&self) -> usize {
         self.emulator.terminal.history.rows()
@@ -357,7 +372,7 @@ impl Joined {
         for line in 0..grid.screen_lines() {
             let row = &grid[Line(line as i32)];
             text.clear();
-            text::write_row(row, &mut text);
+            text::write_row(row, row.len(), &mut text);
             self.add(&String::from_utf8_lossy(&text), join && text::is_wrapped(row));
         }
         self.open = false;

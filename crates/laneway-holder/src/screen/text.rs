@@ -44,6 +44,11 @@ pub(super) fn is_blank(cell: &Cell) -> bool {
 
 /// Cells up to the last one that is seen; all of a row that goes on in the next.
 pub(super) fn occupied(row: &Row<Cell>) -> &[Cell] {
+    occupied_before(row, row.len())
+}
+
+/// The same of a row of which nothing is to be seen from the cell `end` on.
+fn occupied_before(row: &Row<Cell>, end: usize) -> &[Cell] {
     let cells = &row[..];
     if let Some(last) = cells.last()
         && last.flags.contains(Flags::WRAPLINE)
@@ -52,7 +57,7 @@ pub(super) fn occupied(row: &Row<Cell>) -> &[Cell] {
         let placeholder = last.flags.contains(Flags::LEADING_WIDE_CHAR_SPACER);
         return &cells[..cells.len() - usize::from(placeholder)];
     }
-    let last = cells.iter().rposition(|cell| !is_blank(cell));
+    let last = cells[..end.min(cells.len())].iter().rposition(|cell| !is_blank(cell));
     &cells[..last.map_or(0, |last| last + 1)]
 }
 
@@ -141,43 +146,74 @@ pub(super) fn write_characters(cell: &Cell, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a row with its looks.
-pub(super) fn write_row(row: &Row<Cell>, out: &mut Vec<u8>) {
+/// Appends a row with its looks; nothing is to be seen of it from the cell `end` on.
+pub(super) fn write_row(row: &Row<Cell>, end: usize, out: &mut Vec<u8>) {
     let mut pen = Pen::default();
-    let mut cells = occupied(row);
+    let mut cells = occupied_before(row, end);
     while let Some(first) = cells.first() {
         if first.flags.contains(Flags::WIDE_CHAR_SPACER) {
             cells = &cells[1..];
             continue;
         }
         pen.take(first, out);
-        // Every row that scrolls out comes by here, and most are of long runs of plain characters.
-        let run = if pen.is_plain() {
-            cells.iter().take_while(|cell| is_simple(cell, FOREGROUND, BACKGROUND, Flags::empty())).count()
-        } else {
-            let style = first.flags.intersection(STYLE_FLAGS);
-            cells.iter().take_while(|cell| is_simple(cell, first.fg, first.bg, style)).count()
-        };
-        if run == 0 || first.extra.is_some() {
+        let n_written = if first.extra.is_some() { 0 } else { write_run(cells, first, out) };
+        if n_written == 0 {
             write_characters(first, out);
-            cells = &cells[1..];
-        } else {
-            out.extend(cells[..run].iter().map(|cell| cell.c as u8));
-            cells = &cells[run..];
         }
+        cells = &cells[n_written.max(1)..];
     }
     pen.finish(out);
 }
 
-/// Whether a cell has this look and nothing but one character of ASCII.
-#[inline(always)]
-fn is_simple(cell: &Cell, fg: Color, bg: Color, style: Flags) -> bool {
+/// Appends the characters of cells that look like `first` and have nothing but one character of ASCII. Answers how
+/// many. Every row that scrolls out comes by here, and most are of long runs of such cells.
+fn write_run(cells: &[Cell], first: &Cell, out: &mut Vec<u8>) -> usize {
+    // The comparison of two colours of any kind is felt here.
+    match (first.fg, first.bg) {
+        (Color::Named(fg), Color::Named(bg)) => {
+            write_while(cells, first, |cell| is_named(cell.fg, fg) & is_named(cell.bg, bg), out)
+        }
+        (fg, bg) => write_while(cells, first, |cell| cell.fg == fg && cell.bg == bg, out),
+    }
+}
+
+#[inline]
+fn is_named(colour: Color, name: NamedColor) -> bool {
+    matches!(colour, Color::Named(other) if other as u16 == name as u16)
+}
+
+#[inline]
+fn write_while(
+    cells: &[Cell],
+    first: &Cell,
+    has_colours: impl Fn(&Cell) -> bool,
+    out: &mut Vec<u8>,
+) -> usize {
     const COMPARED: Flags = STYLE_FLAGS.union(Flags::WIDE_CHAR_SPACER);
-    (cell.c as u32).wrapping_sub(0x20) < 0x5f
-        && cell.fg == fg
-        && cell.bg == bg
-        && cell.flags.intersection(COMPARED) == style
-        && cell.extra.is_none()
+    let style = first.flags.intersection(STYLE_FLAGS);
+    let is_simple = |cell: &Cell| {
+        ((cell.c as u32).wrapping_sub(0x20) < 0x5f)
+            & (cell.flags.intersection(COMPARED).bits() == style.bits())
+            & cell.extra.is_none()
+            & has_colours(cell)
+    };
+    let mut n_written = 0;
+    let mut lane = [0; 64];
+    loop {
+        let mut n_in_lane = 0;
+        for (slot, cell) in lane.iter_mut().zip(&cells[n_written..]) {
+            if !is_simple(cell) {
+                break;
+            }
+            *slot = cell.c as u8;
+            n_in_lane += 1;
+        }
+        out.extend_from_slice(&lane[..n_in_lane]);
+        n_written += n_in_lane;
+        if n_in_lane < lane.len() {
+            return n_written;
+        }
+    }
 }
 
 /// Writes SGR for the colours and attributes of `cell`.

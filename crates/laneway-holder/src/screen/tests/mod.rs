@@ -2,8 +2,10 @@
 
 mod agreed;
 mod changes;
+mod history;
 mod hostile;
 mod model;
+mod parser;
 mod queries;
 mod recorded;
 mod streams;

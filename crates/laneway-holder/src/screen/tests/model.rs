@@ -39,7 +39,7 @@ impl Reference {
             .map(|line| {
                 let row = &grid[Line(line)];
                 let mut out = Vec::new();
-                text::write_row(row, &mut out);
+                text::write_row(row, row.len(), &mut out);
                 (String::from_utf8(out).unwrap(), text::is_wrapped(row))
             })
             .collect()

@@ -150,7 +150,10 @@ pub(super) struct Seen {
 }
 
 pub(super) fn seen(screen: &Screen) -> Seen {
-    let terminal: &Terminal = &screen.emulator.terminal;
+    seen_terminal(&screen.emulator.terminal)
+}
+
+pub(super) fn seen_terminal(terminal: &Terminal) -> Seen {
     Seen {
         shown: seen_grid(terminal.term.grid()),
         primary: terminal.primary.as_ref().map(seen_grid),
