@@ -8,6 +8,7 @@ use crate::{demo, licences, shell, tools};
 pub(crate) fn run() -> Result<()> {
     tools::git()?;
     tools::require(&tools::IN_TERMINALS)?;
+    tools::remark_what_is_left_out();
     shell::step("formatting", shell::cargo().args(["fmt", "--all", "--check"]))?;
     licences::check()?;
     let clippy = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];

@@ -23,6 +23,20 @@ pub(crate) const IN_TERMINALS: [Tool; 4] = [
     Tool { name: "vim", package: "vim" },
 ];
 
+/// What some tests of terminals use if it is there: another terminal to compare to, and further programs to show.
+const IN_SOME_TESTS: [Tool; 3] = [
+    Tool { name: "tmux", package: "tmux" },
+    Tool { name: "top", package: "procps" },
+    Tool { name: "node", package: "nodejs" },
+];
+
+/// Says which tests are left out for what is not there.
+pub(crate) fn remark_what_is_left_out() {
+    for Tool { name, package } in IN_SOME_TESTS.iter().filter(|tool| !is_there(tool.name)) {
+        shell::remark(&format!("without {name} (package {package}) some terminals are not tested with it"));
+    }
+}
+
 /// An error that names everything that is missing, and how to install it.
 pub(crate) fn require<'a>(tools: impl IntoIterator<Item = &'a Tool>) -> Result<()> {
     let missing: Vec<&Tool> = tools.into_iter().filter(|tool| !is_there(tool.name)).collect();

@@ -9,7 +9,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use laneway_holder::screen::{Lines, Modes, Screen, Size};
+pub use laneway_holder::screen::Modes;
+use laneway_holder::screen::{Lines, Screen, Size};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};

@@ -442,17 +442,18 @@ fn a_killed_daemon_is_not_felt_while_attached() {
     assert!(is_alive(world.pid("a")));
 }
 
+/// Says every new size. A shell with a trap would miss a signal that comes just before it waits.
+const SIZES: &str = "import os, signal\n\
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGWINCH])\n\
+    print('ready', flush=True)\n\
+    while signal.sigwait([signal.SIGWINCH]):\n\
+    \x20   size = os.get_terminal_size()\n\
+    \x20   print(size.lines, size.columns, flush=True)\n";
+
 #[test]
 fn a_new_size_of_the_window_reaches_the_program() {
     let world = environment();
-    // A shell with a trap would miss a signal that comes just before it waits.
-    let script = "import os, signal\n\
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGWINCH])\n\
-        print('ready', flush=True)\n\
-        while signal.sigwait([signal.SIGWINCH]):\n\
-        \x20   size = os.get_terminal_size()\n\
-        \x20   print(size.lines, size.columns, flush=True)\n";
-    let run = world.start("a", &["python3", "-c", script]);
+    let run = world.start("a", &["python3", "-c", SIZES]);
     screen::wait_for_line(&run, "ready");
     let mut window = attach(&world, "a");
     for (columns, rows) in [(100, 30), (40, 10), (200, 60)] {
@@ -471,6 +472,26 @@ fn in_a_window_that_knows_no_size_it_is_that_of_a_vt100() {
     screen::wait_for_line(&run, "24 80");
     window.press(DETACH);
     window.wait_until("the screen it had", |window| !window.alternate_screen());
+}
+
+#[test]
+fn a_size_beyond_reason_is_brought_into_reason() {
+    let world = environment();
+    let run = world.start("a", &["python3", "-c", SIZES]);
+    screen::wait_for_line(&run, "ready");
+    let mut window = attach(&world, "a");
+    window.resize(u16::MAX, u16::MAX);
+    screen::wait_for_line(&run, "1000 1000");
+    window.resize(1, 1);
+    // "2 2" and a newline, in two columns.
+    screen::wait_until(&run, "its size", |text| text.lines == ["2", ""]);
+    window.resize(80, 24);
+    screen::wait_for_line(&run, "24 80");
+    let all = world.json(&["read", "a", "--all"]);
+    let lines: Vec<&str> =
+        all["lines"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+    assert_eq!(lines, ["ready", "1000 1000", "2 2", "24 80"]);
+    detach(&mut window, "a");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use alacritty_terminal::term::test::TermSize;
 use alacritty_terminal::term::{Config, Term, TermMode};
 use alacritty_terminal::vte::ansi::{Color, NamedColor, Processor};
 use laneway_testkit::process::{self, ends_within, finish};
-use laneway_testkit::pty::Window;
+use laneway_testkit::pty::{Modes, Window};
 use laneway_testkit::{LIMIT, TestEnvironment};
 use laneway_wire::Stream;
 use laneway_wire::client::Connection;
@@ -238,7 +238,7 @@ fn assert_looks_the_same_in_tmux(
             flag(view["alternate_screen"].as_bool().unwrap()),
             flag(modes.application_cursor),
             flag(modes.application_keypad),
-            flag(modes.mouse != Default::default()),
+            flag(modes.mouse != Modes::default().mouse),
             flag(modes.mouse_sgr),
         ],
         "cursor and modes, as tmux has them"

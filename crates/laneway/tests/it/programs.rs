@@ -124,7 +124,7 @@ fn git_log_in_its_pager() {
     let program =
         ["git", "-c", "core.pager=less -RX", "-c", "color.ui=always", "log", "--graph", "--stat", "--patch"];
     let mut session = Session::of(world, &program, "change 30");
-    session.press(" ", "change 29");
+    session.press(" ", "change 28");
     session.come_again();
     session.press("/change 2:\r", "change 2:");
     session.end("q");
@@ -175,7 +175,7 @@ fn a_table_of_processes() {
 }
 
 /// Colours, boxes, pads, regions that scroll, lines and characters inserted and deleted, wide characters.
-const CURSES: &str = r#"
+const CURSES: &str = r"
 import curses, locale
 locale.setlocale(locale.LC_ALL, '')
 
@@ -224,7 +224,7 @@ def draw(screen):
         scrolling.refresh()
 
 curses.wrapper(draw)
-"#;
+";
 
 #[test]
 fn a_program_of_curses() {
@@ -240,7 +240,7 @@ fn a_program_of_curses() {
 
 #[test]
 fn a_footer_pinned_by_a_scroll_region() {
-    let script = r#"
+    let script = r"
 import sys, tty, termios
 tty.setcbreak(0, termios.TCSANOW)
 say = lambda text: (sys.stdout.write(text), sys.stdout.flush())
@@ -252,7 +252,7 @@ for number in range(1, 201):
 say('\x1b[20Atop\x1b[20B\rready')
 sys.stdin.read(1)
 say('\x1b[r\x1b[22;1H\x1b[J')
-"#;
+";
     let mut session = Session::of_script(script, "ready");
     session.come_again();
     let all = session.world.json(&["read", "a", "--all"]);
@@ -478,7 +478,7 @@ leave()
 }
 
 fn hexadecimal(text: &str) -> String {
-    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+    text.bytes().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"))
 }
 
 #[test]
