@@ -10,6 +10,7 @@ mod completions;
 mod config;
 mod crash;
 mod daemon;
+mod day;
 mod diffing;
 mod doctor;
 mod elsewhere;
