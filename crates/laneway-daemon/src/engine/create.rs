@@ -1,5 +1,6 @@
 //! Making a lane: `new → provisioning → open`, and undone if it fails half-way.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -271,9 +272,13 @@ pub(super) fn open_name(name: &str, open: &[Lane]) -> Result<Name, Problem> {
     }
 }
 
-/// This name, or the first after it that no open lane has.
+/// This name, or the first after it that no open lane has, nor has had before it was renamed: its folder is called
+/// like that still.
 pub(super) fn name_free_among(name: &Name, open: &[Lane]) -> Name {
-    name.first_free(|text| open.iter().any(|lane| lane.name.as_str() == text))
+    name.first_free(|text| {
+        let folder = Path::new(".lanes").join(text);
+        open.iter().any(|lane| lane.name.as_str() == text || lane.path.as_path().ends_with(&folder))
+    })
 }
 
 /// A name as it was given, or why it is none.

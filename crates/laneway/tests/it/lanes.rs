@@ -499,3 +499,29 @@ fn a_making_that_is_cut_off_says_where_to_look() {
     let _ = world.wait_for_event(0, "the undoing", |event| event["data"]["to"] == "closed");
     assert!(!world.repository.join(".lanes/a").exists());
 }
+
+#[test]
+fn a_branch_in_the_way_of_all_lanes_is_named() {
+    let world = environment();
+    world.git(&["branch", "lane"]);
+    let error = fails(&world, &["new", "a"], 5, "branch_blocked");
+    assert!(error["message"].as_str().unwrap().contains("\"lane\""), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("--branch"), "{error}");
+    assert!(!world.repository.join(".lanes").exists());
+    let _ = world.lane(&["new", "a", "--branch", "a"]).ok();
+}
+
+#[test]
+fn a_main_checkout_on_a_branch_that_is_no_text_has_lanes_like_any_other() {
+    use std::os::unix::ffi::OsStrExt;
+    let world = environment();
+    let odd = std::ffi::OsStr::from_bytes(b"w\xfferk");
+    let _ = finish(world.program("git").args(["switch", "--quiet", "-c"]).arg(odd), b"").ok();
+    let made = world.json(&["new", "a"]);
+    assert_eq!(made["lane"]["base_ref"], "w\u{fffd}erk");
+    assert_eq!(made["lane"]["base_commit"], head(&world, &world.repository));
+    commit(&world, &world.worktree("a"), "work");
+    assert_eq!(world.json(&["diff", "a"])["files"][0]["path"], "work");
+    world.git(&["merge", "--quiet", "--ff-only", "lane/a"]);
+    let _ = world.lane(&["close", "a"]).ok();
+}

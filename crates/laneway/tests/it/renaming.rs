@@ -116,6 +116,8 @@ fn a_name_that_is_taken_is_refused_with_who_has_it() {
     let _ = world.lane(&["rename", "a", "c"]).ok();
     let error = fails(&world, &["new", "a"], 5, "path_in_use");
     assert!(error["message"].as_str().unwrap().contains("lane c"), "{error}");
+    // A name that is chosen for a lane goes round it.
+    assert_eq!(world.json(&["new", "--branch", "A"])["lane"]["name"], "a-2");
     let _ = world.lane(&["close", "c"]).ok();
     let _ = fails(&world, &["rename", lane(&world, "c")["id"].as_str().unwrap(), "d"], 5, "lane_not_open");
     let _ = world.lane(&["new", "a"]).ok();
