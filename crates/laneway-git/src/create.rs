@@ -299,7 +299,7 @@ impl Repository {
         Ok(path)
     }
 
-    fn check_branch(&self, name: &str, must_be_new: bool) -> Result<(), CreateRefusal> {
+    pub(crate) fn check_branch(&self, name: &str, must_be_new: bool) -> Result<(), CreateRefusal> {
         let above: Vec<&str> = name.match_indices('/').map(|(at, _)| &name[..at]).collect();
         let patterns: Vec<String> = above.iter().chain([&name]).map(|name| branch_ref(name)).collect();
         let mut found = self.branches_at(&patterns)?;
@@ -425,7 +425,7 @@ impl Repository {
 
     /// The folder that lanes are in. Below the main worktree it is hidden from git and from tools that walk
     /// it, twice: `git clean -fdx` deletes the `.gitignore`, and `git add -A` would then add the lanes.
-    fn make_parent(&self, path: &Path) -> Result<(), StepError> {
+    pub(crate) fn make_parent(&self, path: &Path) -> Result<(), StepError> {
         let Some(parent) = path.parent() else { return Ok(()) };
         let failed = |path: &Path, source| StepError::File { path: path.to_owned(), source };
         std::fs::create_dir_all(parent).map_err(|source| failed(parent, source))?;

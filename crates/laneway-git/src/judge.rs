@@ -327,7 +327,7 @@ fn operation_in(admin: &Path) -> Option<Operation> {
     SIGNS.iter().find(|(sign, _)| admin.join(sign).exists()).map(|(_, operation)| *operation)
 }
 
-fn is_disposable(path: &Path) -> bool {
+pub(crate) fn is_disposable(path: &Path) -> bool {
     path.iter().any(|part| part.to_str().is_some_and(|part| DISPOSABLE_FOLDERS.contains(&part)))
 }
 

@@ -118,6 +118,11 @@ impl Git {
         &self.inner.version
     }
 
+    /// Major and minor version.
+    pub(crate) fn version_number(&self) -> Option<(u32, u32)> {
+        parse_version(&self.inner.version)
+    }
+
     /// The absolute path of the program.
     pub fn program(&self) -> &Path {
         &self.inner.program

@@ -9,6 +9,7 @@ use crate::judge::{Findings, Seen, TreeState, TreeToJudge, UnreachableCommit, tr
 use crate::lock::{LockError, RepositoryLock};
 use crate::names::{CommitId, branch_ref};
 use crate::repository::{Repository, settled};
+use crate::rescue::RescueRef;
 use crate::run::RunError;
 use crate::status::Listing;
 use crate::trash::{Trashed, move_aside};
@@ -152,7 +153,7 @@ impl Repository {
                     Some(move_aside(&path, asked.id).map_err(|source| not_moved(&path, source))?)
                 } else {
                     // A removal that was broken off: while git has its entry, this tree was not looked at.
-                    Trashed::left_over(&path, asked.id)
+                    Trashed::find(&path, asked.id).filter(|aside| !aside.is_kept())
                 };
                 if let Some(aside) = aside {
                     match self.finish_tree(admin, &path, &aside, &now, asked, &lock) {
@@ -164,7 +165,8 @@ impl Repository {
                     None
                 }
             }
-            None => Trashed::left_over(&path, asked.id),
+            // One that is kept was rescued before a crash.
+            None => Trashed::find(&path, asked.id).filter(|aside| !aside.is_kept()),
         };
         let branch = match (asked.judged.branch_is_ours, &now.branch_tip) {
             (false, _) => BranchFate::NotOurs,
@@ -187,11 +189,19 @@ impl Repository {
         // Submodules find their repositories by relative paths, which do not lead there from the trash: with them
         // the tree was looked at just before it was renamed.
         if !has_submodules(admin) {
-            self.look_again(admin, path, aside.path(), seen)?;
+            self.look_again(admin, path, &aside.tree(), seen)?;
         }
         let now = self.seen(Some(admin), asked.judged.recorded_branch)?;
         if now != *seen {
             return Err(RemoveError::Moved { now: Box::new(now) });
+        }
+        // Commits that only the reflogs of this tree still name (amended, reset) are held for a while.
+        let held: Vec<&CommitId> =
+            seen.branch_tip.iter().chain(seen.head.iter().filter_map(|head| head.commit.as_ref())).collect();
+        let named = self.named_commits(admin, asked.judged.recorded_branch, &held)?;
+        let holder = self.hold(&named, &[], &asked.judged, &format!("commits that {} had", asked.id))?;
+        if let Some(holder) = holder {
+            self.set_rescue_ref(asked.id, RescueRef::Named, &holder, lock)?;
         }
         self.remove_entry(admin, path, lock)?;
         Ok(())
@@ -288,7 +298,7 @@ fn has_submodules(admin: &AdminFolder) -> bool {
 
 /// Whatever went wrong, the tree stands where people look for it.
 fn put_back(aside: Trashed, path: &Path, error: RemoveError) -> RemoveError {
-    let trash = aside.path().to_owned();
+    let trash = aside.tree();
     match aside.put_back(path) {
         Ok(()) => error,
         Err(_) => RemoveError::NotPutBack { path: path.to_owned(), trash, source: Box::new(error) },

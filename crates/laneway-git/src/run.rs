@@ -8,7 +8,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
@@ -207,6 +207,19 @@ impl<'a> Run<'a> {
     pub(crate) fn holding(mut self, lock: OwnedFd) -> Self {
         self.held = Some(lock);
         self
+    }
+
+    /// git reads this on its standard input; not together with `holding`.
+    pub(crate) fn input(mut self, said: &[u8]) -> Result<Self, RunError> {
+        let what = self.what;
+        let not_run = |source: Errno| RunError::NotRun { what, source: source.into() };
+        let memory = memfd_create("git-input", MemfdFlags::CLOEXEC).map_err(not_run)?;
+        let mut file = File::from(memory);
+        file.write_all(said)
+            .and_then(|()| file.rewind())
+            .map_err(|source| RunError::NotRun { what, source })?;
+        self.held = Some(file.into());
+        Ok(self)
     }
 
     /// Runs this hook of the repository instead of git, under the same rules.

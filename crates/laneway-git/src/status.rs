@@ -109,7 +109,7 @@ fn not_looked_at(stderr: &str) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
-fn parse(record: &[u8]) -> Option<StatusEntry> {
+pub(crate) fn parse(record: &[u8]) -> Option<StatusEntry> {
     let path_after = |n_fields: usize| {
         let path = record.splitn(n_fields + 1, |byte| *byte == b' ').nth(n_fields)?;
         Some(PathBuf::from(OsStr::from_bytes(path)))

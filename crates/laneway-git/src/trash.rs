@@ -10,18 +10,24 @@ use crate::admin::present;
 /// The folder beside the lanes' trees; no lane can have this name.
 const FOLDER: &str = ".trash";
 
-/// A tree that is out of the way. Dropping it changes nothing; `unlink` deletes it.
+/// The tree itself, in the folder of its id.
+const TREE: &str = "tree";
+
+/// The copy of git's administrative folder, for a tree that is kept. What has one is never deleted in passing.
+const ADMIN: &str = "git";
+
+/// A tree that is out of the way, with what belongs to it. Dropping it changes nothing; `unlink` deletes it.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "the tree stays in the trash until it is unlinked"]
 pub struct Trashed {
-    path: PathBuf,
+    folder: PathBuf,
 }
 
 /// A tree in the trash that could not be deleted whole, for one because a container left files of root in it.
 #[derive(Debug, thiserror::Error)]
 #[error("{} could not be deleted", path.display())]
 pub struct NotUnlinked {
-    /// The tree in the trash.
+    /// What is still in the trash.
     pub path: PathBuf,
     /// What the operating system said.
     #[source]
@@ -29,61 +35,112 @@ pub struct NotUnlinked {
 }
 
 impl Trashed {
-    /// What a crash has left in the trash under this id, for a tree that was at `tree_path`.
-    pub fn left_over(tree_path: &Path, id: &str) -> Option<Self> {
-        let path = place(tree_path, id).ok()?;
-        path.symlink_metadata().is_ok().then_some(Self { path })
+    /// What is in the trash under this id, for a tree that was at `tree_path`.
+    pub fn find(tree_path: &Path, id: &str) -> Option<Self> {
+        let folder = place(tree_path, id).ok()?;
+        folder.symlink_metadata().is_ok_and(|facts| facts.is_dir()).then_some(Self { folder })
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// The folder of it in the trash: the tree, and for one that is kept what git knew of it.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
-    /// Puts it back to where it was.
+    /// Where the tree is.
+    pub fn tree(&self) -> PathBuf {
+        self.folder.join(TREE)
+    }
+
+    /// Where the copy of git's administrative folder is, for a tree that is kept.
+    pub fn admin_copy(&self) -> PathBuf {
+        self.folder.join(ADMIN)
+    }
+
+    /// Whether it is kept for a restore, and so deleted only when that is asked for.
+    pub fn is_kept(&self) -> bool {
+        self.admin_copy().symlink_metadata().is_ok()
+    }
+
+    /// Puts the tree back to where it was.
     pub(crate) fn put_back(self, tree: &Path) -> io::Result<()> {
         // `rename` only replaces an empty folder that somebody may have made there meanwhile; that loses nothing.
-        std::fs::rename(&self.path, tree)
+        std::fs::rename(self.tree(), tree)?;
+        // Succeeds where nothing else is in it.
+        let _ = std::fs::remove_dir(&self.folder);
+        Ok(())
     }
 
     /// Deletes it. Symbolic links are deleted, never followed; folders without write permission (as package
     /// managers leave them) are made writable. Gone already is fine.
     pub fn unlink(self) -> Result<(), NotUnlinked> {
-        let mut result = present(std::fs::remove_dir_all(&self.path));
-        if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
-            make_writable(&self.path);
-            result = present(std::fs::remove_dir_all(&self.path));
-        }
-        result.map_err(|source| NotUnlinked { path: self.path.clone(), source })?;
-        if let Some(folder) = self.path.parent() {
+        delete(&self.folder)?;
+        if let Some(folder) = self.folder.parent() {
             // Succeeds for the last one only.
             let _ = std::fs::remove_dir(folder);
         }
         Ok(())
     }
+
+    /// Deletes folders and files of the tree that can be made again. `paths` are relative to it.
+    pub fn drop_disposable(&self, paths: &[PathBuf]) -> Result<(), NotUnlinked> {
+        let tree = self.tree();
+        paths.iter().try_for_each(|path| delete(&tree.join(path)))
+    }
+}
+
+fn delete(path: &Path) -> Result<(), NotUnlinked> {
+    let remove = || match path.symlink_metadata() {
+        Ok(facts) if facts.is_dir() => present(std::fs::remove_dir_all(path)),
+        Ok(_) => present(std::fs::remove_file(path)),
+        Err(error) => present(Err(error)),
+    };
+    let mut result = remove();
+    if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
+        make_writable(path);
+        result = remove();
+    }
+    result.map(drop).map_err(|source| NotUnlinked { path: path.to_owned(), source })
 }
 
 /// Renames a tree into the trash beside it: the same file system, and nothing is followed or copied.
 pub(crate) fn move_aside(tree: &Path, id: &str) -> io::Result<Trashed> {
-    let path = place(tree, id)?;
-    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let trashed = make_place(tree, id)?;
     loop {
-        match std::fs::create_dir(folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ if folder.symlink_metadata().is_ok_and(|facts| facts.is_symlink()) => {
-                return Err(io::Error::new(io::ErrorKind::NotADirectory, "the trash is a symbolic link"));
-            }
-            _ => {}
-        }
-        match std::fs::rename(tree, &path) {
+        match std::fs::rename(tree, trashed.tree()) {
             // Another unlinking may just have removed the empty trash.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && tree.symlink_metadata().is_ok() => {}
-            result => return result.map(|()| Trashed { path }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && tree.symlink_metadata().is_ok() => {
+                drop(make_place(tree, id)?);
+            }
+            result => return result.map(|()| trashed),
         }
     }
 }
 
-/// Where the trash keeps a tree; an id is one plain component.
+/// Makes the folder of an id in the trash.
+pub(crate) fn make_place(tree: &Path, id: &str) -> io::Result<Trashed> {
+    let folder = place(tree, id)?;
+    let trash = folder.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    loop {
+        for made in [trash, &folder] {
+            match std::fs::create_dir(made) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    if !made.symlink_metadata()?.is_dir() {
+                        return Err(io::Error::new(io::ErrorKind::NotADirectory, "the trash is no folder"));
+                    }
+                }
+                // Another unlinking may just have removed the empty trash.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && made != trash => break,
+                Err(error) => return Err(error),
+                Ok(()) => {}
+            }
+        }
+        if folder.symlink_metadata().is_ok() {
+            return Ok(Trashed { folder });
+        }
+    }
+}
+
+/// Where the trash keeps what belongs to an id, which is one plain component.
 fn place(tree: &Path, id: &str) -> io::Result<PathBuf> {
     let mut parts = Path::new(id).components();
     let is_plain =
@@ -129,6 +186,6 @@ mod tests {
         move_aside(&tree, "id").unwrap().unlink().unwrap();
         assert!(outside.join("kept").is_dir());
         assert!(!tree.exists() && !folder.path().join(FOLDER).exists());
-        assert_eq!(Trashed::left_over(&tree, "id"), None);
+        assert_eq!(Trashed::find(&tree, "id"), None);
     }
 }

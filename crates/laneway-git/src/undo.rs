@@ -139,7 +139,7 @@ impl Repository {
                 self.remove_broken_entry(&admin)?;
             }
         }
-        if let Some(trashed) = Trashed::left_over(&record.path, &trash_id(record))
+        if let Some(trashed) = Trashed::find(&record.path, &trash_id(record))
             && let Err(error) = trashed.unlink()
         {
             undone.left.push(Left::Trash(error));

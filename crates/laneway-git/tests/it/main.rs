@@ -10,6 +10,8 @@ mod diffing;
 mod discovery;
 mod hooks;
 mod judging;
+mod merging;
 mod removing;
+mod rescuing;
 mod undoing;
 mod world;

@@ -15,8 +15,8 @@ fn a_clean_lane_goes_whole_and_again_is_fine() {
     assert!(matches!(&removed.branch, BranchFate::Deleted { tip } if *tip == record.base_commit));
     assert!(!record.path.exists());
     let trashed = removed.trashed.unwrap();
-    assert_eq!(trashed.path(), world.tree(".trash/id"));
-    assert!(trashed.path().join("a").exists());
+    assert_eq!(trashed.tree(), world.tree(".trash/id/tree"));
+    assert!(trashed.tree().join("a").exists());
     trashed.unlink().unwrap();
     world.assert_nothing_left();
     let configuration = std::fs::read_to_string(world.root().join(".git/config")).unwrap();
@@ -47,7 +47,7 @@ fn what_was_written_since_the_judgement_is_refused_and_stays_where_it_was() {
     assert_eq!(found.untracked.first, [std::path::PathBuf::from("late")]);
     assert_eq!(std::fs::read_to_string(record.path.join("late")).unwrap(), "just saved\n");
     assert_eq!(world.judge(&record).seen, seen, "the tree is registered and as it was");
-    assert_eq!(Trashed::left_over(&record.path, "id"), None);
+    assert_eq!(Trashed::find(&record.path, "id"), None);
 }
 
 #[test]
@@ -182,11 +182,11 @@ fn a_removal_that_was_broken_off_is_completed() {
     let record = world.lane("x");
     let seen = world.judge(&record).seen;
     // Renamed aside, and then killed.
-    std::fs::create_dir(world.tree(".trash")).unwrap();
-    std::fs::rename(&record.path, world.tree(".trash/id")).unwrap();
+    std::fs::create_dir_all(world.tree(".trash/id")).unwrap();
+    std::fs::rename(&record.path, world.tree(".trash/id/tree")).unwrap();
     let removed = world.repository().remove(&to_remove(&record, &seen, "id")).unwrap();
     assert!(matches!(removed.branch, BranchFate::Deleted { .. }));
-    assert_eq!(removed.trashed, Trashed::left_over(&record.path, "id"));
+    assert_eq!(removed.trashed, Trashed::find(&record.path, "id"));
     removed.trashed.unwrap().unlink().unwrap();
     world.assert_nothing_left();
 }
@@ -196,8 +196,8 @@ fn what_a_broken_off_removal_did_not_look_at_comes_back() {
     let world = World::new();
     let record = world.lane("x");
     std::fs::write(record.path.join("late"), "just saved\n").unwrap();
-    std::fs::create_dir(world.tree(".trash")).unwrap();
-    std::fs::rename(&record.path, world.tree(".trash/id")).unwrap();
+    std::fs::create_dir_all(world.tree(".trash/id")).unwrap();
+    std::fs::rename(&record.path, world.tree(".trash/id/tree")).unwrap();
     // The tree is missing, which is clean as far as a judgement can see.
     let seen = world.judge(&record).seen;
     let refused = world.repository().remove(&to_remove(&record, &seen, "id")).unwrap_err();

@@ -111,8 +111,8 @@ fn an_entry_that_git_had_only_begun_to_write_goes() {
 fn an_undoing_that_was_broken_off_is_completed() {
     let world = World::new();
     let record = world.lane("x");
-    std::fs::create_dir(world.tree(".trash")).unwrap();
-    std::fs::rename(&record.path, world.tree(".trash/undo-x")).unwrap();
+    std::fs::create_dir_all(world.tree(".trash/undo-x")).unwrap();
+    std::fs::rename(&record.path, world.tree(".trash/undo-x/tree")).unwrap();
     assert_undone(&world, &record);
 }
 

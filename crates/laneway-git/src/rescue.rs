@@ -1,0 +1,366 @@
+//! Taking a tree away with whatever is in it, so that nothing of it is lost: the tree itself goes to the trash
+//! with a copy of what git knew of it, and refs under `refs/laneway/rescue/<id>/` hold its commits.
+//!
+//! ```text
+//! under the lock: rename the tree aside
+//! without it:     copy the administrative folder, write the commits (they may take long)
+//! under the lock: set the refs, move the submodules' repositories, remove git's entry, delete the branch
+//! ```
+//!
+//! Each step can be done again after a crash. A commit alone would be no rescue: it holds no conflict stages, no
+//! modes, no empty folders, nothing of nested repositories. So the tree is what is kept, and the commit is what is
+//! left of it when the trash is emptied.
+
+mod commits;
+mod held;
+mod named;
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use crate::admin::{AdminFolder, present, settled_path};
+use crate::judge::{TreeState, TreeToJudge, tree_state};
+use crate::lock::RepositoryLock;
+use crate::names::CommitId;
+use crate::remove::{BranchFate, RemoveError};
+use crate::repository::{Repository, settled};
+use crate::run::RunError;
+use crate::trash::{Trashed, make_place, move_aside};
+
+pub use held::NotHeld;
+
+/// Where the refs are; git's own clean-up leaves them alone, and branches, tags and remotes are elsewhere.
+const REFS: &str = "refs/laneway/rescue";
+
+/// Where submodules of a linked worktree have their repositories, in its administrative folder.
+pub(crate) const MODULES: &str = "modules";
+
+/// A file of more bytes is kept in the trash only, not in the commit: 64 MiB.
+pub const MOST_IN_COMMIT: u64 = 64 << 20;
+
+/// What is to be taken away.
+#[derive(Clone, Copy, Debug)]
+pub struct TreeToRescue<'a> {
+    /// The worktree.
+    pub path: &'a Path,
+    /// The branch that was recorded for it.
+    pub recorded_branch: &'a str,
+    /// The branch goes too: it is ours, and nobody asked to keep it.
+    pub delete_branch: bool,
+    /// The name of the rescue: one path component, the lane's id.
+    pub id: &'a str,
+}
+
+/// What a rescue ref holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RescueRef {
+    /// The tip of the branch.
+    Branch,
+    /// The commit that was checked out.
+    Head,
+    /// What was staged, as a commit on top of it; conflicts under `.laneway-conflicts/`.
+    Index,
+    /// The files as they were, as a commit on top of it.
+    Work,
+    /// Commits that reflogs and unfinished operations named, as parents of an empty commit.
+    Named,
+}
+
+impl RescueRef {
+    const ALL: [Self; 5] = [Self::Branch, Self::Head, Self::Index, Self::Work, Self::Named];
+
+    /// The last part of the ref.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Branch => "branch",
+            Self::Head => "head",
+            Self::Index => "index",
+            Self::Work => "work",
+            Self::Named => "named",
+        }
+    }
+
+    fn full(self, id: &str) -> String {
+        format!("{REFS}/{id}/{}", self.as_str())
+    }
+}
+
+/// The refs of one rescue.
+pub type RescueRefs = BTreeMap<RescueRef, CommitId>;
+
+/// A tree that was taken away, and where everything of it is.
+#[derive(Debug)]
+pub struct Rescued {
+    /// The tree in the trash; none if there was none any more.
+    pub trashed: Option<Trashed>,
+    /// Files and folders in it that can be made again, relative to the tree: to be dropped at once.
+    pub disposable: Vec<PathBuf>,
+    /// The refs.
+    pub refs: RescueRefs,
+    /// What the commit does not hold, for people; empty if the trash could go without a loss.
+    pub only_in_trash: Vec<String>,
+    /// What became of the branch.
+    pub branch: BranchFate,
+}
+
+impl Repository {
+    /// Takes the tree away and keeps it. Doing it again after a crash goes on where it was.
+    pub fn rescue(&self, asked: &TreeToRescue<'_>) -> Result<Rescued, RemoveError> {
+        let not_moved = |path: &Path, source| RemoveError::NotMoved { path: path.to_owned(), source };
+        let path = settled_path(asked.path).map_err(|source| not_moved(asked.path, source))?;
+        let (admin, aside) = self.set_aside(&path, asked.id)?;
+        let mut kept = Kept::default();
+        if let (Some(there), Some(trashed)) = (&admin, &aside)
+            && let Err(error) = self.keep(there, trashed, asked, &mut kept)
+        {
+            return Err(give_back(admin.as_ref(), aside, &path, error));
+        }
+        let lock = self.lock()?;
+        let tip = self.branch(asked.recorded_branch)?.map(|facts| facts.tip);
+        if let Some(tip) = tip.as_ref().filter(|_| asked.delete_branch) {
+            kept.refs.insert(RescueRef::Branch, tip.clone());
+        }
+        let let_go = self.let_go(admin.as_ref(), aside.as_ref(), &path, asked.id, &kept.refs, &lock);
+        if let Err(error) = let_go {
+            return Err(give_back(admin.as_ref(), aside, &path, error));
+        }
+        let branch = match (asked.delete_branch, &tip) {
+            (false, _) => BranchFate::NotOurs,
+            (true, None) => BranchFate::Gone,
+            (true, Some(tip)) => self.delete_branch(asked.recorded_branch, tip, &lock)?,
+        };
+        drop(lock);
+        let refs = self.rescue_refs(asked.id)?;
+        Ok(Rescued {
+            trashed: aside,
+            disposable: kept.disposable,
+            refs,
+            only_in_trash: kept.only_in_trash,
+            branch,
+        })
+    }
+
+    /// Renames the tree into the trash, or finds it there.
+    fn set_aside(
+        &self,
+        path: &Path,
+        id: &str,
+    ) -> Result<(Option<AdminFolder>, Option<Trashed>), RemoveError> {
+        let not_moved = |source| RemoveError::NotMoved { path: path.to_owned(), source };
+        let _lock = self.lock()?;
+        let admin = self.registered_at(path).map_err(not_moved)?;
+        let found = tree_state(path, admin.as_ref()).map_err(not_moved)?;
+        let aside = match found {
+            TreeState::Present => Some(move_aside(path, id).map_err(not_moved)?),
+            TreeState::Missing => match Trashed::find(path, id) {
+                None if admin.is_some() => Some(make_place(path, id).map_err(not_moved)?),
+                there => there,
+            },
+            TreeState::NotAFolder | TreeState::NotRegistered => {
+                return Err(RemoveError::NotOurTree { path: path.to_owned(), found });
+            }
+        };
+        Ok((admin, aside))
+    }
+
+    /// Copies what git knew of the tree, and writes the commits that hold it.
+    fn keep(
+        &self,
+        admin: &AdminFolder,
+        aside: &Trashed,
+        asked: &TreeToRescue<'_>,
+        kept: &mut Kept,
+    ) -> Result<(), RemoveError> {
+        copy_admin(&admin.folder, &aside.admin_copy())
+            .map_err(|source| RemoveError::NotMoved { path: admin.folder.clone(), source })?;
+        let head = self.head_of(admin)?;
+        if let Some(commit) = &head.commit {
+            kept.refs.insert(RescueRef::Head, commit.clone());
+        }
+        let tree = aside.tree();
+        if tree.symlink_metadata().is_ok() {
+            self.keep_content(admin, aside, head.commit.as_ref(), kept)?;
+        }
+        let in_refs: Vec<&CommitId> = kept.refs.values().collect();
+        let named = self.named_commits(admin, asked.recorded_branch, &in_refs)?;
+        let judged = TreeToJudge {
+            path: asked.path,
+            recorded_branch: asked.recorded_branch,
+            branch_is_ours: asked.delete_branch,
+            not_vouching: &[],
+        };
+        if let Some(holder) =
+            self.hold(&named, &in_refs, &judged, &format!("commits that {} had", asked.id))?
+        {
+            kept.refs.insert(RescueRef::Named, holder);
+        }
+        Ok(())
+    }
+
+    /// The last steps before git forgets the tree; all of them can be taken back.
+    fn let_go(
+        &self,
+        admin: Option<&AdminFolder>,
+        aside: Option<&Trashed>,
+        path: &Path,
+        id: &str,
+        refs: &RescueRefs,
+        lock: &RepositoryLock,
+    ) -> Result<(), RemoveError> {
+        for (which, commit) in refs {
+            self.set_rescue_ref(id, *which, commit, lock)?;
+        }
+        let Some(admin) = admin else { return Ok(()) };
+        if let Some(aside) = aside {
+            let moved = move_modules(&admin.folder, &aside.admin_copy());
+            moved.map_err(|source| RemoveError::NotMoved { path: admin.folder.clone(), source })?;
+        }
+        Ok(self.remove_entry(admin, path, lock)?)
+    }
+
+    pub(crate) fn set_rescue_ref(
+        &self,
+        id: &str,
+        which: RescueRef,
+        commit: &CommitId,
+        lock: &RepositoryLock,
+    ) -> Result<(), RunError> {
+        self.run("git update-ref")
+            .holding(lock.descriptor()?)
+            .args(["update-ref", &which.full(id), commit.as_str()])
+            .succeed()
+            .map(drop)
+    }
+
+    /// The refs of one rescue; empty if there are none.
+    pub fn rescue_refs(&self, id: &str) -> Result<RescueRefs, RunError> {
+        Ok(self.rescues_at(&format!("{REFS}/{id}"))?.remove(id).unwrap_or_default())
+    }
+
+    /// The refs of every rescue in the repository, by its id.
+    pub fn rescues(&self) -> Result<BTreeMap<String, RescueRefs>, RunError> {
+        self.rescues_at(REFS)
+    }
+
+    fn rescues_at(&self, pattern: &str) -> Result<BTreeMap<String, RescueRefs>, RunError> {
+        let said = settled(|| {
+            let run = self.run("git for-each-ref").reads();
+            run.args(["for-each-ref", "--format=%(objectname) %(refname)", pattern]).succeed()
+        })?;
+        let mut found: BTreeMap<String, RescueRefs> = BTreeMap::new();
+        for line in said.split(|byte| *byte == b'\n') {
+            let Some((commit, name)) = String::from_utf8_lossy(line).split_once(' ').map(|(commit, name)| {
+                (CommitId::from_git(commit.as_bytes()), name.trim_start_matches(REFS).to_owned())
+            }) else {
+                continue;
+            };
+            let mut parts = name.trim_start_matches('/').splitn(2, '/');
+            if let (Some(commit), Some(id), Some(which)) = (commit, parts.next(), parts.next())
+                && let Some(which) = RescueRef::ALL.into_iter().find(|known| known.as_str() == which)
+            {
+                found.entry(id.to_owned()).or_default().insert(which, commit);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Deletes the refs of a rescue: what only they held goes with git's next clean-up.
+    pub fn forget_rescue(&self, id: &str) -> Result<(), RemoveError> {
+        let lock = self.lock()?;
+        for (which, commit) in self.rescue_refs(id)? {
+            self.run("git update-ref -d")
+                .holding(lock.descriptor()?)
+                .args(["update-ref", "-d", &which.full(id), commit.as_str()])
+                .succeed()?;
+        }
+        Ok(())
+    }
+}
+
+/// What was kept so far.
+#[derive(Default)]
+struct Kept {
+    refs: RescueRefs,
+    disposable: Vec<PathBuf>,
+    only_in_trash: Vec<String>,
+}
+
+/// Copies the administrative folder, whole or not at all: under another name first. The repositories of
+/// submodules are moved later, locks are not of use to anybody.
+fn copy_admin(admin: &Path, copy: &Path) -> std::io::Result<()> {
+    let half = copy.with_extension("half");
+    present(std::fs::remove_dir_all(&half))?;
+    copy_folder(admin, &half, &|name| {
+        name == MODULES || Path::new(name).extension() == Some(OsStr::new("lock"))
+    })?;
+    // One from before a crash is older than this, but for the submodules that were moved into it.
+    let moved = copy.join(MODULES);
+    if moved.symlink_metadata().is_ok() {
+        std::fs::rename(&moved, half.join(MODULES))?;
+    }
+    present(std::fs::remove_dir_all(copy))?;
+    std::fs::rename(&half, copy)
+}
+
+pub(crate) fn copy_folder(from: &Path, to: &Path, leave_out: &dyn Fn(&str) -> bool) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let (name, kind) = (entry.file_name(), entry.file_type()?);
+        if name.to_str().is_some_and(leave_out) {
+            continue;
+        }
+        let target = to.join(&name);
+        if kind.is_dir() {
+            copy_folder(&entry.path(), &target, leave_out)?;
+        } else if kind.is_symlink() {
+            std::os::unix::fs::symlink(std::fs::read_link(entry.path())?, target)?;
+        } else if kind.is_file() {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Moves the submodules' repositories beside the copy; across file systems they are copied.
+fn move_modules(admin: &Path, copy: &Path) -> std::io::Result<()> {
+    let (from, to) = (admin.join(MODULES), copy.join(MODULES));
+    if from.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    match std::fs::rename(&from, &to) {
+        Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {
+            copy_folder(&from, &to, &|_| false)?;
+            std::fs::remove_dir_all(&from)
+        }
+        result => result,
+    }
+}
+
+/// Whatever went wrong while git still has its entry, the tree stands where people look for it.
+fn give_back(
+    admin: Option<&AdminFolder>,
+    aside: Option<Trashed>,
+    path: &Path,
+    error: RemoveError,
+) -> RemoveError {
+    let Some((aside, admin)) = aside.zip(admin) else { return error };
+    let trash = aside.tree();
+    if !admin.folder.exists() || trash.symlink_metadata().is_err() {
+        return error;
+    }
+    let modules = aside.admin_copy().join(MODULES);
+    let put_back = match modules.symlink_metadata() {
+        Ok(_) => std::fs::rename(&modules, admin.folder.join(MODULES)),
+        Err(_) => Ok(()),
+    };
+    match put_back.and_then(|()| std::fs::rename(&trash, path)) {
+        Ok(()) => {
+            // What is left are copies.
+            let _ = std::fs::remove_dir_all(aside.folder());
+            error
+        }
+        Err(_) => RemoveError::NotPutBack { path: path.to_owned(), trash, source: Box::new(error) },
+    }
+}

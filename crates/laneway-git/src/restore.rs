@@ -1,0 +1,346 @@
+//! Bringing back what a rescue has kept: the tree from the trash as it was, byte for byte, with what git knew of it
+//! (index, HEAD, reflog, an unfinished merge or rebase); once the trash is emptied, from the refs.
+//!
+//! ```text
+//! branch (if it is gone) ─► git's entry, from the copy ─► the tree, renamed back ─► HEAD and submodules' paths
+//! ```
+//!
+//! Each step finds out whether it was done, so that a restore that was broken off goes on when it is asked again.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use crate::admin::{AdminFolder, lock_reason, present, settled_path};
+use crate::create::{CreateError, CreateRefusal, StepError, TreeRecord};
+use crate::lock::{LockError, RepositoryLock};
+use crate::names::{CommitId, branch_ref};
+use crate::repository::{Repository, Worktree, branch_of};
+use crate::rescue::{MODULES, RescueRef, copy_folder};
+use crate::run::RunError;
+use crate::trash::Trashed;
+
+/// What is to be brought back.
+#[derive(Clone, Copy, Debug)]
+pub struct Rescue<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Where the tree was: the trash is beside it.
+    pub was_at: &'a Path,
+    /// The branch that was recorded for it.
+    pub was_on: &'a str,
+}
+
+/// Where a restored tree comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RestoredFrom {
+    /// The trash: everything is as it was.
+    Trash,
+    /// The refs: what the commits hold.
+    Refs,
+}
+
+/// Why a rescue was not brought back.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// There is nothing to stand on: no commit is held for it.
+    #[error("no commit of {id} is held under refs/laneway/rescue")]
+    NothingHeld {
+        /// The rescue.
+        id: String,
+    },
+    /// It cannot be made.
+    #[error("the tree cannot be made")]
+    Refused(#[from] CreateRefusal),
+    /// The tree could not be made from the refs.
+    #[error("the tree could not be made from the refs")]
+    NotMade(#[from] CreateError),
+    /// A file or folder could not be made or moved. What was done so far stays; the restore can be asked again.
+    #[error("{} could not be made", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The lock was not got.
+    #[error("the repository lock was not got")]
+    Lock(#[from] LockError),
+    /// git failed.
+    #[error("git failed")]
+    Git(#[from] RunError),
+}
+
+impl From<StepError> for RestoreError {
+    fn from(error: StepError) -> Self {
+        match error {
+            StepError::Git(error) => Self::Git(error),
+            StepError::File { path, source } => Self::File { path, source },
+            StepError::Lock(error) => Self::Lock(error),
+        }
+    }
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> RestoreError {
+    |source| RestoreError::File { path: path.to_owned(), source }
+}
+
+impl Repository {
+    /// Looks whether a rescue can be brought back as a lane at a path, and says what will be made: on the branch that
+    /// it was on, if that is gone or free and where it was; else on a new one, `spare_branch`.
+    pub fn preflight_restore(
+        &self,
+        rescue: &Rescue<'_>,
+        lane: &str,
+        path: &Path,
+        spare_branch: &str,
+    ) -> Result<TreeRecord, RestoreError> {
+        let refs = self.rescue_refs(rescue.id)?;
+        let tip = refs.get(&RescueRef::Branch).or_else(|| refs.get(&RescueRef::Head)).cloned();
+        let base_commit = tip.ok_or_else(|| RestoreError::NothingHeld { id: rescue.id.to_owned() })?;
+        let path = settled_path(path).map_err(at(path))?;
+        if present(path.symlink_metadata()).map_err(at(&path))?.is_some() {
+            return Err(CreateRefusal::PathExists { path }.into());
+        }
+        if self.registered_at(&path).map_err(at(&path))?.is_some() {
+            return Err(CreateRefusal::PathRegistered { path }.into());
+        }
+        let (branch, branch_is_new) = match self.branch(rescue.was_on)? {
+            None => (rescue.was_on, true),
+            Some(facts) if facts.tip == base_commit && facts.checked_out_at.is_none() => {
+                (rescue.was_on, false)
+            }
+            Some(_) => (spare_branch, true),
+        };
+        self.check_branch(branch, branch_is_new)?;
+        Ok(TreeRecord {
+            lane: lane.to_owned(),
+            path,
+            branch: branch.to_owned(),
+            branch_is_new,
+            base_commit,
+            upstream_remote: None,
+        })
+    }
+
+    /// Brings it back. Doing it again after a crash goes on where it was. What the trash and the refs still have of
+    /// it stays until `forget_rescue`.
+    pub fn restore(&self, rescue: &Rescue<'_>, record: &TreeRecord) -> Result<RestoredFrom, RestoreError> {
+        let kept = Trashed::find(rescue.was_at, rescue.id).filter(Trashed::is_kept);
+        let Some(trashed) = kept else {
+            self.restore_from_refs(rescue, record)?;
+            return Ok(RestoredFrom::Refs);
+        };
+        let tree = trashed.tree();
+        let in_trash = tree.symlink_metadata().is_ok();
+        let registered = self.registered_at(&record.path).map_err(at(&record.path))?;
+        if !in_trash && registered.is_none() {
+            // Its folder had been removed by hand before it was closed.
+            self.restore_from_refs(rescue, record)?;
+            return Ok(RestoredFrom::Refs);
+        }
+        let lock = self.lock()?;
+        if record.branch_is_new {
+            self.bring_branch_back(record, &lock)?;
+        }
+        let admin = match registered {
+            Some(admin) => admin,
+            None => self.enter_again(&trashed.admin_copy(), record)?,
+        };
+        if in_trash {
+            link_tree(&tree, &admin.folder).map_err(at(&tree))?;
+            self.make_parent(&record.path)?;
+            std::fs::rename(&tree, &record.path).map_err(at(&record.path))?;
+        }
+        let (modules, target) = (trashed.admin_copy().join(MODULES), admin.folder.join(MODULES));
+        if modules.symlink_metadata().is_ok() {
+            match std::fs::rename(&modules, &target) {
+                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                    copy_folder(&modules, &target, &|_| false).map_err(at(&target))?;
+                }
+                moved => moved.map_err(at(&target))?,
+            }
+        }
+        self.relink_submodules(&target, rescue.was_at, &record.path)?;
+        self.settle_head(&admin, rescue, record)?;
+        drop(lock);
+        Ok(RestoredFrom::Trash)
+    }
+
+    fn bring_branch_back(&self, record: &TreeRecord, lock: &RepositoryLock) -> Result<(), RestoreError> {
+        if self.branch(&record.branch)?.is_some_and(|facts| facts.tip == record.base_commit) {
+            // By this restore, before it was broken off.
+            return Ok(());
+        }
+        self.run("git update-ref")
+            .holding(lock.descriptor()?)
+            .args(["update-ref", "--create-reflog", "-m", &lock_reason(&record.lane)])
+            .args([&branch_ref(&record.branch), record.base_commit.as_str(), &record.base_commit.null_like()])
+            .succeed()?;
+        Ok(())
+    }
+
+    /// Makes git's entry from the copy. The lock against pruning is the first thing in it, the path the last, as git
+    /// itself does it: half an entry is none.
+    fn enter_again(&self, copy: &Path, record: &TreeRecord) -> Result<AdminFolder, RestoreError> {
+        let entries = self.common_dir().join("worktrees");
+        std::fs::create_dir_all(&entries).map_err(at(&entries))?;
+        let name = record.path.file_name().unwrap_or_default();
+        let mut folder = entries.join(name);
+        let mut number = 0;
+        while let Err(source) = std::fs::create_dir(&folder) {
+            if source.kind() != io::ErrorKind::AlreadyExists {
+                return Err(RestoreError::File { path: folder, source });
+            }
+            number += 1;
+            let mut numbered = OsString::from(name);
+            numbered.push(number.to_string());
+            folder = entries.join(numbered);
+        }
+        let write = |file: &str, content: &OsStr| {
+            let path = folder.join(file);
+            std::fs::write(&path, content.as_bytes()).map_err(at(&path))
+        };
+        write("locked", OsStr::new(&lock_reason(&record.lane)))?;
+        let left_out = |name: &str| matches!(name, MODULES | "locked" | "gitdir");
+        copy_folder(copy, &folder, &left_out).map_err(at(&folder))?;
+        let mut line = record.path.join(".git").into_os_string();
+        line.push("\n");
+        write("gitdir", &line)?;
+        let admin = self.registered_at(&record.path).map_err(at(&folder))?;
+        admin.ok_or_else(|| {
+            let source = io::Error::new(io::ErrorKind::InvalidData, "git would not find it");
+            RestoreError::File { path: folder.clone(), source }
+        })
+    }
+
+    /// HEAD stands where it stood. If it was on the lane's branch, it is on the branch of the new lane; if it was on
+    /// one that is elsewhere by now, it is detached at its commit.
+    fn settle_head(
+        &self,
+        admin: &AdminFolder,
+        rescue: &Rescue<'_>,
+        record: &TreeRecord,
+    ) -> Result<(), RestoreError> {
+        let run = |what| self.git().run(what, self.common_dir()).in_tree(&admin.folder, self.common_dir());
+        let (finished, said) =
+            run("git symbolic-ref HEAD").reads().args(["symbolic-ref", "--quiet", "HEAD"]).output()?;
+        let name = said.strip_suffix(b"\n").unwrap_or(&said);
+        let new = branch_ref(&record.branch);
+        if finished.code() != Some(0) || name == new.as_bytes() {
+            return Ok(());
+        }
+        if name == branch_ref(rescue.was_on).as_bytes() {
+            let reason = lock_reason(&record.lane);
+            run("git symbolic-ref HEAD").args(["symbolic-ref", "-m", &reason, "HEAD", &new]).succeed()?;
+            return Ok(());
+        }
+        let Some(head) = self.rescue_refs(rescue.id)?.remove(&RescueRef::Head) else { return Ok(()) };
+        let elsewhere = |worktree: &Worktree| {
+            worktree.path != record.path && worktree.branch.as_deref() == Some(&branch_of(name))
+        };
+        let is_as_it_was = self.branch(&branch_of(name))?.is_some_and(|facts| facts.tip == head)
+            && !self.worktrees()?.iter().any(elsewhere);
+        if !is_as_it_was {
+            let what = "git update-ref --no-deref HEAD";
+            run(what).args(["update-ref", "--no-deref", "HEAD", head.as_str()]).succeed()?;
+        }
+        Ok(())
+    }
+
+    /// Submodules and their repositories find each other by relative paths, which another place makes wrong.
+    fn relink_submodules(&self, modules: &Path, was_at: &Path, tree: &Path) -> Result<(), RestoreError> {
+        let was_at = settled_path(was_at).unwrap_or_else(|_| was_at.to_owned());
+        let mut waiting = vec![modules.to_owned()];
+        while let Some(folder) = waiting.pop() {
+            let Some(entries) = present(std::fs::read_dir(&folder)).map_err(at(&folder))? else { continue };
+            if !folder.join("HEAD").exists() {
+                waiting.extend(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()));
+                continue;
+            }
+            waiting.push(folder.join(MODULES));
+            let config = |arguments: &[&OsStr]| {
+                let run = self.git().run("git config core.worktree", self.common_dir());
+                run.args(["config", "--file"]).arg(folder.join("config")).args(arguments).output()
+            };
+            let (_, said) = config(&["--null", "--get", "core.worktree"].map(OsStr::new))?;
+            let said = said.strip_suffix(b"\0").unwrap_or(&said);
+            let Some(inside) = inside_tree(Path::new(OsStr::from_bytes(said)), &was_at) else { continue };
+            let place = tree.join(inside);
+            if place.symlink_metadata().is_ok() {
+                config(&[OsStr::new("core.worktree"), place.as_os_str()])?.0.or_failed()?;
+                link_tree(&place, &folder).map_err(at(&place))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn restore_from_refs(&self, rescue: &Rescue<'_>, record: &TreeRecord) -> Result<(), RestoreError> {
+        let refs = self.rescue_refs(rescue.id)?;
+        if refs.is_empty() {
+            return Err(RestoreError::NothingHeld { id: rescue.id.to_owned() });
+        }
+        self.create(record)?;
+        let admin = self.registered_at(&record.path).map_err(at(&record.path))?;
+        let admin = admin.ok_or_else(|| RestoreError::File {
+            path: record.path.clone(),
+            source: io::ErrorKind::NotFound.into(),
+        })?;
+        let run = |what| self.run_in(what, &admin.folder, &record.path).limit(self.git().limits().checkout);
+        if let Some(head) = refs.get(&RescueRef::Head).filter(|head| **head != record.base_commit) {
+            let what = "git checkout --detach";
+            run(what).args(["checkout", "--quiet", "--detach", head.as_str()]).succeed()?;
+        }
+        let staged = refs.get(&RescueRef::Index);
+        if let Some(files) = refs.get(&RescueRef::Work).or(staged) {
+            let raw = self.as_it_is(run("git read-tree"), &self.empty_tree()?);
+            raw.args(["read-tree", "--reset", "-u", files.as_str()]).succeed()?;
+            let staged = staged.map_or("HEAD", CommitId::as_str);
+            run("git read-tree").args(["read-tree", staged]).succeed()?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes the file that leads from a tree to its repository.
+fn link_tree(tree: &Path, repository: &Path) -> io::Result<()> {
+    let mut line = OsString::from("gitdir: ");
+    line.push(repository);
+    line.push("\n");
+    std::fs::write(tree.join(".git"), line.as_bytes())
+}
+
+/// The part of a submodule's recorded place that is inside the tree it belonged to: relative as `git submodule`
+/// writes it (from the repository in the administrative folder), or absolute.
+fn inside_tree(said: &Path, was_at: &Path) -> Option<PathBuf> {
+    if let Ok(inside) = said.strip_prefix(was_at) {
+        return Some(inside.to_owned());
+    }
+    // `../../../../.lanes/x/libs/one`: the longest end of the tree's path that follows the steps upwards.
+    let steps: PathBuf = said.components().skip_while(|part| matches!(part, Component::ParentDir)).collect();
+    let parts: Vec<_> = was_at.components().collect();
+    (0..parts.len()).find_map(|from| {
+        let end: PathBuf = parts[from..].iter().collect();
+        steps.strip_prefix(&end).ok().map(Path::to_owned)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_submodules_place_in_its_tree_is_found_from_a_relative_or_an_absolute_path() {
+        let was_at = Path::new("/home/me/repo/.lanes/x");
+        for (said, expected) in [
+            ("../../../../../.lanes/x/libs/one", Some("libs/one")),
+            ("/home/me/repo/.lanes/x/one", Some("one")),
+            ("../../../../../.lanes/y/one", None),
+        ] {
+            assert_eq!(inside_tree(Path::new(said), was_at).as_deref(), expected.map(Path::new), "{said}");
+        }
+    }
+}
