@@ -1,5 +1,6 @@
 //! The bodies and queries of requests, and the answers of those that change something.
 
+use laneway_core::findings::Losses;
 use laneway_core::launch::TerminalSpec;
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
@@ -162,6 +163,15 @@ pub struct WorkerStopped {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CloseLane {
+    /// What would be lost is no reason to refuse: all of it is kept for a restore.
+    #[serde(default)]
+    pub discard: bool,
+    /// Merge its commits into what it was made from, before it goes.
+    #[serde(default)]
+    pub merge: bool,
+    /// The branch stays.
+    #[serde(default)]
+    pub keep_branch: bool,
     /// Milliseconds its programs have to end by themselves. None: 5 000.
     pub grace_ms: Option<u64>,
 }
@@ -177,6 +187,66 @@ pub struct LaneClosed {
     pub branch_deleted: bool,
     /// Stashes of the repository, which outlive the lane.
     pub stashes: u32,
+    /// The branch that its commits were merged into.
+    pub merged_into: Option<String>,
+    /// There was work in it, and all of it is kept.
+    pub rescued: bool,
+}
+
+/// What a close would do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WouldDo {
+    /// Nothing: work would be lost.
+    Refuse,
+    /// Take a lane away in which nothing would be lost.
+    Close,
+    /// Merge it first.
+    Merge,
+    /// Take it away with what is in it, and keep all of that.
+    Rescue,
+}
+
+/// What a close would find and do now. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloseForecast {
+    /// The lane.
+    pub lane: LaneView,
+    /// What it would do.
+    pub would: WouldDo,
+    /// What would be lost, or is rescued.
+    pub losses: Losses,
+    /// Stashes of the repository, which outlive the lane.
+    pub stashes: u32,
+    /// The branch would go too.
+    pub branch_goes: bool,
+}
+
+/// Bring a closed lane back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestoreLane {
+    /// The name of the new lane. None: the one it had, or the next free one after it.
+    pub name: Option<String>,
+}
+
+/// A closed lane is back as a new one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneRestored {
+    /// The new lane.
+    pub lane: LaneView,
+    /// What is not as it was.
+    pub warning: Option<String>,
+}
+
+/// Delete for good what is kept of closed lanes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prune {
+    /// Only of those that were closed at least so many milliseconds ago.
+    pub older_than_ms: u64,
+    /// Do it. Else only say what would be deleted.
+    pub really: bool,
 }
 
 /// How to write what a lane has changed.

@@ -26,12 +26,19 @@ pub const LANE: &str = "/api/v1/lanes/{target}";
 pub const ADOPT: &str = "/api/v1/adopt";
 /// POST [`crate::request::Rename`]: [`crate::request::Renamed`].
 pub const RENAME: &str = "/api/v1/rename/{target}";
+/// GET with [`crate::request::CloseLane`] as a query: [`crate::request::CloseForecast`];
 /// POST [`crate::request::CloseLane`].
 pub const LANE_CLOSE: &str = "/api/v1/lanes/{target}/close";
 /// GET: [`crate::view::LaneDiff`].
 pub const LANE_DIFF: &str = "/api/v1/lanes/{target}/diff";
 /// GET [`crate::request::DiffText`] as a query: octets, as `git diff` writes them.
 pub const LANE_DIFF_TEXT: &str = "/api/v1/lanes/{target}/diff/text";
+/// GET: [`crate::view::Rescues`].
+pub const RESCUES: &str = "/api/v1/rescues";
+/// POST [`crate::request::RestoreLane`]: [`crate::request::LaneRestored`].
+pub const RESTORE: &str = "/api/v1/restore/{target}";
+/// POST [`crate::request::Prune`]: [`crate::view::Rescues`], what was or would be deleted.
+pub const PRUNE: &str = "/api/v1/prune";
 /// POST [`crate::request::RunWorker`].
 pub const LANE_WORKERS: &str = "/api/v1/lanes/{target}/workers";
 /// POST [`crate::request::RunTask`].

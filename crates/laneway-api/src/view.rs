@@ -269,3 +269,31 @@ pub struct DaemonStatus {
     /// The last event's number.
     pub last_seq: u64,
 }
+
+/// What is kept of a closed lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RescueView {
+    /// The closed lane.
+    pub lane: LaneId,
+    /// The name it had.
+    pub name: Name,
+    /// The branch it was on.
+    pub branch: Option<String>,
+    /// Where its worktree was.
+    pub path: OsText,
+    /// When it was closed.
+    pub closed_at: Time,
+    /// Its worktree is in the trash, as it was.
+    pub in_trash: bool,
+    /// What that takes on the disk, in bytes.
+    pub bytes: u64,
+    /// The commits that are held under `refs/laneway/rescue/<lane>/`, by the last part of the ref.
+    pub refs: std::collections::BTreeMap<String, String>,
+}
+
+/// Everything that is kept of closed lanes of a repository, the latest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rescues {
+    /// They.
+    pub rescues: Vec<RescueView>,
+}

@@ -2,7 +2,7 @@
 
 use crate::findings::{Findings, Losses};
 use crate::id::{HostId, LaneId, RunId, WorkerId, WorkspaceId};
-use crate::lane::{Lane, LaneBranch, LaneTree};
+use crate::lane::{CloseTerms, Lane, LaneBranch, LaneTree};
 use crate::launch::TerminalSpec;
 use crate::name::Name;
 use crate::os_text::OsText;
@@ -30,6 +30,8 @@ pub struct NewLane {
     pub base_commit: String,
     /// Where its worktree goes, or is.
     pub path: OsText,
+    /// The closed lane that it brings back.
+    pub restored_from: Option<LaneId>,
 }
 
 /// How a worker that is asked for gets its name.
@@ -95,13 +97,44 @@ pub enum Quieted {
     },
 }
 
+/// How merging a lane into what it was made from ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Merged {
+    /// Its commits are there.
+    Done {
+        /// The branch that has them.
+        into: String,
+        /// The commit that it stands at.
+        commit: String,
+    },
+    /// Nothing was merged, and nothing has changed.
+    Failed {
+        /// Why, for people: the files that conflict, what is in the way.
+        failure: String,
+    },
+}
+
+/// What was kept of a lane that was taken away with work in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RescueNote {
+    /// Its worktree is in the trash.
+    pub in_trash: bool,
+    /// Refs that hold its commits.
+    pub n_refs: u32,
+    /// Things in the worktree that no commit could hold.
+    pub n_only_in_trash: u32,
+}
+
 /// How taking a lane's worktree and branch away ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Removed {
     /// They are gone.
-    Gone,
+    Gone {
+        /// What was kept, if there was work in it.
+        rescue: Option<RescueNote>,
+    },
     /// Something was written since the second look: they are as they were.
-    WorkFound(Losses),
+    WorkFound(Box<Losses>),
     /// They could not be taken away.
     Failed {
         /// What went wrong and what is left, for people.
@@ -198,6 +231,8 @@ pub enum Command {
         findings: Option<Findings>,
         /// Milliseconds its programs have to end by themselves.
         grace_ms: u64,
+        /// What it may do beyond taking a clean lane away.
+        terms: CloseTerms,
     },
     /// The programs of a lane that is being closed have ended, or would not.
     FinishQuieting {
@@ -216,6 +251,15 @@ pub enum Command {
         epoch: u64,
         /// What was found.
         findings: Findings,
+    },
+    /// The lane's commits were merged into what it was made from, or could not be.
+    FinishMerging {
+        /// The lane.
+        lane: LaneId,
+        /// The epoch the effect was given.
+        epoch: u64,
+        /// How it went.
+        outcome: Merged,
     },
     /// The lane's worktree and branch were taken away, or could not be.
     FinishClosing {
@@ -280,6 +324,7 @@ impl Command {
             | Command::CloseLane { lane, .. }
             | Command::FinishQuieting { lane, .. }
             | Command::JudgeAgain { lane, .. }
+            | Command::FinishMerging { lane, .. }
             | Command::FinishClosing { lane, .. } => Scope::Lane(*lane),
             Command::RenameLane { lane, .. } => Scope::LaneAmongOthers(*lane),
             Command::StopWorker { worker, .. } | Command::RenameWorker { worker, .. } => {

@@ -8,6 +8,8 @@ mod lane;
 mod model;
 mod run;
 
+pub use lane::{CloseStep, next_step};
+
 use crate::command::{Command, Facts, LaneFacts, Scope};
 use crate::decision::{Change, Decision};
 use crate::event::{Event, Subject};
@@ -66,7 +68,9 @@ fn in_a_lane(facts: &LaneFacts, command: &Command, now: Timestamp) -> Result<Dec
         Command::FinishProvisioning { epoch, outcome, .. } => {
             lane::finish_provisioning(facts, *epoch, outcome, now)
         }
-        Command::CloseLane { findings, grace_ms, .. } => lane::close(facts, findings.as_ref(), *grace_ms),
+        Command::CloseLane { findings, grace_ms, terms, .. } => {
+            lane::close(facts, findings.as_ref(), *grace_ms, *terms)
+        }
         Command::FinishQuieting { epoch, outcome, .. } => lane::finish_quieting(&facts.lane, *epoch, outcome),
         Command::JudgeAgain { epoch, findings, .. } => lane::judge_again(&facts.lane, *epoch, findings),
         Command::FinishClosing { epoch, outcome, .. } => {
@@ -75,6 +79,7 @@ fn in_a_lane(facts: &LaneFacts, command: &Command, now: Timestamp) -> Result<Dec
         Command::RunWorker { worker, .. } => run::create(facts, worker, now),
         Command::RecordStarted { run, process, at } => run::started(facts, *run, process, *at),
         Command::RecordExit { run, exit, at } => run::exited(facts, *run, exit, *at),
+        Command::FinishMerging { epoch, outcome, .. } => lane::finish_merging(&facts.lane, *epoch, outcome),
         Command::StopWorker { worker, grace_ms } => run::stop(facts, *worker, *grace_ms),
         Command::RecordStopFailed { run, left } => run::stop_failed(facts, *run, left),
         Command::RenameWorker { worker, to } => run::rename(facts, *worker, to),

@@ -96,6 +96,20 @@ pub enum Effect {
         /// Its epoch.
         epoch: u64,
     },
+    /// Merge the lane's commits into what it was made from.
+    Merge {
+        /// The lane.
+        lane: LaneId,
+        /// Its epoch.
+        epoch: u64,
+    },
+    /// Take the lane's worktree and branch away with what is in them, and keep all of it.
+    Rescue {
+        /// The lane.
+        lane: LaneId,
+        /// Its epoch.
+        epoch: u64,
+    },
     /// Take the lane's worktree and branch away.
     Remove {
         /// The lane.

@@ -103,6 +103,30 @@ pub enum Event {
         /// That work.
         losses: Losses,
     },
+    /// A lane's commits were merged into what it was made from.
+    #[serde(rename = "lane.merged")]
+    LaneMerged {
+        /// The branch that has them.
+        into: String,
+        /// The commit that it stands at.
+        commit: String,
+    },
+    /// A lane was taken away with work in it, and all of it is kept.
+    #[serde(rename = "lane.rescued")]
+    LaneRescued {
+        /// Its worktree is in the trash.
+        in_trash: bool,
+        /// Refs that hold its commits.
+        n_refs: u32,
+        /// Things in the worktree that no commit could hold.
+        n_only_in_trash: u32,
+    },
+    /// A closed lane is brought back as this one.
+    #[serde(rename = "lane.restored")]
+    LaneRestored {
+        /// The closed lane.
+        from: LaneId,
+    },
     /// A worker or task was asked for.
     #[serde(rename = "worker.created")]
     WorkerCreated {

@@ -37,6 +37,15 @@ pub struct CommitLine {
     pub subject: String,
 }
 
+/// A process, as it is shown to people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessLine {
+    /// Its number.
+    pub pid: u32,
+    /// Its command line, cut.
+    pub command: String,
+}
+
 /// What a look at a worktree found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
@@ -61,11 +70,20 @@ pub struct Losses {
     pub commits: Listed<CommitLine>,
     /// What git is in the middle of.
     pub operation: Option<String>,
+    /// Programs of others that stand in the worktree: what they write there would go with it.
+    #[serde(default)]
+    pub processes: Listed<ProcessLine>,
     /// What could not be looked at, and why; never taken for nothing.
     pub not_looked_at: Option<String>,
 }
 
 impl Losses {
+    /// Whether all that would be lost are commits, which a merge would hold.
+    pub fn are_commits_only(&self) -> bool {
+        let without = Losses { commits: Listed::default(), ..self.clone() };
+        !self.commits.is_empty() && without.is_empty()
+    }
+
     /// Nothing would be lost.
     pub const fn is_empty(&self) -> bool {
         self.changed.is_empty()
@@ -74,6 +92,7 @@ impl Losses {
             && self.submodules.is_empty()
             && self.commits.is_empty()
             && self.operation.is_none()
+            && self.processes.is_empty()
             && self.not_looked_at.is_none()
     }
 }
@@ -97,6 +116,11 @@ impl fmt::Display for Losses {
         }
         if let Some(operation) = &self.operation {
             parts.push(format!("an unfinished {operation}"));
+        }
+        match self.processes.count {
+            0 => {}
+            1 => parts.push("1 program of somebody else in it".to_owned()),
+            n => parts.push(format!("{n} programs of somebody else in it")),
         }
         if self.not_looked_at.is_some() {
             parts.push("something that could not be looked at".to_owned());

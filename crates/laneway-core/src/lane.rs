@@ -81,6 +81,17 @@ pub enum LaneTree {
     },
 }
 
+/// What a close may do beyond taking a clean lane away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CloseTerms {
+    /// What would be lost is no reason to refuse: it is rescued.
+    pub discard: bool,
+    /// Its commits are merged into what it was made from, before it goes.
+    pub merge: bool,
+    /// Its branch stays.
+    pub keep_branch: bool,
+}
+
 /// A lane, as recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lane {
@@ -98,6 +109,10 @@ pub struct Lane {
     pub lifecycle: Lifecycle,
     /// A close was asked for while it was being made; it is done next.
     pub close_requested: bool,
+    /// How a close was asked for: the one that is remembered, under way, or done.
+    pub close_terms: CloseTerms,
+    /// The closed lane that it brings back.
+    pub restored_from: Option<LaneId>,
     /// What went wrong last, for people.
     pub failure: Option<String>,
     /// Whose its worktree and branch are.

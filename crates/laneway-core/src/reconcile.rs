@@ -53,6 +53,13 @@ pub enum Action {
         /// Its epoch.
         epoch: u64,
     },
+    /// Go on bringing a closed lane back: what was kept of it must not be undone.
+    ContinueRestoring {
+        /// The lane.
+        lane: LaneId,
+        /// Its epoch.
+        epoch: u64,
+    },
     /// Go on closing: end what runs, look again, take it away.
     ContinueClosing {
         /// The lane.
@@ -121,6 +128,9 @@ fn plan_lane(lane: &Lane) -> Option<Action> {
         Lifecycle::New => Some(Action::GiveUpNew { lane: id, epoch }),
         // One that was taken in is never made, so there is nothing of ours to undo.
         Lifecycle::Provisioning if lane.is_adopted() => Some(Action::GiveUpNew { lane: id, epoch }),
+        Lifecycle::Provisioning if lane.restored_from.is_some() => {
+            Some(Action::ContinueRestoring { lane: id, epoch })
+        }
         Lifecycle::Provisioning => Some(Action::UndoProvisioning { lane: id, epoch }),
         Lifecycle::Open if lane.close_requested => Some(Action::CloseRemembered { lane: id }),
         Lifecycle::Cleaning => Some(Action::ContinueClosing { lane: id, epoch }),
@@ -291,6 +301,8 @@ mod tests {
                     epoch: 1,
                     name: "a".parse().unwrap(),
                     lifecycle,
+                    close_terms: crate::lane::CloseTerms::default(),
+                    restored_from: None,
                     close_requested: true,
                     failure: None,
                     tree,

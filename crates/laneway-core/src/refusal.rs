@@ -60,6 +60,12 @@ pub enum Refusal {
         /// Where it stands.
         lifecycle: Lifecycle,
     },
+    /// A close was to do something to a worktree that is somebody's own.
+    #[error("lane {lane} has a worktree that it did not make, and leaves it as it is")]
+    NotOurTree {
+        /// The lane.
+        lane: Name,
+    },
     /// A close would lose work.
     #[error("closing {lane} would lose work: {losses}")]
     WouldLose {
@@ -95,6 +101,7 @@ impl Refusal {
             Refusal::WorkerNameTaken { .. } => "worker_name_taken",
             Refusal::TaskHasNoName { .. } => "task_has_no_name",
             Refusal::LaneNotOpen { .. } => "lane_not_open",
+            Refusal::NotOurTree { .. } => "not_our_tree",
             Refusal::WouldLose { .. } => "would_lose_work",
             Refusal::Unknown { .. } => "not_found",
             Refusal::MovedOn { .. } => "moved_on",
@@ -120,8 +127,9 @@ impl Refusal {
                     "lane new NAME makes a new one".to_owned()
                 }
             }),
+            Refusal::NotOurTree { lane } => Some(format!("lane close {lane}")),
             Refusal::WouldLose { lane, .. } => Some(format!(
-                "cd \"$(lane path {lane})\", commit and push or merge it, then lane close {lane}"
+                "lane close {lane} --merge, or lane close {lane} --discard (all of it is kept for lane restore {lane})"
             )),
             Refusal::Unknown { .. } | Refusal::MovedOn { .. } => None,
         }

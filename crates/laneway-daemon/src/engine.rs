@@ -11,13 +11,18 @@ mod adopt;
 mod close;
 mod create;
 mod diff;
+mod inside;
 mod leftovers;
 mod prepare;
 mod reconcile;
+mod rescue;
 mod runs;
 mod workspaces;
 
+pub(crate) use close::CloseAsked;
 pub(crate) use create::parse_name;
+pub(crate) use inside::is_of_a_run;
+pub(crate) use rescue::Kept;
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -67,6 +72,8 @@ pub(crate) struct Parts {
     being_made: Mutex<HashMap<LaneId, BeingMade>>,
     /// What the second look saw, for the removal that follows it.
     judged: Mutex<HashMap<(LaneId, u64), Seen>>,
+    /// Who may stand in a lane's worktree while it is closed: whoever asked for it, and what started them.
+    excused: Mutex<HashMap<LaneId, HashSet<u32>>>,
     /// Starts that are under way in this process.
     starting: Mutex<HashSet<RunId>>,
     /// Reports that the store could not take; few, as each is about something that happens once.
@@ -133,6 +140,7 @@ impl Engine {
             repositories: Mutex::default(),
             being_made: Mutex::default(),
             judged: Mutex::default(),
+            excused: Mutex::default(),
             starting: Mutex::default(),
             untaken: Mutex::default(),
             owned: Mutex::default(),
@@ -221,6 +229,8 @@ impl Engine {
                     engine.quiet_lane(lane, epoch, Some(grace_ms), request).await;
                 }
                 Effect::Judge { lane, epoch } => engine.judge_again(lane, epoch, request).await,
+                Effect::Merge { lane, epoch } => engine.merge_lane(lane, epoch, request).await,
+                Effect::Rescue { lane, epoch } => engine.rescue_lane(lane, epoch, request).await,
                 Effect::Remove { lane, epoch } => engine.remove_lane(lane, epoch, request).await,
             }
         });

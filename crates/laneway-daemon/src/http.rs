@@ -1,9 +1,10 @@
 //! HTTP on the unix socket: who may ask, what is asked, and the answers.
 //!
-//! The handlers ([`lanes`], [`workers`], [`host`]) translate; what happens is the engine's.
+//! The handlers ([`lanes`], [`rescues`], [`workers`], [`host`]) translate; what happens is the engine's.
 
 mod host;
 mod lanes;
+mod rescues;
 mod workers;
 
 use std::convert::Infallible;
@@ -64,13 +65,21 @@ impl FromRef<Served> for Engine {
     }
 }
 
-/// The uid at the other end of a connection, if the system could say.
+/// The other end of a connection, as far as the system could say.
 #[derive(Debug, Clone, Copy)]
-struct Peer(Option<u32>);
+struct Peer {
+    uid: Option<u32>,
+    /// None also where it is outside of this process's namespace.
+    pid: Option<u32>,
+}
 
 impl axum::extract::connect_info::Connected<IncomingStream<'_, UnixListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        Self(stream.io().peer_cred().ok().map(|peer| peer.uid()))
+        let peer = stream.io().peer_cred().ok();
+        Self {
+            uid: peer.map(|peer| peer.uid()),
+            pid: peer.and_then(|peer| u32::try_from(peer.pid()?).ok()).filter(|pid| *pid != 0),
+        }
     }
 }
 
@@ -91,9 +100,12 @@ fn router(served: Served) -> Router {
         .route(routes::RENAME, post(lanes::rename))
         .route(routes::LANES, get(lanes::list).post(lanes::create))
         .route(routes::LANE, get(lanes::show))
-        .route(routes::LANE_CLOSE, post(lanes::close))
         .route(routes::LANE_DIFF, get(lanes::diff))
         .route(routes::LANE_DIFF_TEXT, get(lanes::diff_text))
+        .route(routes::LANE_CLOSE, get(lanes::forecast).post(lanes::close))
+        .route(routes::RESCUES, get(rescues::list))
+        .route(routes::RESTORE, post(rescues::restore))
+        .route(routes::PRUNE, post(rescues::prune))
         .route(routes::LANE_WORKERS, post(lanes::run))
         .route(routes::LANE_TASKS, post(lanes::exec))
         .route(routes::WORKERS, get(workers::list))
@@ -123,10 +135,10 @@ async fn refuse_strangers(
     next: Next,
 ) -> Response {
     let own = rustix::process::geteuid().as_raw();
-    if peer.0 == Some(own) {
+    if peer.uid == Some(own) {
         return next.run(request).await;
     }
-    tracing::warn!(uid = ?peer.0, "a request of another user was refused");
+    tracing::warn!(uid = ?peer.uid, "a request of another user was refused");
     let problem = Problem::new(ErrorKind::Refused, "another_user", "this daemon answers only its own user");
     (StatusCode::FORBIDDEN, axum::Json(ErrorBody { error: problem })).into_response()
 }
@@ -181,6 +193,23 @@ pub(crate) struct Caller {
     pub(crate) request: Request,
     /// The folder it stands in.
     pub(crate) cwd: OsText,
+    /// The process that asks, if the system could say.
+    pub(crate) pid: Option<u32>,
+}
+
+impl Caller {
+    /// Some things only a person may say, not a program in a lane.
+    pub(crate) fn must_be_a_person(&self, doing: &str) -> Result<(), Failure> {
+        let is_of_a_run = matches!(self.request.actor, Actor::Worker { .. })
+            || self.pid.is_some_and(crate::engine::is_of_a_run);
+        if !is_of_a_run {
+            return Ok(());
+        }
+        let message = format!("{doing} is a person's to say, and this comes from inside a lane's program");
+        Err(Failure(
+            Problem::new(ErrorKind::Refused, "consent", message).hint("repeat it in a terminal of your own"),
+        ))
+    }
 }
 
 impl FromRequestParts<Served> for Caller {
@@ -199,7 +228,8 @@ impl FromRequestParts<Served> for Caller {
         };
         let correlation = served.engine.ids.correlation();
         served.engine.report_again();
-        Ok(Self { request: Request { actor, correlation }, cwd })
+        let pid = parts.extensions.get::<ConnectInfo<Peer>>().and_then(|ConnectInfo(peer)| peer.pid);
+        Ok(Self { request: Request { actor, correlation }, cwd, pid })
     }
 }
 

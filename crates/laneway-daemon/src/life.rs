@@ -247,6 +247,7 @@ async fn begin(home: &Home) -> Result<Engine, ServeError> {
     engine.reconcile().await.map_err(ServeError::Reconcile)?;
     // After that, so that no exit is recorded before its start; what was told meanwhile is in the channel.
     tokio::spawn(engine.clone().listen_to_holders(told));
+    tokio::spawn(engine.clone().keep_only_so_long());
     Ok(engine)
 }
 

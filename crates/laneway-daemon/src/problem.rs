@@ -49,6 +49,7 @@ impl IntoProblem for Refusal {
             | Refusal::WorkerNameTaken { .. }
             | Refusal::TaskHasNoName { .. }
             | Refusal::LaneNotOpen { .. }
+            | Refusal::NotOurTree { .. }
             | Refusal::WouldLose { .. }
             | Refusal::MovedOn { .. } => ErrorKind::Refused,
         };

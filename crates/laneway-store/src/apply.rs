@@ -115,8 +115,10 @@ fn insert_lane(connection: &Connection, lane: &Lane) -> Result<(), ApplyError> {
     let changed = connection
         .prepare_cached(
             "INSERT INTO lanes (id, host, workspace, epoch, name, lifecycle, close_requested, failure, \
-             branch, branch_ours, adopted, base_ref, base_commit, path, shared, created_at, closed_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+             branch, branch_ours, adopted, base_ref, base_commit, path, shared, created_at, closed_at, \
+             close_discard, close_merge, close_keep_branch, restored_from) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
+             ?20, ?21)",
         )?
         .execute(params![
             row.id,
@@ -135,7 +137,11 @@ fn insert_lane(connection: &Connection, lane: &Lane) -> Result<(), ApplyError> {
             row.path,
             row.shared,
             row.created_at,
-            row.closed_at
+            row.closed_at,
+            row.close_discard,
+            row.close_merge,
+            row.close_keep_branch,
+            row.restored_from
         ])?;
     exactly_one(changed, "lanes", row.id)
 }
@@ -152,7 +158,7 @@ fn update_lane(
         .prepare_cached(
             "UPDATE lanes SET epoch = ?4, name = ?5, lifecycle = ?6, close_requested = ?7, failure = ?8, \
              branch = ?9, branch_ours = ?10, base_ref = ?11, base_commit = ?12, path = ?13, shared = ?14, \
-             closed_at = ?15 WHERE id = ?1 AND lifecycle = ?2 AND epoch = ?3",
+             closed_at = ?15, close_discard = ?16, close_merge = ?17, close_keep_branch = ?18 WHERE id = ?1 AND lifecycle = ?2 AND epoch = ?3",
         )?
         .execute(params![
             row.id,
@@ -169,7 +175,10 @@ fn update_lane(
             row.base_commit,
             row.path,
             row.shared,
-            row.closed_at
+            row.closed_at,
+            row.close_discard,
+            row.close_merge,
+            row.close_keep_branch
         ])?;
     exactly_one(changed, "lanes", row.id)
 }

@@ -17,6 +17,11 @@ pub fn lock_limit(run_id: &str) -> u64 {
     (hash & (u64::MAX >> 2)) | (1 << 62)
 }
 
+/// Whether a soft `RLIMIT_LOCKS` value is the mark of some run.
+pub const fn is_lock_limit_of_a_run(limit: u64) -> bool {
+    limit >> 62 == 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -26,6 +31,7 @@ mod tests {
         assert_eq!(lock_limit("rn_01K0000000000000000000000A"), lock_limit("rn_01K0000000000000000000000A"));
         assert_ne!(lock_limit("rn_01K0000000000000000000000A"), lock_limit("rn_01K0000000000000000000000B"));
         assert_eq!(lock_limit(""), 0x4bf2_9ce4_8422_2325);
+        assert!(is_lock_limit_of_a_run(lock_limit("anything")) && !is_lock_limit_of_a_run(u64::MAX));
         assert!((1 << 62..1 << 63).contains(&lock_limit("anything")));
     }
 }

@@ -25,6 +25,10 @@ pub(crate) fn list(losses: &Losses) -> String {
     if let Some(operation) = &losses.operation {
         add(&mut text, "unfinished", 1, std::iter::once(operation.clone()));
     }
+    let programs = losses.processes.first.iter();
+    let programs =
+        programs.map(|line| format!("{} {}", line.pid, OsText::from(line.command.as_str()).shown()));
+    add(&mut text, "programs", losses.processes.count, programs);
     if let Some(why) = &losses.not_looked_at {
         add(&mut text, "not seen", 1, std::iter::once(OsText::from(why.as_str()).shown()));
     }
@@ -43,6 +47,9 @@ pub(crate) fn commands(losses: &Losses, lane: &str) -> Vec<String> {
     }
     if !losses.ignored.is_empty() {
         commands.push(format!("lane exec {lane} -- git status --short --ignored   (move or remove them)"));
+    }
+    if !losses.processes.is_empty() {
+        commands.push("end them, or have them leave its folder".to_owned());
     }
     if !losses.commits.is_empty() {
         commands.push(format!("lane exec {lane} -- git push -u origin HEAD   (or merge its branch)"));
@@ -71,6 +78,8 @@ fn commit(line: &CommitLine) -> String {
 
 #[cfg(test)]
 mod tests {
+    use laneway_core::findings::ProcessLine;
+
     use super::*;
 
     #[test]
@@ -88,6 +97,7 @@ mod tests {
                 count: 1,
             },
             operation: Some("rebase".into()),
+            processes: Listed { first: vec![ProcessLine { pid: 7, command: "vim a".into() }], count: 1 },
             not_looked_at: Some("folder x: permission denied".into()),
         };
         assert_eq!(
@@ -99,11 +109,12 @@ mod tests {
                 "  untracked   notes.txt",
                 "  commits     0123456789 work",
                 "  unfinished  rebase",
+                "  programs    7 vim a",
                 "  not seen    folder x: permission denied",
             ]
         );
         let commands = commands(&losses, "a");
         assert_eq!(commands[0], "lane exec a -- git rebase --abort   (or finish it)");
-        assert_eq!(commands.len(), 4, "nothing about ignored files, of which there are none: {commands:?}");
+        assert_eq!(commands.len(), 5, "nothing about ignored files, of which there are none: {commands:?}");
     }
 }

@@ -141,9 +141,29 @@ pub(crate) fn counted(n: u64, one: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
 }
 
+/// Bytes in the unit that people read: `512 B`, `4.0 KiB`, `1.5 GiB`.
+pub(crate) fn byte_count(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut amount = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while amount >= 1024.0 && unit + 1 < UNITS.len() {
+        amount /= 1024.0;
+        unit += 1;
+    }
+    format!("{amount:.1} {}", UNITS[unit])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_have_a_unit_that_fits() {
+        assert_eq!([0, 1023, 1024, 1536 << 20].map(byte_count), ["0 B", "1023 B", "1.0 KiB", "1.5 GiB"]);
+    }
 
     #[test]
     fn ages_have_one_unit() {

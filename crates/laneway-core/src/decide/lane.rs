@@ -1,11 +1,11 @@
 //! What happens to lanes: made, closed, and back to open when work turns up in between.
 
-use crate::command::{LaneFacts, NewLane, Provisioned, Quieted, Removed};
+use crate::command::{LaneFacts, Merged, NewLane, Provisioned, Quieted, Removed};
 use crate::decide::{about, run};
 use crate::decision::{Change, Decision, Effect};
 use crate::event::Event;
 use crate::findings::{Findings, Losses};
-use crate::lane::{Lane, LaneTree, Lifecycle};
+use crate::lane::{CloseTerms, Lane, LaneTree, Lifecycle};
 use crate::name::Name;
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
@@ -45,6 +45,8 @@ pub(super) fn create(
             LaneTree::Adopted { .. } => Lifecycle::Open,
         },
         close_requested: false,
+        close_terms: CloseTerms::default(),
+        restored_from: new.restored_from,
         failure: None,
         tree: new.tree.clone(),
         base_ref: new.base_ref.clone(),
@@ -65,7 +67,9 @@ pub(super) fn create(
             (Event::LaneAdopted { name, branch: branch.clone(), base_ref, base_commit, path }, vec![])
         }
     };
-    Ok(Decision { events: vec![(about(&lane), event)], effects, changes: vec![Change::InsertLane(lane)] })
+    let mut events = vec![(about(&lane), event)];
+    events.extend(new.restored_from.map(|from| (about(&lane), Event::LaneRestored { from })));
+    Ok(Decision { events, effects, changes: vec![Change::InsertLane(lane)] })
 }
 
 /// Another name for a lane, and for the worker in it that is called like it: else the old name would still mean
@@ -159,25 +163,38 @@ pub(super) fn close(
     facts: &LaneFacts,
     findings: Option<&Findings>,
     grace_ms: u64,
+    terms: CloseTerms,
 ) -> Result<Decision, Refusal> {
     let lane = &facts.lane;
+    if lane.is_adopted() && terms != CloseTerms::default() {
+        return Err(Refusal::NotOurTree { lane: lane.name.clone() });
+    }
     match lane.lifecycle {
         Lifecycle::Closed | Lifecycle::Cleaning => Ok(Decision::unchanged()),
-        Lifecycle::New | Lifecycle::Provisioning if lane.close_requested => Ok(Decision::unchanged()),
-        Lifecycle::New | Lifecycle::Provisioning => Ok(Decision {
-            changes: vec![update(lane, Lane { close_requested: true, ..lane.clone() })],
-            events: vec![(about(lane), Event::LaneCloseRemembered {})],
-            effects: vec![],
-        }),
+        Lifecycle::New | Lifecycle::Provisioning if lane.close_requested && lane.close_terms == terms => {
+            Ok(Decision::unchanged())
+        }
+        Lifecycle::New | Lifecycle::Provisioning => {
+            let remembered = Lane { close_requested: true, close_terms: terms, ..lane.clone() };
+            Ok(Decision {
+                changes: vec![update(lane, remembered)],
+                events: vec![(about(lane), Event::LaneCloseRemembered {})],
+                effects: vec![],
+            })
+        }
         Lifecycle::Open => {
             let Some(findings) = findings else {
                 // It became open while the close was asked: remembered, and done right now.
-                let remembered = Lane { close_requested: true, ..lane.clone() };
+                let remembered = Lane { close_requested: true, close_terms: terms, ..lane.clone() };
                 let changes = vec![update(lane, remembered)];
                 return Ok(Decision { changes, ..Decision::default() }
                     .then(Effect::CloseRemembered { lane: lane.id }));
             };
-            if !findings.losses.is_empty() && lane.close_requested {
+            if next_step(findings, terms) == CloseStep::Refuse {
+                if !lane.close_requested {
+                    let losses = Box::new(findings.losses.clone());
+                    return Err(Refusal::WouldLose { lane: lane.name.clone(), losses });
+                }
                 // A remembered close ends here too: it must not come back later, when nobody thinks of it.
                 let kept = Lane { close_requested: false, ..lane.clone() };
                 let refused = Event::LaneCloseRefused { losses: findings.losses.clone() };
@@ -187,26 +204,55 @@ pub(super) fn close(
                     effects: vec![],
                 });
             }
-            if !findings.losses.is_empty() {
-                let losses = Box::new(findings.losses.clone());
-                return Err(Refusal::WouldLose { lane: lane.name.clone(), losses });
-            }
-            let epoch = lane.epoch + 1;
-            let cleaning = Lane {
-                lifecycle: Lifecycle::Cleaning,
-                close_requested: false,
-                failure: None,
-                epoch,
-                ..lane.clone()
-            };
-            let mut decision = becomes(lane, cleaning);
-            for worker in &facts.workers {
-                let (changes, events) = run::asked_to_end(lane, worker);
-                decision.changes.extend(changes);
-                decision.events.extend(events);
-            }
-            Ok(decision.then(Effect::QuietLane { lane: lane.id, epoch, grace_ms }))
+            Ok(begin_cleaning(facts, grace_ms, terms))
         }
+    }
+}
+
+fn begin_cleaning(facts: &LaneFacts, grace_ms: u64, terms: CloseTerms) -> Decision {
+    let lane = &facts.lane;
+    let epoch = lane.epoch + 1;
+    let cleaning = Lane {
+        lifecycle: Lifecycle::Cleaning,
+        close_requested: false,
+        close_terms: terms,
+        failure: None,
+        epoch,
+        ..lane.clone()
+    };
+    let mut decision = becomes(lane, cleaning);
+    for worker in &facts.workers {
+        let (changes, events) = run::asked_to_end(lane, worker);
+        decision.changes.extend(changes);
+        decision.events.extend(events);
+    }
+    decision.then(Effect::QuietLane { lane: lane.id, epoch, grace_ms })
+}
+
+/// What a look at a lane that is to be closed leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseStep {
+    /// Work would be lost, and nobody has said that it may go.
+    Refuse,
+    /// Merge first, look again.
+    Merge,
+    /// Nothing would be lost.
+    Remove,
+    /// It goes with what is in it, and all of it is kept.
+    Rescue,
+}
+
+/// What comes next, by what was found and what was asked.
+pub fn next_step(findings: &Findings, terms: CloseTerms) -> CloseStep {
+    let losses = &findings.losses;
+    let nothing = losses.is_empty();
+    match terms {
+        CloseTerms { merge: true, discard, .. } if nothing || losses.are_commits_only() || discard => {
+            CloseStep::Merge
+        }
+        _ if nothing => CloseStep::Remove,
+        CloseTerms { discard: true, .. } => CloseStep::Rescue,
+        CloseTerms { .. } => CloseStep::Refuse,
     }
 }
 
@@ -222,10 +268,29 @@ pub(super) fn finish_quieting(lane: &Lane, epoch: u64, outcome: &Quieted) -> Res
 /// The second look decides: take the lane away, or keep it for the work that turned up.
 pub(super) fn judge_again(lane: &Lane, epoch: u64, findings: &Findings) -> Result<Decision, Refusal> {
     expect(lane, epoch, Lifecycle::Cleaning)?;
-    Ok(if findings.losses.is_empty() {
-        Decision::unchanged().then(Effect::Remove { lane: lane.id, epoch })
-    } else {
-        reopened_for(lane, &findings.losses)
+    let id = lane.id;
+    Ok(match next_step(findings, lane.close_terms) {
+        CloseStep::Refuse => reopened_for(lane, &findings.losses),
+        CloseStep::Merge => Decision::unchanged().then(Effect::Merge { lane: id, epoch }),
+        CloseStep::Remove => Decision::unchanged().then(Effect::Remove { lane: id, epoch }),
+        CloseStep::Rescue => Decision::unchanged().then(Effect::Rescue { lane: id, epoch }),
+    })
+}
+
+/// Its commits are held: look once more, now without a merge to do. Or they are not, and it is open again.
+pub(super) fn finish_merging(lane: &Lane, epoch: u64, outcome: &Merged) -> Result<Decision, Refusal> {
+    expect(lane, epoch, Lifecycle::Cleaning)?;
+    Ok(match outcome {
+        Merged::Done { into, commit } => {
+            let merged = CloseTerms { merge: false, ..lane.close_terms };
+            let event = Event::LaneMerged { into: into.clone(), commit: commit.clone() };
+            Decision {
+                changes: vec![update(lane, Lane { close_terms: merged, ..lane.clone() })],
+                events: vec![(about(lane), event)],
+                effects: vec![Effect::Judge { lane: lane.id, epoch }],
+            }
+        }
+        Merged::Failed { failure } => reopened(lane, Some(failure.clone())),
     })
 }
 
@@ -238,8 +303,19 @@ pub(super) fn finish_closing(
 ) -> Result<Decision, Refusal> {
     expect(lane, epoch, Lifecycle::Cleaning)?;
     Ok(match outcome {
-        Removed::Gone => {
-            becomes(lane, Lane { lifecycle: Lifecycle::Closed, closed_at: Some(now), ..lane.clone() })
+        Removed::Gone { rescue } => {
+            let closed = Lane { lifecycle: Lifecycle::Closed, closed_at: Some(now), ..lane.clone() };
+            let mut decision = becomes(lane, closed);
+            let rescued = rescue.map(|rescue| Event::LaneRescued {
+                in_trash: rescue.in_trash,
+                n_refs: rescue.n_refs,
+                n_only_in_trash: rescue.n_only_in_trash,
+            });
+            decision.events.extend(rescued.map(|event| (about(lane), event)));
+            decision
+        }
+        Removed::WorkFound(_) if lane.close_terms.discard => {
+            Decision::unchanged().then(Effect::Rescue { lane: lane.id, epoch })
         }
         Removed::WorkFound(losses) => reopened_for(lane, losses),
         Removed::Failed { failure } => reopened(lane, Some(failure.clone())),

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use ulid::Ulid;
 
 use crate::command::{
-    Command, Facts, LaneFacts, NewLane, NewWorker, Provisioned, Quieted, Removed, Scope, WorkerFacts,
+    Command, Facts, LaneFacts, Merged, NewLane, NewWorker, Provisioned, Quieted, Removed, Scope, WorkerFacts,
     WorkerName, WorkerNaming,
 };
 use crate::decide::decide;
@@ -14,7 +14,7 @@ use crate::decision::{Change, Decision, Effect};
 use crate::event::Event;
 use crate::findings::{Findings, Listed, Losses};
 use crate::id::{HostId, LaneId, RunId, WorkerId, WorkspaceId};
-use crate::lane::{Lane, LaneBranch, LaneTree, Lifecycle};
+use crate::lane::{CloseTerms, Lane, LaneBranch, LaneTree, Lifecycle};
 use crate::launch::TerminalSpec;
 use crate::name::Name;
 use crate::refusal::Refusal;
@@ -200,6 +200,7 @@ fn commands() -> impl Strategy<Value = Command> {
             tree: if adopted { LaneTree::Adopted { branch: None } } else { made(&format!("lane/{named}")) },
             base_ref: "main".into(),
             base_commit: "0".repeat(40),
+            restored_from: None,
             path: format!("/{named}").as_str().into(),
         },
         max_lanes: 3,
@@ -250,10 +251,17 @@ fn commands() -> impl Strategy<Value = Command> {
             worker: WorkerId::from_ulid(Ulid::from(u128::from(n))),
             to: name(to)
         }),
-        (lane.clone(), proptest::option::of(0..2_u64)).prop_map(|(lane, lost)| Command::CloseLane {
+        (lane.clone(), proptest::option::of(0..2_u64), terms()).prop_map(|(lane, lost, terms)| {
+            Command::CloseLane { lane, findings: lost.map(findings), grace_ms: 1, terms }
+        }),
+        (lane.clone(), epoch.clone(), any::<bool>()).prop_map(|(lane, epoch, done)| Command::FinishMerging {
             lane,
-            findings: lost.map(findings),
-            grace_ms: 1
+            epoch,
+            outcome: if done {
+                Merged::Done { into: "main".into(), commit: "1".repeat(40) }
+            } else {
+                Merged::Failed { failure: "a conflicts".into() }
+            }
         }),
         (lane.clone(), epoch.clone(), any::<bool>()).prop_map(|(lane, epoch, quiet)| {
             Command::FinishQuieting {
@@ -270,9 +278,21 @@ fn commands() -> impl Strategy<Value = Command> {
         (lane, epoch, any::<bool>()).prop_map(|(lane, epoch, gone)| Command::FinishClosing {
             lane,
             epoch,
-            outcome: if gone { Removed::Gone } else { Removed::Failed { failure: "busy".into() } }
+            outcome: if gone {
+                Removed::Gone { rescue: None }
+            } else {
+                Removed::Failed { failure: "busy".into() }
+            }
         }),
     ]
+}
+
+fn terms() -> impl Strategy<Value = CloseTerms> {
+    any::<(bool, bool, bool)>().prop_map(|(discard, merge, keep_branch)| CloseTerms {
+        discard,
+        merge,
+        keep_branch,
+    })
 }
 
 proptest! {
@@ -295,6 +315,10 @@ proptest! {
                 continue;
             }
             let facts = record.facts(&command.scope());
+            let terms = match &facts {
+                Facts::Lane(Some(facts)) => facts.lane.close_terms,
+                _ => CloseTerms::default(),
+            };
             match decide(&facts, command, Timestamp(n as i64)) {
                 Ok(decision) => {
                     record.apply(&decision);
@@ -306,6 +330,10 @@ proptest! {
                     if removes {
                         let judged = matches!(command, Command::JudgeAgain { findings, .. } if findings.losses.is_empty());
                         prop_assert!(judged, "only a clean second look takes a lane away");
+                    }
+                    if decision.effects.iter().any(|e| matches!(e, Effect::Rescue { .. })) {
+                        let looked = matches!(command, Command::JudgeAgain { .. } | Command::FinishClosing { .. });
+                        prop_assert!(looked && terms.discard, "work goes only where that was said");
                     }
                 }
                 Err(refusal) => {
@@ -326,6 +354,8 @@ fn with_a_lane(lifecycle: Lifecycle) -> LaneFacts {
         epoch: 1,
         name: name(0),
         lifecycle,
+        close_terms: CloseTerms::default(),
+        restored_from: None,
         close_requested: false,
         failure: None,
         tree: made("lane/n0"),
@@ -365,7 +395,12 @@ fn decided(facts: &LaneFacts, command: &Command) -> Result<Decision, Refusal> {
 #[test]
 fn a_close_that_would_lose_work_is_refused_and_changes_nothing() {
     let facts = with_a_lane(Lifecycle::Open);
-    let close = Command::CloseLane { lane: lane_id(0), findings: Some(findings(1)), grace_ms: 1 };
+    let close = Command::CloseLane {
+        lane: lane_id(0),
+        findings: Some(findings(1)),
+        grace_ms: 1,
+        terms: CloseTerms::default(),
+    };
     assert!(matches!(decided(&facts, &close), Err(Refusal::WouldLose { .. })));
 }
 
@@ -389,6 +424,7 @@ fn a_remembered_close_that_would_lose_work_is_over_and_does_not_come_back() {
         lane: lane_id(0),
         findings: lost.map(findings),
         grace_ms: 1,
+        terms: CloseTerms::default(),
     };
     let remembered = decided(&facts, &close(None)).unwrap();
     assert_eq!(remembered.effects, [Effect::CloseRemembered { lane: lane_id(0) }]);
@@ -398,6 +434,45 @@ fn a_remembered_close_that_would_lose_work_is_over_and_does_not_come_back() {
     assert!(matches!(&refused.changes[..], [Change::UpdateLane { lane, .. }] if !lane.close_requested));
     assert!(matches!(refused.events[..], [(_, Event::LaneCloseRefused { .. })]));
     assert_eq!(refused.effects, []);
+}
+
+#[test]
+fn commits_are_merged_first_and_then_looked_at_again() {
+    let mut facts = with_a_lane(Lifecycle::Cleaning);
+    let (lane, epoch) = (lane_id(0), 1);
+    facts.lane.close_terms = CloseTerms { merge: true, ..CloseTerms::default() };
+    let commits = Listed { first: vec![], count: 1 };
+    let losses = Losses { commits, ..Losses::default() };
+    let again = Command::JudgeAgain { lane, epoch, findings: Findings { losses, stashes: 0 } };
+    assert_eq!(decided(&facts, &again).unwrap().effects, [Effect::Merge { lane, epoch }]);
+    let dirty = Command::JudgeAgain { lane, epoch, findings: findings(1) };
+    assert_eq!(decided(&facts, &dirty).unwrap().effects, [], "a merge is no consent to lose files");
+    let outcome = Merged::Done { into: "main".into(), commit: "1".repeat(40) };
+    let merged = decided(&facts, &Command::FinishMerging { lane, epoch, outcome }).unwrap();
+    assert_eq!(merged.effects, [Effect::Judge { lane, epoch }]);
+    let [Change::UpdateLane { lane: after, .. }] = &merged.changes[..] else { panic!("{merged:?}") };
+    assert!(!after.close_terms.merge, "else it would go round for ever");
+    let outcome = Merged::Failed { failure: "a conflicts".into() };
+    let failed = decided(&facts, &Command::FinishMerging { lane, epoch, outcome }).unwrap();
+    let [Change::UpdateLane { lane: after, .. }] = &failed.changes[..] else { panic!("{failed:?}") };
+    assert_eq!((after.lifecycle, after.failure.as_deref()), (Lifecycle::Open, Some("a conflicts")));
+}
+
+#[test]
+fn with_consent_what_would_be_lost_is_rescued_and_a_clean_lane_just_goes() {
+    let mut facts = with_a_lane(Lifecycle::Open);
+    let (lane, terms) = (lane_id(0), CloseTerms { discard: true, ..CloseTerms::default() });
+    let close = Command::CloseLane { lane, findings: Some(findings(1)), grace_ms: 1, terms };
+    let Change::UpdateLane { lane: cleaning, .. } = decided(&facts, &close).unwrap().changes.swap_remove(0)
+    else {
+        panic!("it is not cleaning")
+    };
+    assert_eq!((cleaning.lifecycle, cleaning.close_terms), (Lifecycle::Cleaning, terms));
+    facts.lane = cleaning;
+    let epoch = facts.lane.epoch;
+    let again = |lost| Command::JudgeAgain { lane, epoch, findings: findings(lost) };
+    assert_eq!(decided(&facts, &again(1)).unwrap().effects, [Effect::Rescue { lane, epoch }]);
+    assert_eq!(decided(&facts, &again(0)).unwrap().effects, [Effect::Remove { lane, epoch }]);
 }
 
 #[test]
@@ -411,7 +486,8 @@ fn what_was_begun_in_an_older_epoch_is_void() {
 #[test]
 fn closing_a_closed_lane_and_reporting_an_exit_twice_change_nothing() {
     let facts = with_a_lane(Lifecycle::Closed);
-    let close = Command::CloseLane { lane: lane_id(0), findings: None, grace_ms: 1 };
+    let close =
+        Command::CloseLane { lane: lane_id(0), findings: None, grace_ms: 1, terms: CloseTerms::default() };
     assert_eq!(decided(&facts, &close), Ok(Decision::unchanged()));
 
     let mut facts = with_a_lane(Lifecycle::Open);

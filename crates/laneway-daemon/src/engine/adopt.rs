@@ -53,6 +53,7 @@ impl Engine {
             name_free_among(&made, &open)
         });
         let lane = NewLane {
+            restored_from: None,
             id: LaneId::from_ulid(self.ids.next()),
             host: self.store.host(),
             workspace: workspace.id,

@@ -2,26 +2,29 @@
 //!
 //! ```text
 //! look ─► refuse, or cleaning ─► end what runs ─► look again ─► refuse (open), or take away ─► closed
+//!                                                  ▲     └─► merge ─┐        └─► rescue ─► closed
+//!                                                  └────────────────┘
 //! ```
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use laneway_api::error::{ErrorKind, Problem};
-use laneway_core::command::{Command, Quieted, Removed};
+use laneway_core::command::{Command, Merged, Quieted, Removed};
+use laneway_core::decide::{CloseStep, next_step};
 use laneway_core::event::{Event, Subject};
 use laneway_core::findings::{CommitLine, Findings, Listed, Losses};
 use laneway_core::id::{LaneId, RunId};
-use laneway_core::lane::{Lane, Lifecycle};
+use laneway_core::lane::{CloseTerms, Lane, Lifecycle};
 use laneway_core::launch::DEFAULT_GRACE_MS;
 use laneway_core::os_text::OsText;
 use laneway_core::refusal::Refusal;
 use laneway_git::{
-    BranchFate, Listing, Operation, RemoveError, Repository, Trashed, TreeState, TreeToJudge, TreeToRemove,
-    UnreachableCommit,
+    BranchFate, Listing, MergeError, Operation, RemoveError, Repository, Trashed, TreeState, TreeToJudge,
+    TreeToRemove, UnreachableCommit,
 };
 
-use super::{Engine, Request, blocking, not_found};
+use super::{Engine, Request, blocking, inside, not_found};
 use laneway_store::{Store, WorkersOf};
 
 use crate::holders::Holder;
@@ -34,10 +37,30 @@ const CLOSE_LIMIT: Duration = Duration::from_mins(10);
 const QUIET_LIMIT: Duration = Duration::from_secs(30);
 
 /// How a close ended.
+#[derive(Default)]
 pub(crate) struct Close {
     pub(crate) was_closed: bool,
     pub(crate) branch_deleted: bool,
     pub(crate) stashes: u32,
+    /// The branch that its commits were merged into.
+    pub(crate) merged_into: Option<String>,
+    /// All that was in it is kept.
+    pub(crate) rescued: bool,
+}
+
+/// How a close is asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct CloseAsked {
+    pub(crate) grace_ms: u64,
+    pub(crate) terms: CloseTerms,
+    /// The process that asks: it and those above it may stand in the worktree.
+    pub(crate) caller: Option<u32>,
+}
+
+impl Default for CloseAsked {
+    fn default() -> Self {
+        Self { grace_ms: DEFAULT_GRACE_MS, terms: CloseTerms::default(), caller: None }
+    }
 }
 
 impl Engine {
@@ -45,19 +68,29 @@ impl Engine {
     pub(crate) async fn close_lane(
         &self,
         id: LaneId,
-        grace_ms: u64,
+        asked: CloseAsked,
         request: Request,
     ) -> Result<Close, Problem> {
+        let CloseAsked { grace_ms, terms, caller } = asked;
         let lane = self.read(move |store| store.lane(id)).await?.ok_or_else(|| not_found("lane", &id))?;
         if lane.lifecycle == Lifecycle::Closed {
-            return Ok(Close { was_closed: true, branch_deleted: false, stashes: 0 });
+            return Ok(Close { was_closed: true, ..Close::default() });
+        }
+        if let Some(caller) = caller {
+            self.excused
+                .lock()
+                .expect("no holder of this lock panics")
+                .insert(id, inside::with_ancestors(caller));
         }
         let findings = match lane.lifecycle {
-            Lifecycle::Open => Some(self.look_at(&lane).await?.0),
+            Lifecycle::Open => Some(self.look_at(&lane, terms).await?.0),
             Lifecycle::New | Lifecycle::Provisioning | Lifecycle::Cleaning | Lifecycle::Closed => None,
         };
         let stashes = findings.as_ref().map_or(0, |findings| findings.stashes);
-        let committed = self.submit(Command::CloseLane { lane: id, findings, grace_ms }, request).await?;
+        let close = Command::CloseLane { lane: id, findings, grace_ms, terms };
+        let committed = self.submit(close, request).await?;
+        // A close that was remembered before may be refused by this very decision.
+        let before = committed.seq.saturating_sub(committed.events.len() as u64);
         let limit = CLOSE_LIMIT + Duration::from_millis(grace_ms);
         let lane = self.settled(id, limit).await?;
         if lane.lifecycle == Lifecycle::Closed {
@@ -65,10 +98,17 @@ impl Engine {
                 Some(branch) => !self.branch_is_there(&lane, branch.to_owned()).await,
                 None => false,
             };
-            return Ok(Close { was_closed: false, branch_deleted, stashes });
+            let mut close = Close { branch_deleted, stashes, ..Close::default() };
+            for event in self.events_after(before).await? {
+                match event.event {
+                    _ if event.subject.lane != Some(id) => {}
+                    Event::LaneMerged { into, .. } => close.merged_into = Some(into),
+                    Event::LaneRescued { .. } => close.rescued = true,
+                    _ => {}
+                }
+            }
+            return Ok(close);
         }
-        // A close that was remembered before may be refused by this very decision.
-        let before = committed.seq.saturating_sub(committed.events.len() as u64);
         Err(self.why_open_again(&lane, before).await?)
     }
 
@@ -101,20 +141,55 @@ impl Engine {
         !matches!(facts, Ok(Ok(facts)) if facts.branch_tip.is_none())
     }
 
-    /// Looks at a lane's worktree and branch. Of an adopted one nothing goes, so that nothing can be lost.
-    async fn look_at(&self, lane: &Lane) -> Result<(Findings, laneway_git::Seen), Problem> {
+    /// What a close would find and do now; nothing changes.
+    pub(crate) async fn forecast(
+        &self,
+        id: LaneId,
+        terms: CloseTerms,
+        caller: Option<u32>,
+    ) -> Result<(CloseStep, Findings, bool), Problem> {
+        let lane = self.read(move |store| store.lane(id)).await?.ok_or_else(|| not_found("lane", &id))?;
+        if let Some(caller) = caller {
+            self.excused
+                .lock()
+                .expect("no holder of this lock panics")
+                .insert(lane.id, inside::with_ancestors(caller));
+        }
+        if lane.lifecycle != Lifecycle::Open {
+            let refusal = Refusal::LaneNotOpen { lane: lane.name, lifecycle: lane.lifecycle };
+            return Err(refusal.into_problem());
+        }
+        let findings = self.look_at(&lane, terms).await?.0;
+        let branch_goes = lane.own_branch().is_some() && !terms.keep_branch;
+        Ok((next_step(&findings, terms), findings, branch_goes))
+    }
+
+    /// Looks at a lane's worktree and branch, and at who stands in it. Of an adopted one nothing goes, so that
+    /// nothing can be lost.
+    async fn look_at(
+        &self,
+        lane: &Lane,
+        terms: CloseTerms,
+    ) -> Result<(Findings, laneway_git::Seen), Problem> {
         if lane.is_adopted() {
             return Ok(<_>::default());
         }
         let repository = self.repository_of_lane(lane.id).await?;
         let closing = self.branches_being_closed(lane).await?;
         let lane = lane.clone();
+        let runs = self.read(Store::live_runs).await?;
+        let own: Vec<RunId> =
+            runs.iter().filter(|row| row.worker.lane == lane.id).map(|row| row.run.id).collect();
+        let excused = self.excused.lock().expect("no holder of this lock panics").get(&lane.id).cloned();
         blocking(move || {
             let closing: Vec<&str> = closing.iter().map(String::as_str).collect();
             let path = lane.path.to_path_buf();
-            repository.judge(&to_judge(&lane, &path, &closing)).map(|found| {
+            repository.judge(&to_judge(&lane, &path, &closing, terms)).map(|found| {
                 let seen = found.seen.clone();
-                (findings_of(found), seen)
+                let mut findings = findings_of(found);
+                let excused = excused.unwrap_or_default();
+                findings.losses.processes = inside::foreign_processes(&path, &own, &excused);
+                (findings, seen)
             })
         })
         .await?
@@ -140,8 +215,10 @@ impl Engine {
                 return;
             }
         };
-        let findings = self.look_at(&lane).await.map_or_else(not_looked_at, |(findings, _)| findings);
-        let close = Command::CloseLane { lane: id, findings: Some(findings), grace_ms: DEFAULT_GRACE_MS };
+        let terms = lane.close_terms;
+        let findings = self.look_at(&lane, terms).await.map_or_else(not_looked_at, |(findings, _)| findings);
+        let close =
+            Command::CloseLane { lane: id, findings: Some(findings), grace_ms: DEFAULT_GRACE_MS, terms };
         // Not by `report`: what was found now must not decide later. The wish to close is recorded.
         if let Err(problem) = self.submit(close, request).await {
             tracing::warn!(lane = %id, problem = problem.message, "a remembered close was not done");
@@ -232,7 +309,7 @@ impl Engine {
     pub(super) async fn judge_again(&self, id: LaneId, epoch: u64, request: Request) {
         let looked = async {
             let lane = self.read(move |store| store.lane(id)).await?.ok_or_else(|| not_found("lane", &id))?;
-            self.look_at(&lane).await
+            self.look_at(&lane, lane.close_terms).await
         };
         let findings = match looked.await {
             Ok((findings, seen)) => {
@@ -246,19 +323,65 @@ impl Engine {
         self.report(Command::JudgeAgain { lane: id, epoch, findings }, request).await;
     }
 
+    /// The effect: merges the lane's commits into what it was made from.
+    pub(super) async fn merge_lane(&self, id: LaneId, epoch: u64, request: Request) {
+        let outcome = match self.merge(id).await {
+            Ok((into, commit)) => Merged::Done { into, commit },
+            Err(problem) => Merged::Failed { failure: problem.message },
+        };
+        self.report(Command::FinishMerging { lane: id, epoch, outcome }, request).await;
+    }
+
+    async fn merge(&self, id: LaneId) -> Result<(String, String), Problem> {
+        let lane = self.read(move |store| store.lane(id)).await?.ok_or_else(|| not_found("lane", &id))?;
+        let repository = self.repository_of_lane(id).await?;
+        let failed =
+            |error: &dyn std::error::Error| Problem::new(ErrorKind::Failed, "not_merged", chain(error));
+        blocking(move || {
+            let path = lane.path.to_path_buf();
+            let found = repository.judge(&to_judge(&lane, &path, &[], lane.close_terms));
+            let seen = found.map_err(|error| failed(&error))?.seen;
+            let head = seen.head.and_then(|head| head.commit).or(seen.branch_tip);
+            let Some(commit) = head else {
+                return Err(Problem::new(ErrorKind::Failed, "not_merged", "it has no commit to merge"));
+            };
+            let message = format!("Merge lane {}", lane.name);
+            let merged = repository.merge(&lane.base_ref, &commit, &message).map_err(|error| {
+                let mut problem = failed(&error);
+                if let MergeError::Conflict { files } | MergeError::ChangedThere { files, .. } = &error {
+                    let names = files.first.iter().take(20).map(|path| path.display().to_string());
+                    problem.message =
+                        format!("{}: {}", problem.message, names.collect::<Vec<_>>().join(", "));
+                }
+                problem
+            })?;
+            let at = match merged {
+                laneway_git::Merged::AlreadyThere => commit,
+                laneway_git::Merged::Moved { to, .. } => to,
+            };
+            Ok((lane.base_ref, at.to_string()))
+        })
+        .await?
+    }
+
     /// The effect: takes worktree and branch away.
     pub(super) async fn remove_lane(&self, id: LaneId, epoch: u64, request: Request) {
         let outcome = match self.remove(id, epoch).await {
             Ok(Ok(trashed)) => {
                 trashed.into_iter().for_each(unlink);
-                Removed::Gone
+                Removed::Gone { rescue: self.kept_before(id).await }
             }
-            Ok(Err(losses)) => Removed::WorkFound(losses),
+            Ok(Err(losses)) => Removed::WorkFound(Box::new(losses)),
             Err(problem) => Removed::Failed { failure: problem.message },
         };
-        let gone = matches!(outcome, Removed::Gone);
+        self.finish_closing(id, epoch, outcome, request).await;
+    }
+
+    pub(super) async fn finish_closing(&self, id: LaneId, epoch: u64, outcome: Removed, request: Request) {
+        let gone = matches!(outcome, Removed::Gone { .. });
         self.report(Command::FinishClosing { lane: id, epoch, outcome }, request).await;
         if gone {
+            self.excused.lock().expect("no holder of this lock panics").remove(&id);
             self.forget_environments(id).await;
         }
     }
@@ -275,7 +398,7 @@ impl Engine {
             let closing: Vec<&str> = closing.iter().map(String::as_str).collect();
             let path = lane.path.to_path_buf();
             repository.remove(&TreeToRemove {
-                judged: to_judge(&lane, &path, &closing),
+                judged: to_judge(&lane, &path, &closing, lane.close_terms),
                 seen: &seen,
                 tree_is_ours: !lane.is_adopted(),
                 id: &lane.id.to_string(),
@@ -323,11 +446,16 @@ fn not_looked_at(problem: Problem) -> Findings {
     Findings { losses, ..Findings::default() }
 }
 
-fn to_judge<'a>(lane: &'a Lane, path: &'a std::path::Path, closing: &'a [&'a str]) -> TreeToJudge<'a> {
+fn to_judge<'a>(
+    lane: &'a Lane,
+    path: &'a std::path::Path,
+    closing: &'a [&'a str],
+    terms: CloseTerms,
+) -> TreeToJudge<'a> {
     TreeToJudge {
         path,
         recorded_branch: lane.branch().unwrap_or_default(),
-        branch_is_ours: lane.own_branch().is_some(),
+        branch_is_ours: lane.own_branch().is_some() && !terms.keep_branch,
         not_vouching: closing,
     }
 }
@@ -354,6 +482,7 @@ fn findings_of(found: laneway_git::Findings) -> Findings {
         submodules: listed(found.submodules, OsText::from),
         commits: commit_lines(found.unreachable),
         operation: found.operation.map(|operation| operation_name(operation).to_owned()),
+        processes: Listed::default(),
         not_looked_at,
     };
     let stashes = u32::try_from(found.n_stashes).unwrap_or(u32::MAX);

@@ -9,7 +9,6 @@ use laneway_api::request::NewLane as Wanted;
 use laneway_core::command::{Command, NewLane, Provisioned, WorkerNaming};
 use laneway_core::id::{LaneId, RunId, WorkerId};
 use laneway_core::lane::{Lane, LaneBranch, LaneTree, Lifecycle};
-use laneway_core::launch::DEFAULT_GRACE_MS;
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
 use laneway_core::refusal::Refusal;
@@ -17,6 +16,7 @@ use laneway_core::workspace::Workspace;
 use laneway_git::{Left, Repository, TreeRecord};
 use laneway_store::Store;
 
+use super::close::CloseAsked;
 use super::prepare::{Prepared, Preparing};
 use super::runs::Started;
 use super::{BeingMade, Engine, MAX_LANES, Request, blocking, not_found};
@@ -69,6 +69,7 @@ impl Engine {
             base_ref: base.base_ref,
             base_commit: record.base_commit.as_str().to_owned(),
             path: record.path.as_path().into(),
+            restored_from: None,
         };
         let id = lane.id;
         self.lock_being_made().insert(id, BeingMade { record, warning, first });
@@ -115,7 +116,7 @@ impl Engine {
             problem.message = format!("{}; lane {} was kept: it is in use", problem.message, lane.name);
             return Err(problem);
         }
-        match self.close_lane(lane.id, DEFAULT_GRACE_MS, request).await {
+        match self.close_lane(lane.id, CloseAsked::default(), request).await {
             Ok(_) => problem.message.push_str("; the lane was undone"),
             Err(kept) => {
                 problem.message =
@@ -127,6 +128,16 @@ impl Engine {
 
     /// The effect: makes branch and worktree, or undoes what it made of them.
     pub(super) async fn provision(&self, lane: LaneId, epoch: u64, request: Request) {
+        let restored = self.read(move |store| store.lane(lane)).await.ok().flatten();
+        if let Some(from) = restored.and_then(|lane| lane.restored_from) {
+            let outcome = self.provision_restored(lane, epoch, from, request).await;
+            let is_back = matches!(outcome, Provisioned::Ready { .. });
+            self.report(Command::FinishProvisioning { lane, epoch, outcome }, request).await;
+            if is_back {
+                self.let_go_of(from).await;
+            }
+            return;
+        }
         let Some(made) = self.lock_being_made().remove(&lane) else {
             // Only after a crash, and then reconciling undoes it.
             return;
@@ -294,7 +305,7 @@ pub(crate) fn parse_name(name: &str) -> Result<Name, Problem> {
     })
 }
 
-fn made_in_vain(lane: &Lane) -> Problem {
+pub(super) fn made_in_vain(lane: &Lane) -> Problem {
     let why = lane.failure.as_deref().unwrap_or("it is not said why");
     Problem::new(ErrorKind::Failed, "not_made", format!("lane {} could not be made: {why}", lane.name))
 }

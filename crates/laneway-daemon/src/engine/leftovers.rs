@@ -7,7 +7,7 @@
 use std::fs;
 
 use laneway_core::id::RunId;
-use laneway_wire::mark::{RUN_VARIABLE, lock_limit};
+use laneway_wire::mark::{RUN_VARIABLE, is_lock_limit_of_a_run, lock_limit};
 use laneway_wire::own::is_our_own;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -29,13 +29,13 @@ pub(super) async fn end(runs: Vec<RunId>) {
 }
 
 /// What the processes of a run can be known by.
-struct Marks {
+pub(super) struct Marks {
     in_environment: Vec<u8>,
     limit: String,
 }
 
 impl Marks {
-    fn of(run: RunId) -> Self {
+    pub(super) fn of(run: RunId) -> Self {
         let run = run.to_string();
         Self {
             in_environment: format!("{RUN_VARIABLE}={run}").into_bytes(),
@@ -48,14 +48,14 @@ fn end_marked(runs: &[RunId]) -> usize {
     let marks: Vec<Marks> = runs.iter().copied().map(Marks::of).collect();
     let mut n_ended = 0;
     for _ in 0..MAX_SCANS {
-        let marked: Vec<Pid> = processes().filter(|pid| is_marked(*pid, &marks)).collect();
+        let marked: Vec<Pid> = processes().filter(|pid| is_marked(number(*pid), &marks)).collect();
         if marked.is_empty() {
             break;
         }
         for pid in marked {
             // Opened first, looked at again, then signalled: the number may be another's by now.
             let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
-            if is_marked(pid, &marks) && pidfd_send_signal(&process, Signal::KILL).is_ok() {
+            if is_marked(number(pid), &marks) && pidfd_send_signal(&process, Signal::KILL).is_ok() {
                 n_ended += 1;
                 wait(&process);
             }
@@ -72,24 +72,36 @@ fn wait(process: &impl std::os::fd::AsFd) {
     let _ = rustix::event::poll(&mut polled, Some(&limit));
 }
 
+fn number(pid: Pid) -> u32 {
+    pid.as_raw_nonzero().get().cast_unsigned()
+}
+
 fn processes() -> impl Iterator<Item = Pid> {
     let entries = fs::read_dir("/proc").into_iter().flatten();
     entries.filter_map(|entry| Pid::from_raw(entry.ok()?.file_name().to_str()?.parse().ok()?))
 }
 
-fn is_marked(pid: Pid, marks: &[Marks]) -> bool {
-    let number = pid.as_raw_nonzero().get().cast_unsigned();
+/// Whether a process carries the mark of one of these runs.
+pub(super) fn is_marked(number: u32, marks: &[Marks]) -> bool {
     if is_our_own(number) {
         return false;
     }
-    let limits = fs::read_to_string(format!("/proc/{number}/limits")).unwrap_or_default();
-    let limit = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max file locks"))
-        .and_then(|values| values.split_whitespace().next());
+    let limit = locks_limit(number);
     let environment = fs::read(format!("/proc/{number}/environ")).unwrap_or_default();
     marks.iter().any(|mark| {
-        limit == Some(mark.limit.as_str())
+        limit.as_deref() == Some(mark.limit.as_str())
             || environment.split(|byte| *byte == 0).any(|variable| variable == mark.in_environment)
     })
+}
+
+/// Whether a process carries the mark of any run.
+pub(super) fn has_any_mark(number: u32) -> bool {
+    locks_limit(number).and_then(|limit| limit.parse().ok()).is_some_and(is_lock_limit_of_a_run)
+}
+
+/// The soft `RLIMIT_LOCKS` value, as `/proc` has it.
+fn locks_limit(number: u32) -> Option<String> {
+    let limits = fs::read_to_string(format!("/proc/{number}/limits")).unwrap_or_default();
+    let values = limits.lines().find_map(|line| line.strip_prefix("Max file locks"))?;
+    values.split_whitespace().next().map(str::to_owned)
 }

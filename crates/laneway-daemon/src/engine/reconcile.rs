@@ -79,6 +79,10 @@ impl Engine {
                 let engine = self.clone();
                 self.in_background(async move { engine.undo_provisioning(lane, epoch, request).await });
             }
+            Action::ContinueRestoring { lane, epoch } => {
+                let engine = self.clone();
+                self.in_background(async move { engine.provision(lane, epoch, request).await });
+            }
             Action::ContinueClosing { lane, epoch } => {
                 let engine = self.clone();
                 self.in_background(async move {
@@ -204,7 +208,8 @@ impl Engine {
             .map(|lane| (lane.path.to_path_buf(), lane.id.to_string()))
             .collect();
         let left = blocking(move || {
-            closed.iter().filter_map(|(path, id)| Trashed::left_over(path, id)).collect::<Vec<_>>()
+            let found = closed.iter().filter_map(|(path, id)| Trashed::find(path, id));
+            found.filter(|trashed| !trashed.is_kept()).collect::<Vec<_>>()
         });
         left.await.unwrap_or_default().into_iter().for_each(unlink);
     }

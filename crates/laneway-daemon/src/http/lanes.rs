@@ -8,17 +8,19 @@ use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
 use futures_util::stream;
 use laneway_api::request::{
-    AdoptWorktree, CloseLane, DiffText, LaneClosed, LaneMade, NewLane, Rename, Renamed, RunTask, RunWorker,
-    WorkerStarted,
+    AdoptWorktree, CloseForecast, CloseLane, DiffText, LaneClosed, LaneMade, NewLane, Rename, Renamed,
+    RunTask, RunWorker, WorkerStarted, WouldDo,
 };
 use laneway_api::view::{LaneDiff, LaneView, Lanes};
 use laneway_core::command::WorkerNaming;
+use laneway_core::decide::CloseStep;
+use laneway_core::lane::CloseTerms;
 use laneway_core::launch::DEFAULT_GRACE_MS;
 use serde::Deserialize;
 use tokio::io::AsyncReadExt;
 
 use super::{Caller, Failure, Json, Query, TargetText, detached};
-use crate::engine::{Engine, parse_name};
+use crate::engine::{CloseAsked, Engine, parse_name};
 
 /// Bytes of a long answer that are read and sent at once.
 const PIECE: usize = 64 << 10;
@@ -96,15 +98,24 @@ pub(super) async fn close(
     TargetText(target): TargetText,
     Json(wanted): Json<CloseLane>,
 ) -> Result<Json<LaneClosed>, Failure> {
+    if wanted.discard {
+        caller.must_be_a_person("closing a lane with --discard")?;
+    }
     let lane = engine.lane_target(&caller.cwd, &target).await?;
     let closed = detached(async move {
-        let grace_ms = wanted.grace_ms.unwrap_or(DEFAULT_GRACE_MS);
-        let closed = engine.close_lane(lane, grace_ms, caller.request).await?;
+        let asked = CloseAsked {
+            grace_ms: wanted.grace_ms.unwrap_or(DEFAULT_GRACE_MS),
+            terms: terms_of(&wanted),
+            caller: caller.pid,
+        };
+        let closed = engine.close_lane(lane, asked, caller.request).await?;
         Ok(LaneClosed {
             lane: engine.lane_by_id(lane).await?,
             was_closed: closed.was_closed,
             branch_deleted: closed.branch_deleted,
             stashes: closed.stashes,
+            merged_into: closed.merged_into,
+            rescued: closed.rescued,
         })
     });
     Ok(Json(closed.await?))
@@ -134,6 +145,30 @@ pub(super) async fn diff_text(
         Ok::<_, std::io::Error>((n_read > 0).then(|| (buffer.split().freeze(), (file, buffer))))
     });
     Ok(([(CONTENT_TYPE, "application/octet-stream")], Body::from_stream(pieces)).into_response())
+}
+
+pub(super) async fn forecast(
+    State(engine): State<Engine>,
+    caller: Caller,
+    TargetText(target): TargetText,
+    Query(wanted): Query<CloseLane>,
+) -> Result<Json<CloseForecast>, Failure> {
+    let id = engine.lane_target(&caller.cwd, &target).await?;
+    let terms = terms_of(&wanted);
+    let (would, findings, branch_goes) = engine.forecast(id, terms, caller.pid).await?;
+    let would = match would {
+        CloseStep::Refuse => WouldDo::Refuse,
+        CloseStep::Merge => WouldDo::Merge,
+        CloseStep::Remove => WouldDo::Close,
+        CloseStep::Rescue => WouldDo::Rescue,
+    };
+    let lane = engine.lane_by_id(id).await?;
+    let (losses, stashes) = (findings.losses, findings.stashes);
+    Ok(Json(CloseForecast { lane, would, losses, stashes, branch_goes }))
+}
+
+fn terms_of(wanted: &CloseLane) -> CloseTerms {
+    CloseTerms { discard: wanted.discard, merge: wanted.merge, keep_branch: wanted.keep_branch }
 }
 
 pub(super) async fn run(

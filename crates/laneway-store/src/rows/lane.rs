@@ -1,6 +1,6 @@
 //! Rows of `lanes`.
 
-use laneway_core::lane::{Lane, LaneBranch, LaneTree, Lifecycle};
+use laneway_core::lane::{CloseTerms, Lane, LaneBranch, LaneTree, Lifecycle};
 use laneway_core::os_text::OsText;
 use laneway_core::time::Timestamp;
 
@@ -10,7 +10,8 @@ macro_rules! lane_columns {
     () => {
         "lanes.id, lanes.host, lanes.workspace, lanes.epoch, lanes.name, lanes.lifecycle, \
          lanes.close_requested, lanes.failure, lanes.branch, lanes.branch_ours, lanes.adopted, lanes.base_ref, \
-         lanes.base_commit, lanes.path, lanes.shared, lanes.created_at, lanes.closed_at"
+         lanes.base_commit, lanes.path, lanes.shared, lanes.created_at, lanes.closed_at, \
+         lanes.close_discard, lanes.close_merge, lanes.close_keep_branch, lanes.restored_from"
     };
 }
 pub(crate) use lane_columns;
@@ -34,12 +35,16 @@ pub(crate) struct LaneRecord {
     pub(crate) shared: bool,
     pub(crate) created_at: i64,
     pub(crate) closed_at: Option<i64>,
+    pub(crate) close_discard: bool,
+    pub(crate) close_merge: bool,
+    pub(crate) close_keep_branch: bool,
+    pub(crate) restored_from: Option<String>,
 }
 
 impl TableRow for LaneRecord {
     type Record = Lane;
     const TABLE: &'static str = "lanes";
-    const WIDTH: usize = 17;
+    const WIDTH: usize = 21;
 
     fn read(cells: &mut Cells<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -60,6 +65,10 @@ impl TableRow for LaneRecord {
             shared: cells.take()?,
             created_at: cells.take()?,
             closed_at: cells.take()?,
+            close_discard: cells.take()?,
+            close_merge: cells.take()?,
+            close_keep_branch: cells.take()?,
+            restored_from: cells.take()?,
         })
     }
 }
@@ -84,6 +93,10 @@ impl From<&Lane> for LaneRecord {
             shared: lane.shared,
             created_at: lane.created_at.0,
             closed_at: lane.closed_at.map(|at| at.0),
+            close_discard: lane.close_terms.discard,
+            close_merge: lane.close_terms.merge,
+            close_keep_branch: lane.close_terms.keep_branch,
+            restored_from: lane.restored_from.map(|from| from.to_string()),
         }
     }
 }
@@ -111,6 +124,12 @@ impl TryFrom<LaneRecord> for Lane {
             shared: row.shared,
             created_at: Timestamp(row.created_at),
             closed_at: row.closed_at.map(Timestamp),
+            close_terms: CloseTerms {
+                discard: row.close_discard,
+                merge: row.close_merge,
+                keep_branch: row.close_keep_branch,
+            },
+            restored_from: row.restored_from.map(|from| parsed("restored_from", &from)).transpose()?,
         })
     }
 }

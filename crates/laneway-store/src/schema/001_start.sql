@@ -33,14 +33,23 @@ CREATE TABLE lanes (
                     CHECK (lifecycle IN ('new', 'provisioning', 'open', 'cleaning', 'closed')),
     close_requested INTEGER NOT NULL CHECK (close_requested IN (0, 1)),
     failure         TEXT,
+    -- '': an adopted worktree whose HEAD was detached
     branch          TEXT    NOT NULL,
     branch_ours     INTEGER NOT NULL CHECK (branch_ours IN (0, 1)),
+    -- its worktree is somebody's own, and the lane only uses it
+    adopted         INTEGER NOT NULL CHECK (adopted IN (0, 1)),
     base_ref        TEXT    NOT NULL,
     base_commit     TEXT    NOT NULL,
     path            BLOB    NOT NULL,
     shared          INTEGER NOT NULL CHECK (shared IN (0, 1)),
     created_at      INTEGER NOT NULL,
     closed_at       INTEGER,
+    -- how its close was asked for, so that one that was under way goes on like that
+    close_discard     INTEGER NOT NULL CHECK (close_discard IN (0, 1)),
+    close_merge       INTEGER NOT NULL CHECK (close_merge IN (0, 1)),
+    close_keep_branch INTEGER NOT NULL CHECK (close_keep_branch IN (0, 1)),
+    -- the closed lane that it brings back
+    restored_from   TEXT    REFERENCES lanes (id),
     CHECK ((lifecycle = 'closed') = (closed_at IS NOT NULL))
 ) STRICT, WITHOUT ROWID;
 
@@ -72,6 +81,7 @@ CREATE TABLE specs (
     terminal         TEXT    NOT NULL CHECK (terminal IN ('pty', 'pipes')),
     terminal_columns INTEGER,
     terminal_rows    INTEGER,
+    record           INTEGER NOT NULL CHECK (record IN (0, 1)),
     PRIMARY KEY (worker, number),
     CHECK ((terminal = 'pty') = (terminal_columns IS NOT NULL)),
     CHECK ((terminal = 'pty') = (terminal_rows IS NOT NULL))

@@ -4,7 +4,7 @@ use laneway_core::command::{Command, Provisioned, Quieted, Removed, WorkerNaming
 use laneway_core::decision::Effect;
 use laneway_core::event::Event;
 use laneway_core::findings::Findings;
-use laneway_core::lane::{Lane, LaneBranch, LaneTree, Lifecycle};
+use laneway_core::lane::{CloseTerms, Lane, LaneBranch, LaneTree, Lifecycle};
 use laneway_core::launch::{LaunchSpec, TerminalSpec};
 use laneway_core::refusal::Refusal;
 use laneway_core::run::{Exit, ProcessIdentity, RunState};
@@ -35,6 +35,8 @@ fn a_lane_lives_from_new_to_closed_and_every_row_reads_back() {
         name: name("lane-1"),
         lifecycle: Lifecycle::New,
         close_requested: false,
+        close_terms: CloseTerms::default(),
+        restored_from: None,
         failure: None,
         tree: LaneTree::Ours { branch: LaneBranch { name: "Lane/1".into(), ours: true } },
         base_ref: "main".into(),
@@ -95,7 +97,8 @@ fn a_lane_lives_from_new_to_closed_and_every_row_reads_back() {
     done(&store, close_lane(id));
     done(&store, Command::FinishQuieting { lane: id, epoch: 2, outcome: Quieted::Quiet });
     done(&store, Command::JudgeAgain { lane: id, epoch: 2, findings: Findings::default() });
-    let closed = done(&store, Command::FinishClosing { lane: id, epoch: 2, outcome: Removed::Gone });
+    let closed =
+        done(&store, Command::FinishClosing { lane: id, epoch: 2, outcome: Removed::Gone { rescue: None } });
     let gone = Lane {
         lifecycle: Lifecycle::Closed,
         epoch: 2,
@@ -155,7 +158,7 @@ fn worker_names_are_taken_in_the_whole_repository_until_their_lane_closes() {
     let id = lane_id(1);
     done(&store, close_lane(id));
     done(&store, Command::RecordExit { run: run_id(1), exit: Exit::Lost, at: Timestamp(1) });
-    done(&store, Command::FinishClosing { lane: id, epoch: 2, outcome: Removed::Gone });
+    done(&store, Command::FinishClosing { lane: id, epoch: 2, outcome: Removed::Gone { rescue: None } });
     done(&store, run(2, 4, WorkerNaming::Exactly(name("edit"))));
 
     let snapshot = store.target_snapshot(WORKSPACE).unwrap();

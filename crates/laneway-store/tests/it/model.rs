@@ -11,7 +11,7 @@ use laneway_core::decision::{Change, Decision};
 use laneway_core::event::{Event, Subject};
 use laneway_core::findings::{Findings, Listed, Losses};
 use laneway_core::id::{LaneId, RunId, WorkerId, WorkspaceId};
-use laneway_core::lane::{Lane, LaneBranch, LaneTree, Lifecycle};
+use laneway_core::lane::{CloseTerms, Lane, LaneBranch, LaneTree, Lifecycle};
 use laneway_core::launch::{LaunchSpec, TerminalSpec};
 use laneway_core::os_text::OsText;
 use laneway_core::run::{Exit, ProcessIdentity, Run};
@@ -234,7 +234,7 @@ fn commands() -> impl Strategy<Value = Command> {
         1 => "\\PC{0,20}".prop_map(|what| Quieted::StillAlive { what })
     ];
     let removed = prop_oneof![
-        2 => Just(Removed::Gone),
+        2 => Just(Removed::Gone { rescue: None }),
         1 => "\\PC{0,20}".prop_map(|failure| Removed::Failed { failure })
     ];
     prop_oneof![
@@ -260,7 +260,12 @@ fn commands() -> impl Strategy<Value = Command> {
             to: name(&format!("n{to}")),
         }),
         2 => (lane, proptest::option::of(findings()))
-            .prop_map(|(lane, findings)| Command::CloseLane { lane, findings, grace_ms: 1 }),
+            .prop_map(|(lane, findings)| Command::CloseLane {
+                lane,
+                terms: CloseTerms { discard: findings.is_none(), merge: false, keep_branch: true },
+                findings,
+                grace_ms: 1,
+            }),
         2 => (begun.clone(), quieted)
             .prop_map(|((lane, epoch), outcome)| Command::FinishQuieting { lane, epoch, outcome }),
         2 => (begun.clone(), findings())

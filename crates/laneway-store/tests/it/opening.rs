@@ -6,7 +6,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread;
 
-use laneway_core::command::{Command, NewWorker, WorkerNaming};
 use laneway_core::id::HostId;
 use laneway_store::{NewHost, OpenError, Store, SubmitError, glance};
 use ulid::Ulid;
@@ -182,36 +181,6 @@ fn a_log_without_its_database_is_not_taken_for_a_new_one() {
     assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
 }
 
-/// The first version, as it was released, with a lane in it.
-fn database_of_version_1(path: &Path) {
-    let old = rusqlite::Connection::open(path).unwrap();
-    old.execute_batch(include_str!("../../src/schema/001_start.sql")).unwrap();
-    old.pragma_update(None, "application_id", i32::from_be_bytes(*b"LANE")).unwrap();
-    old.pragma_update(None, "user_version", 1).unwrap();
-    let (host, workspace, lane) = (HOST.to_string(), WORKSPACE.to_string(), lane_id(1).to_string());
-    old.execute("INSERT INTO hosts VALUES (?1, 0)", [&host]).unwrap();
-    old.execute("INSERT INTO meta VALUES (1, ?1, 1)", [&host]).unwrap();
-    let sql = "INSERT INTO workspaces VALUES (?1, ?2, x'2f', x'2f', NULL, NULL, 0)";
-    old.execute(sql, [&workspace, &host]).unwrap();
-    let sql = "INSERT INTO lanes VALUES (?1, ?2, ?3, 1, 'a', 'open', 0, NULL, 'lane/a', 1, 'main', '0', x'2f61', \
-               0, 0, NULL)";
-    old.execute(sql, [&lane, &host, &workspace]).unwrap();
-}
-
-#[test]
-fn an_older_database_keeps_what_it_holds_when_it_is_brought_up_to_date() {
-    let folder = folder();
-    let path = database(&folder);
-    database_of_version_1(&path);
-    let store = open(&path);
-    let lanes = store.lanes(None, true).unwrap();
-    assert_eq!(lanes.len(), 1);
-    assert_eq!((lanes[0].id, lanes[0].own_branch()), (lane_id(1), Some("lane/a")), "its tree is ours");
-    done(&store, create_lane(2));
-    close(&store);
-    assert_eq!(open(&path).lanes(None, true).unwrap().len(), 2, "it is not brought up to date twice");
-}
-
 #[test]
 fn a_newer_database_is_refused_untouched() {
     let error = refused_untouched(|path| {
@@ -222,27 +191,7 @@ fn a_newer_database_is_refused_untouched() {
         drop(other);
         fs::write(path.with_extension("db-wal"), log).unwrap();
     });
-    assert!(matches!(error, OpenError::Newer { found: 999, known: 3, .. }), "{error:?}");
-}
-
-#[test]
-fn what_was_launched_before_there_were_recordings_is_not_recorded() {
-    let (folder, store) = store();
-    open_lane(&store, 1);
-    let new = NewWorker { record: false, ..new_worker(1, WorkerNaming::Task) };
-    done(&store, Command::RunWorker { lane: lane_id(1), worker: new });
-    let row = store.run(run_id(1)).unwrap().unwrap();
-    close(&store);
-    // As the version before had left it.
-    let other = another(&database(&folder));
-    other.execute_batch("ALTER TABLE specs DROP COLUMN record; PRAGMA user_version = 2").unwrap();
-    drop(other);
-    let store = open(&database(&folder));
-    assert_eq!(store.run(run_id(1)).unwrap(), Some(row));
-    let new = new_worker(2, WorkerNaming::Task);
-    assert!(new.record);
-    done(&store, Command::RunWorker { lane: lane_id(1), worker: new });
-    assert!(store.run(run_id(2)).unwrap().unwrap().spec.record);
+    assert!(matches!(error, OpenError::Newer { found: 999, known: 1, .. }), "{error:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use laneway_core::actor::Actor;
 use laneway_core::command::{Command, NewLane, NewWorker, Provisioned, WorkerNaming};
 use laneway_core::findings::Findings;
 use laneway_core::id::{CorrelationId, HostId, LaneId, RunId, WorkerId, WorkspaceId};
-use laneway_core::lane::{LaneBranch, LaneTree};
+use laneway_core::lane::{CloseTerms, LaneBranch, LaneTree};
 use laneway_core::launch::TerminalSpec;
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
@@ -110,6 +110,7 @@ pub(crate) fn new_lane(n: u32) -> NewLane {
         base_ref: "main".to_owned(),
         base_commit: "0".repeat(40),
         path: OsText::from_bytes(format!("/lanes/{n}").into_bytes()),
+        restored_from: None,
     }
 }
 
@@ -141,7 +142,12 @@ pub(crate) fn open_lane(store: &Store, n: u32) {
 
 /// A close of a lane in which a look found nothing that could be lost.
 pub(crate) fn close_lane(lane: LaneId) -> Command {
-    Command::CloseLane { lane, findings: Some(Findings::default()), grace_ms: 1 }
+    Command::CloseLane {
+        lane,
+        findings: Some(Findings::default()),
+        grace_ms: 1,
+        terms: CloseTerms::default(),
+    }
 }
 
 /// Makes these lanes, all at once.

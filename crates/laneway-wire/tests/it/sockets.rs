@@ -27,7 +27,8 @@ fn root() -> tempfile::TempDir {
 }
 
 fn listen(folder: &Path) -> UnixListener {
-    sockets::listen(File::open(folder).unwrap(), SOCKET_NAME, 128).unwrap()
+    let folder = File::open(folder).expect("it was just made");
+    sockets::listen(folder, SOCKET_NAME, 128).expect("the folder is private and writable")
 }
 
 #[test]

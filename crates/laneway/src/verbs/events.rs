@@ -10,7 +10,7 @@ use laneway_core::os_text::OsText;
 use crate::client::{FollowEnd, NOT_RUNNING, Request, WENT_AWAY};
 use crate::context::{Context, Outcome};
 use crate::failure::Failure;
-use crate::text::{FAINT, NAME};
+use crate::text::{FAINT, NAME, short_commit};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -148,6 +148,18 @@ fn what(event: &Event) -> String {
             let branch = branch.as_deref().map_or_else(|| "a detached HEAD".to_owned(), shown);
             format!("{name} on {branch} at {path}")
         }
+        Event::LaneMerged { into, commit } => {
+            format!("into {} at {}", OsText::from(into.as_str()), short_commit(commit))
+        }
+        Event::LaneRescued { in_trash, n_refs, n_only_in_trash } => {
+            let tree = if *in_trash { "its worktree is in the trash, " } else { "" };
+            let only = match n_only_in_trash {
+                0 => String::new(),
+                n => format!(", {n} things in no commit"),
+            };
+            format!("{tree}{n_refs} refs hold its commits{only}")
+        }
+        Event::LaneRestored { from } => format!("from {from}"),
         Event::LaneRenamed { from, to } | Event::WorkerRenamed { from, to } => format!("{from} → {to}"),
         Event::LaneStateChanged { from, to, failure: None } => format!("{from} → {to}"),
         Event::LaneStateChanged { from, to, failure: Some(failure) } => {

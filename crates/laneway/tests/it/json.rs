@@ -160,8 +160,8 @@ fn every_verb_prints_one_document_and_no_talk() {
     );
     document(&["stop", "a"], &["exit", "was_ended", "worker"]);
     document(&["stop", "a", "b"], &["results"]);
-    document(&["close", "a"], &["branch_deleted", "lane", "stashes", "was_closed"]);
-    document(&["close", "b"], &["branch_deleted", "lane", "stashes", "was_closed"]);
+    document(&["close", "a"], &["branch_deleted", "lane", "merged_into", "rescued", "stashes", "was_closed"]);
+    document(&["close", "b"], &["branch_deleted", "lane", "merged_into", "rescued", "stashes", "was_closed"]);
     document(&["daemon", "logs"], &["lines", "path"]);
     let status =
         ["host", "last_seq", "log", "n_lanes", "n_live_runs", "pid", "socket", "started_at", "version"];

@@ -23,6 +23,7 @@ mod programs;
 mod progress;
 mod recording;
 mod renaming;
+mod rescuing;
 mod sending;
 mod support;
 mod systemd;

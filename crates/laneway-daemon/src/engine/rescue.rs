@@ -1,0 +1,477 @@
+//! What closed lanes leave behind: taken away with work in them, listed, brought back, and in the end let go.
+//!
+//! Nothing of it is recorded but in events: what is there is looked at, in the trash beside the lanes and under
+//! `refs/laneway/rescue`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use laneway_api::error::{ErrorKind, Problem};
+use laneway_api::view::RescueView;
+use laneway_core::command::{Command, NewLane, Provisioned, Removed, RescueNote};
+use laneway_core::event::Event;
+use laneway_core::id::LaneId;
+use laneway_core::lane::{Lane, LaneBranch, LaneTree, Lifecycle};
+use laneway_core::name::Name;
+use laneway_core::time::Timestamp;
+use laneway_core::workspace::Workspace;
+use laneway_git::{
+    RemoveError, Repository, Rescue, RescueRef, RescueRefs, Rescued, RestoreError, RestoredFrom, Trashed,
+    TreeRecord, TreeToRescue,
+};
+
+use super::create::{made_in_vain, name_free_among, open_name};
+use super::{Engine, MAX_LANES, Request, blocking, not_found};
+use crate::clock::now;
+use crate::problem::{IntoProblem, chain};
+
+/// How long a tree stays in the trash; then it goes, if commits hold all of it.
+const IN_TRASH: Duration = Duration::from_hours(7 * 24);
+
+/// How long the refs of a rescue stay.
+const IN_REFS: Duration = Duration::from_hours(30 * 24);
+
+/// How long a client waits for a restore.
+const RESTORE_LIMIT: Duration = Duration::from_mins(30);
+
+/// A closed lane of which something is kept.
+pub(crate) struct Kept {
+    lane: Lane,
+    trashed: Option<Trashed>,
+    refs: RescueRefs,
+    bytes: u64,
+    /// An open lane has brought it back.
+    is_back: bool,
+}
+
+impl Kept {
+    pub(crate) fn view(&self) -> RescueView {
+        RescueView {
+            lane: self.lane.id,
+            name: self.lane.name.clone(),
+            branch: self.lane.branch().map(str::to_owned),
+            path: self.lane.path.clone(),
+            closed_at: self.lane.closed_at.unwrap_or(self.lane.created_at).into(),
+            in_trash: self.trashed.is_some(),
+            bytes: self.bytes,
+            refs: self
+                .refs
+                .iter()
+                .map(|(which, commit)| (which.as_str().to_owned(), commit.to_string()))
+                .collect(),
+        }
+    }
+
+    /// There is something to bring back, not only commits that a reflog had named.
+    fn can_be_restored(&self) -> bool {
+        self.refs.contains_key(&RescueRef::Head) || self.refs.contains_key(&RescueRef::Branch)
+    }
+
+    fn age(&self, now: Timestamp) -> Duration {
+        let closed_at = self.lane.closed_at.unwrap_or(now);
+        Duration::from_micros(u64::try_from(now.0.saturating_sub(closed_at.0)).unwrap_or(0))
+    }
+}
+
+impl Engine {
+    /// The effect: takes worktree and branch away with what is in them, and keeps all of it.
+    pub(super) async fn rescue_lane(&self, id: LaneId, epoch: u64, request: Request) {
+        let outcome = match self.rescue(id).await {
+            Ok(rescued) => {
+                let note = RescueNote {
+                    in_trash: rescued.trashed.is_some(),
+                    n_refs: u32::try_from(rescued.refs.len()).unwrap_or(u32::MAX),
+                    n_only_in_trash: u32::try_from(rescued.only_in_trash.len()).unwrap_or(u32::MAX),
+                };
+                drop_disposable(rescued);
+                Removed::Gone { rescue: Some(note) }
+            }
+            Err(problem) => Removed::Failed { failure: problem.message },
+        };
+        self.finish_closing(id, epoch, outcome, request).await;
+    }
+
+    async fn rescue(&self, id: LaneId) -> Result<Rescued, Problem> {
+        let lane = self.lane(id).await?;
+        let repository = self.repository_of_lane(id).await?;
+        let rescued = blocking(move || {
+            let path = lane.path.to_path_buf();
+            repository.rescue(&TreeToRescue {
+                path: &path,
+                recorded_branch: lane.branch().unwrap_or_default(),
+                delete_branch: lane.own_branch().is_some() && !lane.close_terms.keep_branch,
+                id: &lane.id.to_string(),
+            })
+        })
+        .await?;
+        rescued.map_err(|error: RemoveError| Problem::new(ErrorKind::Failed, "not_rescued", chain(&error)))
+    }
+
+    /// What was kept of a lane that a removal found gone: it had been rescued before a crash.
+    pub(super) async fn kept_before(&self, id: LaneId) -> Option<RescueNote> {
+        let lane = self.lane(id).await.ok()?;
+        let repository = self.repository_of_lane(id).await.ok()?;
+        let kept = blocking(move || look(&repository, lane)).await.ok()?.ok()??;
+        kept.can_be_restored().then(|| RescueNote {
+            in_trash: kept.trashed.is_some(),
+            n_refs: u32::try_from(kept.refs.len()).unwrap_or(u32::MAX),
+            n_only_in_trash: 0,
+        })
+    }
+
+    async fn lane(&self, id: LaneId) -> Result<Lane, Problem> {
+        self.read(move |store| store.lane(id)).await?.ok_or_else(|| not_found("lane", &id))
+    }
+
+    /// The closed lanes of a repository of which something is kept, the latest first; not those that are back.
+    pub(crate) async fn rescues(&self, workspace: &Workspace) -> Result<Vec<Kept>, Problem> {
+        let mut kept = self.all_kept(workspace).await?;
+        kept.retain(|kept| !kept.is_back);
+        Ok(kept)
+    }
+
+    async fn all_kept(&self, workspace: &Workspace) -> Result<Vec<Kept>, Problem> {
+        let id = workspace.id;
+        let lanes = self.read(move |store| store.lanes(Some(id), true)).await?;
+        let repository = self.repository(workspace).await?;
+        let mut kept = blocking(move || {
+            let refs = repository.rescues().map_err(IntoProblem::into_problem)?;
+            let (closed, open): (Vec<_>, Vec<_>) =
+                lanes.into_iter().partition(|lane| lane.lifecycle == Lifecycle::Closed);
+            let kept = closed.into_iter().filter_map(|lane| {
+                let is_back = open.iter().any(|open| open.restored_from == Some(lane.id));
+                Some(Kept { is_back, ..kept_of(lane, &refs)? })
+            });
+            Ok::<_, Problem>(kept.collect::<Vec<_>>())
+        })
+        .await??;
+        kept.sort_by_key(|kept| std::cmp::Reverse(kept.lane.closed_at));
+        Ok(kept)
+    }
+
+    /// Brings a closed lane back as a new one.
+    pub(crate) async fn restore(
+        &self,
+        workspace: &Workspace,
+        target: &str,
+        name: Option<&str>,
+        request: Request,
+    ) -> Result<(LaneId, Option<String>), Problem> {
+        let old = self.one_to_restore(workspace, target).await?;
+        let open = self.open_lanes(workspace).await?;
+        let name = match name {
+            Some(name) => open_name(name, &open)?,
+            None => name_free_among(&old.name, &open),
+        };
+        let repository = self.repository(workspace).await?;
+        let record = {
+            let (old, name) = (old.clone(), name.clone());
+            blocking(move || preflight(&repository, &old, &name)).await??
+        };
+        let was_ours = old.own_branch().is_some() || old.branch() != Some(&record.branch);
+        let lane = NewLane {
+            id: LaneId::from_ulid(self.ids.next()),
+            host: self.store.host(),
+            workspace: workspace.id,
+            name,
+            tree: LaneTree::Ours { branch: LaneBranch { name: record.branch.clone(), ours: was_ours } },
+            base_ref: old.base_ref.clone(),
+            base_commit: old.base_commit.clone(),
+            path: record.path.as_path().into(),
+            restored_from: Some(old.id),
+        };
+        let id = lane.id;
+        self.submit(Command::CreateLane { lane, max_lanes: MAX_LANES }, request).await?;
+        let lane = self.settled(id, RESTORE_LIMIT).await?;
+        match lane.lifecycle {
+            Lifecycle::Open => Ok((id, lane.failure)),
+            _ => Err(made_in_vain(&lane)),
+        }
+    }
+
+    /// The one rescue that a name or an id means.
+    async fn one_to_restore(&self, workspace: &Workspace, target: &str) -> Result<Lane, Problem> {
+        let kept = self.rescues(workspace).await?;
+        let mut found: Vec<&Kept> = kept.iter().filter(|kept| kept.can_be_restored()).collect();
+        let all: Vec<String> = found.iter().map(|kept| kept.lane.name.to_string()).collect();
+        found.retain(|kept| {
+            let id = kept.lane.id.to_string();
+            kept.lane.name.as_str() == target || id == target || (target.len() >= 6 && id.ends_with(target))
+        });
+        match found.as_slice() {
+            [one] => Ok(one.lane.clone()),
+            [] => {
+                let there = if all.is_empty() { "nothing is kept".to_owned() } else { all.join(", ") };
+                let message = format!("nothing is kept of a lane {target:?}; there is {there}");
+                Err(Problem::new(ErrorKind::NotFound, "not_found", message).hint("lane rescued"))
+            }
+            several => {
+                let ids: Vec<String> = several.iter().map(|kept| kept.lane.id.to_string()).collect();
+                let message = format!("{target:?} was the name of several lanes: {}", ids.join(", "));
+                Err(Problem::new(ErrorKind::Ambiguous, "ambiguous", message)
+                    .hint("lane rescued, then lane restore ID"))
+            }
+        }
+    }
+
+    /// The effect, for a lane that brings a closed one back. Doing it again after a crash goes on.
+    pub(super) async fn provision_restored(
+        &self,
+        id: LaneId,
+        epoch: u64,
+        from: LaneId,
+        request: Request,
+    ) -> Provisioned {
+        let failed = |problem: Problem| Provisioned::Failed { failure: problem.message };
+        let lane = match self.lane(id).await {
+            Ok(lane) => lane,
+            Err(problem) => return failed(problem),
+        };
+        if lane.lifecycle == Lifecycle::New
+            && let Err(problem) = self.submit(Command::BeginProvisioning { lane: id, epoch }, request).await
+        {
+            return failed(problem);
+        }
+        match self.bring_back(&lane, from).await {
+            Ok((branch, RestoredFrom::Trash)) => Provisioned::Ready { branch, warning: None, first: None },
+            Ok((branch, RestoredFrom::Refs)) => {
+                let warning =
+                    "its tree was not in the trash any more: it is what commits could hold".to_owned();
+                Provisioned::Ready { branch, warning: Some(warning), first: None }
+            }
+            Err(problem) => failed(problem),
+        }
+    }
+
+    async fn bring_back(&self, lane: &Lane, from: LaneId) -> Result<(LaneBranch, RestoredFrom), Problem> {
+        let old = self.lane(from).await?;
+        let repository = self.repository_of_lane(lane.id).await?;
+        let LaneTree::Ours { branch } = lane.tree.clone() else {
+            return Err(Problem::new(ErrorKind::Failed, "bad_record", "an adopted worktree is not restored"));
+        };
+        let (name, path, on) = (lane.name.to_string(), lane.path.to_path_buf(), branch.name.clone());
+        let from = blocking(move || {
+            let id = old.id.to_string();
+            let was_at = old.path.to_path_buf();
+            let rescue = Rescue { id: &id, was_at: &was_at, was_on: old.branch().unwrap_or_default() };
+            let refs = repository.rescue_refs(&id).map_err(IntoProblem::into_problem)?;
+            let tip = refs.get(&RescueRef::Branch).or_else(|| refs.get(&RescueRef::Head)).cloned();
+            let base_commit =
+                tip.ok_or_else(|| not_restored(&RestoreError::NothingHeld { id: id.clone() }))?;
+            let there = repository.branch(&on).map_err(IntoProblem::into_problem)?;
+            let branch_is_new = there.is_none();
+            let record = TreeRecord {
+                lane: name,
+                path,
+                branch: on,
+                branch_is_new,
+                base_commit,
+                upstream_remote: None,
+            };
+            repository.restore(&rescue, &record).map_err(|error| not_restored(&error))
+        })
+        .await??;
+        Ok((branch, from))
+    }
+
+    /// Whether a lane that was restored from this one is made.
+    async fn is_open(&self, from: LaneId) -> Result<bool, Problem> {
+        let lanes = self.read(|store| store.lanes(None, false)).await?;
+        Ok(lanes.iter().any(|lane| lane.restored_from == Some(from) && lane.lifecycle == Lifecycle::Open))
+    }
+
+    /// A restore is recorded: what was kept for it can go.
+    pub(super) async fn let_go_of(&self, id: LaneId) {
+        let let_go = async {
+            let lane = self.lane(id).await?;
+            let repository = self.repository_of_lane(id).await?;
+            blocking(move || let_go(&repository, &lane)).await?
+        };
+        if let Err(problem) = let_go.await {
+            tracing::warn!(lane = %id, problem = problem.message, "what was kept of a restored lane is still there");
+        }
+    }
+
+    /// Deletes for good what is kept of closed lanes, those closed longer ago than `older_than`; without `really` it
+    /// only says what it would delete.
+    pub(crate) async fn prune(
+        &self,
+        workspace: &Workspace,
+        older_than: Duration,
+        really: bool,
+    ) -> Result<Vec<RescueView>, Problem> {
+        let repository = self.repository(workspace).await?;
+        let mut old = self.rescues(workspace).await?;
+        old.retain(|kept| kept.age(now()) >= older_than);
+        blocking(move || {
+            old.into_iter()
+                .map(|kept| {
+                    if really {
+                        let_go(&repository, &kept.lane)?;
+                    }
+                    Ok(kept.view())
+                })
+                .collect()
+        })
+        .await?
+    }
+
+    /// Lets go of what was kept long enough, now and whenever something comes due, for as long as the daemon lives.
+    pub(crate) async fn keep_only_so_long(self) {
+        let mut events = self.store.subscribe();
+        loop {
+            let due = match self.let_go_of_the_old().await {
+                Ok(due) => due,
+                Err(problem) => {
+                    tracing::warn!(
+                        problem = problem.message,
+                        "what is kept of closed lanes was not looked at"
+                    );
+                    Some(IN_TRASH)
+                }
+            };
+            let rescued = async {
+                loop {
+                    match events.recv().await {
+                        Ok(event) if matches!(event.event, Event::LaneRescued { .. }) => return true,
+                        Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
+                        Err(tokio::sync::broadcast::error::RecvError::Closed) => return false,
+                    }
+                }
+            };
+            let go_on = match due {
+                // The time is over: look again.
+                Some(due) => tokio::time::timeout(due, rescued).await.unwrap_or(true),
+                None => rescued.await,
+            };
+            if !go_on {
+                return;
+            }
+        }
+    }
+
+    /// Lets go of it; says when the next is due, if anything is kept.
+    async fn let_go_of_the_old(&self) -> Result<Option<Duration>, Problem> {
+        let mut next: Option<Duration> = None;
+        for workspace in self.read(laneway_store::Store::workspaces).await? {
+            let Ok(repository) = self.repository(&workspace).await else { continue };
+            let now = now();
+            for kept in self.all_kept(&workspace).await? {
+                if kept.is_back {
+                    // The daemon was killed just after that was recorded, or this is under way.
+                    if self.is_open(kept.lane.id).await? {
+                        self.let_go_of(kept.lane.id).await;
+                    }
+                    continue;
+                }
+                let age = kept.age(now);
+                let due = if kept.trashed.is_some() { IN_TRASH } else { IN_REFS };
+                if let Some(left) = due.checked_sub(age).filter(|left| !left.is_zero()) {
+                    next = Some(next.map_or(left, |next| next.min(left)));
+                    continue;
+                }
+                let repository = Arc::clone(&repository);
+                match blocking(move || let_go_of_old(&repository, kept)).await? {
+                    Ok(true) => next = Some(next.map_or(IN_REFS, |next| next.min(IN_REFS))),
+                    Ok(false) => {}
+                    Err(problem) => {
+                        tracing::warn!(problem = problem.message, "something kept was not let go");
+                    }
+                }
+            }
+        }
+        Ok(next)
+    }
+}
+
+/// The tree goes if commits hold all of it, and the refs when there is no tree; true if something is left that
+/// comes due later.
+fn let_go_of_old(repository: &Repository, kept: Kept) -> Result<bool, Problem> {
+    let id = kept.lane.id.to_string();
+    let Some(trashed) = kept.trashed else {
+        return repository.forget_rescue(&id).map(|()| false).map_err(|error| not_let_go(&error));
+    };
+    match repository.not_held(&id, &trashed).map_err(IntoProblem::into_problem)? {
+        None => trashed.unlink().map(|()| true).map_err(|error| not_let_go(&error)),
+        Some(not_held) => {
+            tracing::info!(lane = id, path = %not_held.path.display(), "only the trash has it: it stays there");
+            Ok(false)
+        }
+    }
+}
+
+fn let_go(repository: &Repository, lane: &Lane) -> Result<(), Problem> {
+    let id = lane.id.to_string();
+    if let Some(trashed) = Trashed::find(lane.path.as_path(), &id) {
+        trashed.unlink().map_err(|error| not_let_go(&error))?;
+    }
+    repository.forget_rescue(&id).map_err(|error| not_let_go(&error))
+}
+
+fn look(repository: &Repository, lane: Lane) -> Result<Option<Kept>, Problem> {
+    Ok(kept_of(lane, &repository.rescues().map_err(IntoProblem::into_problem)?))
+}
+
+fn kept_of(lane: Lane, refs: &std::collections::BTreeMap<String, RescueRefs>) -> Option<Kept> {
+    let id = lane.id.to_string();
+    let trashed = Trashed::find(lane.path.as_path(), &id).filter(Trashed::is_kept);
+    let refs = refs.get(&id).cloned().unwrap_or_default();
+    let bytes = trashed.as_ref().map_or(0, |trashed| bytes_in(trashed.folder()));
+    (trashed.is_some() || !refs.is_empty()).then_some(Kept { lane, trashed, refs, bytes, is_back: false })
+}
+
+/// What a folder takes on the disk. What cannot be read is not counted.
+fn bytes_in(folder: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let mut bytes = 0;
+    let mut waiting = vec![folder.to_owned()];
+    while let Some(folder) = waiting.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let Ok(facts) = entry.metadata() else { continue };
+            bytes += facts.blocks() * 512;
+            if facts.is_dir() {
+                waiting.push(entry.path());
+            }
+        }
+    }
+    bytes
+}
+
+fn preflight(repository: &Repository, old: &Lane, name: &Name) -> Result<TreeRecord, Problem> {
+    let id = old.id.to_string();
+    let was_at: PathBuf = old.path.to_path_buf();
+    let rescue = Rescue { id: &id, was_at: &was_at, was_on: old.branch().unwrap_or_default() };
+    let lanes = repository.root().join(".lanes");
+    let spare = format!("lane/{name}");
+    // The place that it had, unless another lane has that by now.
+    let place = if was_at.file_name() == Some(std::ffi::OsStr::new(name.as_str())) && !was_at.exists() {
+        was_at.clone()
+    } else {
+        lanes.join(name.as_str())
+    };
+    repository.preflight_restore(&rescue, name.as_str(), &place, &spare).map_err(|error| not_restored(&error))
+}
+
+/// Deletes what can be made again, while nobody waits for it.
+fn drop_disposable(rescued: Rescued) {
+    let Some(trashed) = rescued.trashed else { return };
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = trashed.drop_disposable(&rescued.disposable) {
+            tracing::warn!(error = chain(&error), "what can be made again is still in the trash");
+        }
+    });
+}
+
+fn not_restored(error: &RestoreError) -> Problem {
+    let kind = match error {
+        RestoreError::NothingHeld { .. } => ErrorKind::NotFound,
+        RestoreError::Refused(_) => ErrorKind::Refused,
+        _ => ErrorKind::Failed,
+    };
+    Problem::new(kind, "not_restored", chain(error)).hint("lane restore NAME --name OTHER")
+}
+
+fn not_let_go(error: &dyn std::error::Error) -> Problem {
+    Problem::new(ErrorKind::Failed, "not_pruned", chain(error))
+}

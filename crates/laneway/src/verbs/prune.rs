@@ -1,0 +1,82 @@
+//! `lane prune`: delete for good what is kept of closed lanes.
+
+use std::io::{self, BufRead, IsTerminal};
+use std::time::Duration;
+
+use laneway_api::error::{ErrorKind, Problem, exit_code};
+use laneway_api::request::Prune;
+use laneway_api::routes;
+use laneway_api::view::Rescues;
+
+use super::rescued;
+use crate::client::Request;
+use crate::context::{Context, Outcome};
+use crate::duration::{millis, parse};
+use crate::failure::Failure;
+use crate::text::byte_count;
+
+const EXAMPLES: &str = "\
+EXAMPLES:
+  lane prune                      shows what would be deleted, and asks
+  lane prune --older-than 7d --yes
+  lane prune --dry-run";
+
+/// Delete for good what is kept of closed lanes, after showing what that frees
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct PruneArgs {
+    /// Only of lanes that were closed longer ago than this
+    #[arg(long, value_name = "DURATION", value_parser = parse)]
+    older_than: Option<Duration>,
+    /// Only show what would be deleted
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+pub(crate) fn run(args: &PruneArgs, context: &Context) -> Outcome {
+    let client = context.client()?;
+    let ask = |really| -> Result<Rescues, Failure> {
+        let body = Prune { older_than_ms: args.older_than.map_or(0, millis), really };
+        client.ask(&Request::post("deleting what is kept", routes::PRUNE).json(&body)?)
+    };
+    if args.yes {
+        return told(&ask(true)?, "deleted", context);
+    }
+    let would = ask(false)?;
+    if args.dry_run || would.rescues.is_empty() {
+        return told(&would, "would be deleted", context);
+    }
+    if context.json() || !io::stdin().is_terminal() {
+        let message = "what is kept of closed lanes is deleted only where that is said";
+        return Err(Problem::new(ErrorKind::Refused, "consent", message)
+            .hint("lane prune --dry-run shows it; lane prune --yes deletes it")
+            .into());
+    }
+    told(&would, "would be deleted", context)?;
+    context.printer.note("delete it for good? [y/N]");
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).map_err(|error| {
+        Failure::new(ErrorKind::Failed, "not_read", format!("the answer could not be read: {error}"))
+    })?;
+    if !matches!(answer.trim(), "y" | "Y" | "yes") {
+        context.printer.note("nothing was deleted");
+        return Ok(exit_code::OK);
+    }
+    told(&ask(true)?, "deleted", context)
+}
+
+fn told(rescues: &Rescues, done: &str, context: &Context) -> Outcome {
+    if context.json() {
+        context.printer.json(rescues)?;
+    } else if rescues.rescues.is_empty() {
+        context.printer.note("nothing is kept of closed lanes");
+    } else {
+        let bytes = rescues.rescues.iter().map(|rescue| rescue.bytes).sum();
+        context.printer.text(&rescued::table(&rescues.rescues, context.now))?;
+        context.printer.line(&format!("{} in all, {done}", byte_count(bytes)))?;
+    }
+    Ok(exit_code::OK)
+}
