@@ -42,6 +42,15 @@ pub(crate) struct AwaitedQuiet {
     pub(crate) quiet: Duration,
 }
 
+/// Somebody wants to hear what has changed on the terminal since an offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AwaitedChange {
+    pub(crate) tag: Tag,
+    pub(crate) since: Option<u64>,
+    pub(crate) last: Option<u32>,
+    pub(crate) ansi: bool,
+}
+
 /// The connection has ended or is not to be understood.
 #[derive(Debug)]
 pub(crate) struct Gone;
@@ -61,6 +70,7 @@ pub(crate) struct Peer {
     /// It was told that it may not type.
     pub(crate) was_told_not_driver: bool,
     pub(crate) awaited_quiet: Option<AwaitedQuiet>,
+    pub(crate) awaited_change: Option<AwaitedChange>,
 }
 
 impl Peer {
@@ -82,6 +92,7 @@ impl Peer {
             view: View::None,
             was_told_not_driver: false,
             awaited_quiet: None,
+            awaited_change: None,
         }
     }
 

@@ -23,7 +23,7 @@ pub fn read_styled(run_folder: &Path) -> Text {
 #[track_caller]
 fn ask(run_folder: &Path, lines: Lines, ansi: bool) -> Text {
     let (mut connection, _) = Connection::open(run_folder, "test", LIMIT).expect("a holder answers");
-    match connection.read_text(&ToHolder::Read { lines, ansi }) {
+    match connection.read_text(&ToHolder::Read { lines, ansi, since: None }) {
         Ok(FromHolder::Text(text)) => text,
         other => panic!("the holder did not answer with text: {other:?}"),
     }

@@ -199,6 +199,22 @@ impl Connection {
         }
     }
 
+    /// Waits for the answer to a `Follow`, with its parts put together. A refusal comes as it is.
+    pub fn followed(&mut self, asked: Tag) -> Result<FromHolder, ClientError> {
+        let mut all = Vec::new();
+        loop {
+            match self.answer_to(asked)? {
+                FromHolder::FollowPart { mut lines } => all.append(&mut lines),
+                FromHolder::Followed(mut followed) => {
+                    all.append(&mut followed.lines);
+                    followed.lines = all;
+                    return Ok(FromHolder::Followed(followed));
+                }
+                other => return Ok(other),
+            }
+        }
+    }
+
     /// The socket, for a second thread that writes or to shut it down.
     pub fn socket(&self) -> &UnixStream {
         &self.socket

@@ -60,6 +60,10 @@ pub struct FinalTerminal {
     #[n(6)]
     #[cbor(with = "minicbor::bytes")]
     pub snapshot: Vec<u8>,
+    /// For each of `lines` the offset of `Pty` behind which it was changed last. Empty in files of older holders.
+    #[n(7)]
+    #[cbor(default, decode_with = "bounded::list")]
+    pub changed: Vec<u64>,
 }
 
 /// The kept ends of the output of a program on pipes, up to 1 MiB each; they end at the offsets.
@@ -149,6 +153,7 @@ mod tests {
                 lines: vec!["a".into()],
                 screen: vec!["b".into()],
                 snapshot: vec![0, 0xff],
+                changed: vec![3],
             }),
             pipes: None,
         };

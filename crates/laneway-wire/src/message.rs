@@ -88,6 +88,10 @@ pub enum ToHolder {
         /// Whether lines carry colours and attributes as escape sequences.
         #[n(1)]
         ansi: bool,
+        /// Of these only the lines that were changed after this offset (`Pty`, or `Stdout`); not for the screen's
+        /// rows. `Text` says whether the holder knows this field.
+        #[n(2)]
+        since: Option<u64>,
     },
     /// Send a signal to the program's process group. Answer: `Done`.
     #[n(10)]
@@ -119,6 +123,21 @@ pub enum ToHolder {
     /// Drop what was sent and is not yet in the terminal. Answer: `Dropped`.
     #[n(15)]
     DropInput,
+    /// The lines of the terminal that were changed after an offset. Waits until there is output after it, or the
+    /// program has ended; without an offset it is answered at once. One at a time on a connection. Answer: any number
+    /// of `FollowPart`, then `Followed`. On pipes: `Refused` with [`refusal::NO_TERMINAL`].
+    #[n(16)]
+    Follow {
+        /// An offset of `Pty` that the holder has told. None: all lines that are kept.
+        #[n(0)]
+        since: Option<u64>,
+        /// At most the last so many of them.
+        #[n(1)]
+        last: Option<u32>,
+        /// Whether lines carry colours and attributes as escape sequences.
+        #[n(2)]
+        ansi: bool,
+    },
     /// Wait until for so long the program has written nothing and nobody has typed. One at a time on a connection.
     /// Answer: `Quiet`, at once if it is so; `Refused` with [`refusal::ENDED`] when the program has ended.
     #[n(17)]
@@ -475,6 +494,17 @@ pub enum FromHolder {
         #[n(0)]
         title: String,
     },
+    /// Answers `Follow`, after its parts.
+    #[n(21)]
+    Followed(#[n(0)] Followed),
+    /// Some of the lines that were changed; more follow.
+    #[n(22)]
+    FollowPart {
+        /// The next lines.
+        #[n(0)]
+        #[cbor(decode_with = "bounded::list")]
+        lines: Vec<FollowedLine>,
+    },
     /// Answers `AwaitQuiet`.
     #[n(23)]
     Quiet {
@@ -685,6 +715,53 @@ pub struct Text {
     #[n(6)]
     #[cbor(decode_with = "bounded::list")]
     pub stderr_lines: Vec<String>,
+    /// The lines are those that were changed after this offset, as was asked.
+    #[n(7)]
+    pub since: Option<u64>,
+}
+
+/// What has changed on a terminal.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
+pub struct Followed {
+    /// The last of the lines that were changed (the first came in `FollowPart`s), from the top.
+    #[n(0)]
+    #[cbor(decode_with = "bounded::list")]
+    pub lines: Vec<FollowedLine>,
+    /// How far `Pty` was: what to ask for next.
+    #[n(1)]
+    pub offset: u64,
+    /// The numbers of all lines of the primary screen, from the top. Lines that are not there change no more.
+    #[n(2)]
+    #[cbor(decode_with = "bounded::list")]
+    pub screen: Vec<u64>,
+    /// How many of those are finished: the cursor is below them.
+    #[n(3)]
+    pub n_finished: u32,
+    /// Some of what was changed is not told: it fell out of the history before, or was cleared.
+    #[n(4)]
+    pub missed: bool,
+    /// The alternate screen is shown.
+    #[n(5)]
+    pub alternate_screen: bool,
+    /// How the program ended, once it has; its output up to then is told.
+    #[n(6)]
+    pub exited: Option<Exited>,
+}
+
+/// A logical line: wrapped rows are joined. Of one that is very long only its end is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
+pub struct FollowedLine {
+    /// Its number, which it keeps as long as it is there; no other line of the run has it.
+    #[n(0)]
+    pub number: u64,
+    /// Its text, without what is blank at its end.
+    #[n(1)]
+    pub text: String,
+    /// It is on the alternate screen.
+    #[n(2)]
+    pub alternate: bool,
 }
 
 /// A place on the screen, from 0.

@@ -354,6 +354,7 @@ impl Holder {
         self.hear_the_paused(now);
         self.tell_exit_when_drained();
         self.tell_the_quiet(now);
+        self.tell_the_changes();
         // First, so that what a viewer has seen is in the file.
         self.flush_recording();
         self.flush_peers(now);

@@ -284,14 +284,17 @@ impl Holder {
 }
 
 fn final_terminal(pty: &Pty) -> final_screen::FinalTerminal {
+    let all = pty.screen.all_lines(true);
+    let (lines, changed) = all.into_iter().map(|line| (line.text, line.changed)).unzip();
     final_screen::FinalTerminal {
         size: wire_size(pty.screen.size()),
         cursor: wire_cursor(pty.screen.cursor()),
         title: pty.screen.title().map(str::to_owned),
         alternate_screen: pty.screen.alternate_screen(),
-        lines: pty.screen.lines(screen::Lines::All, true),
+        lines,
         screen: pty.screen.lines(screen::Lines::Screen, true),
         snapshot: pty.screen.snapshot(),
+        changed,
     }
 }
 

@@ -16,8 +16,8 @@ use super::output::{give_tail, given_role, wire_cursor};
 use super::{DEFAULT_GRACE, Holder, Ownership, Pty, Terminal, wire_size};
 use crate::clock::Moment;
 use crate::input::{Asker, Cut};
-use crate::peer::{PeerId, View};
-use crate::screen;
+use crate::peer::{AwaitedChange, PeerId, View};
+use crate::screen::{self, Screen};
 use crate::sys::{self, Executable};
 use crate::typing::{self, SendRefusal, Typed};
 
@@ -73,7 +73,10 @@ impl Holder {
                 self.last_activity = now.instant;
                 self.send(asker, &send);
             }
-            ToHolder::Read { lines, ansi } => self.read(asker, lines, ansi),
+            ToHolder::Read { lines, ansi, since } => self.read(asker, lines, ansi, since),
+            ToHolder::Follow { since, last, ansi } => {
+                self.follow(asker.peer, AwaitedChange { tag: asker.tag, since, last, ansi });
+            }
             ToHolder::Signal { signal } => self.signal(asker, signal),
             ToHolder::Stop { signal, grace_ms } => self.stop_for(asker, signal, grace_ms, now),
             ToHolder::Acknowledge => self.acknowledge(asker),
@@ -343,33 +346,28 @@ impl Holder {
         self.say(asker, &FromHolder::Done);
     }
 
-    fn read(&mut self, asker: Asker, which: Lines, ansi: bool) {
+    fn read(&mut self, asker: Asker, which: Lines, ansi: bool, since: Option<u64>) {
         let offset = self.main_offset();
         let text = match &self.terminal {
-            Terminal::Pty(pty) => {
-                let which = match which {
-                    Lines::Last(n_lines) => screen::Lines::Last(n_lines as usize),
-                    Lines::Screen => screen::Lines::Screen,
-                    Lines::All => screen::Lines::All,
-                };
-                Text {
-                    lines: pty.screen.lines(which, ansi),
-                    cursor: Some(wire_cursor(pty.screen.cursor())),
-                    size: Some(wire_size(pty.screen.size())),
-                    alternate_screen: pty.screen.alternate_screen(),
-                    title: pty.screen.title().map(str::to_owned),
-                    offset,
-                    stderr_lines: Vec::new(),
-                }
-            }
+            Terminal::Pty(pty) => Text {
+                lines: terminal_lines(&pty.screen, which, ansi, since),
+                cursor: Some(wire_cursor(pty.screen.cursor())),
+                size: Some(wire_size(pty.screen.size())),
+                alternate_screen: pty.screen.alternate_screen(),
+                title: pty.screen.title().map(str::to_owned),
+                offset,
+                stderr_lines: Vec::new(),
+                since,
+            },
             Terminal::Pipes(pipes) => Text {
-                lines: plain_lines(&pipes.stdout.tail.to_vec(), which),
+                lines: plain_lines(&pipes.stdout.tail.to_vec(), which, since.map(|since| (since, offset))),
                 cursor: None,
                 size: None,
                 alternate_screen: false,
                 title: None,
                 offset,
-                stderr_lines: plain_lines(&pipes.stderr.tail.to_vec(), which),
+                stderr_lines: plain_lines(&pipes.stderr.tail.to_vec(), which, None),
+                since,
             },
         };
         self.say_text(asker, text);
@@ -459,15 +457,57 @@ fn executable(program: &Program) -> Option<Executable> {
     })
 }
 
-/// Lines of plain output, without empty ones at the end.
-fn plain_lines(bytes: &[u8], which: Lines) -> Vec<String> {
+fn terminal_lines(screen: &Screen, which: Lines, ansi: bool, since: Option<u64>) -> Vec<String> {
+    let lines = match (which, since) {
+        (Lines::Screen, _) => return screen.lines(screen::Lines::Screen, ansi),
+        (Lines::All | Lines::Last(_), Some(since)) => {
+            screen.changes(Some(since), ansi).lines.into_iter().map(|line| line.text).collect()
+        }
+        (Lines::All, None) => return screen.lines(screen::Lines::All, ansi),
+        (Lines::Last(n_lines), None) => return screen.lines(screen::Lines::Last(n_lines as usize), ansi),
+    };
+    last_lines(lines, which)
+}
+
+fn last_lines(mut lines: Vec<String>, which: Lines) -> Vec<String> {
+    if let Lines::Last(n_lines) = which {
+        lines.drain(..lines.len().saturating_sub(n_lines as usize));
+    }
+    lines
+}
+
+/// Lines of plain output, without empty ones at the end. With `since` only those that have something behind that
+/// offset, where the output's end has the offset beside it.
+fn plain_lines(bytes: &[u8], which: Lines, since: Option<(u64, u64)>) -> Vec<String> {
+    let n_new = since
+        .map_or(usize::MAX, |(since, end)| usize::try_from(end.saturating_sub(since)).unwrap_or(usize::MAX));
+    let first_new = bytes.len().saturating_sub(n_new);
+    let begin = bytes[..first_new].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let bytes = if n_new == 0 { &[] } else { &bytes[begin..] };
     let text = String::from_utf8_lossy(bytes);
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     while lines.last().is_some_and(|line| line.trim().is_empty()) {
         lines.pop();
     }
-    match which {
-        Lines::Last(n_lines) => lines.split_off(lines.len().saturating_sub(n_lines as usize)),
-        Lines::Screen | Lines::All => lines,
+    last_lines(lines, which)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_a_pipe_since_an_offset_are_those_with_something_behind_it() {
+        // The first byte that is kept has the offset 10.
+        let kept = b"one\ntwo\nthree\n\n";
+        let lines = |since| plain_lines(kept, Lines::All, Some((since, 25)));
+        assert_eq!(lines(0), ["one", "two", "three"]);
+        assert_eq!(lines(13), ["one", "two", "three"], "its end came later");
+        assert_eq!(lines(14), ["two", "three"]);
+        assert_eq!(lines(19), ["three"]);
+        for since in [24, 25, 99] {
+            assert_eq!(lines(since), [""; 0]);
+        }
+        assert_eq!(plain_lines(kept, Lines::Last(1), Some((0, 25))), ["three"]);
     }
 }

@@ -5,12 +5,14 @@
 use std::time::{Duration, Instant};
 
 use laneway_wire::FromHolder;
-use laneway_wire::message::refusal;
+use laneway_wire::frame::MAX_DATA;
+use laneway_wire::message::{Exited, Followed, FollowedLine, refusal};
 
-use super::Holder;
+use super::{Holder, Pty, Terminal};
 use crate::clock::Moment;
 use crate::input::Asker;
-use crate::peer::AwaitedQuiet;
+use crate::peer::{AwaitedChange, AwaitedQuiet, Peer, PeerId};
+use crate::screen::Change;
 
 impl Holder {
     /// Notes that somebody wants to hear when nothing has happened for so long.
@@ -52,4 +54,60 @@ impl Holder {
             }
         }
     }
+
+    /// Notes that somebody wants to hear what changes. Whoever wants to hear more asks again: so nobody is told more
+    /// than it takes, and what changes meanwhile is told at once.
+    pub(super) fn follow(&mut self, id: PeerId, wanted: AwaitedChange) {
+        let asker = Asker { peer: id, tag: wanted.tag };
+        if let Terminal::Pipes(_) = self.terminal {
+            self.refuse(asker, refusal::NO_TERMINAL, "the run has no terminal");
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if peer.awaited_change.is_some() {
+            self.refuse(asker, refusal::OUT_OF_PLACE, "this connection waits for that already");
+        } else {
+            peer.awaited_change = Some(wanted);
+        }
+    }
+
+    /// Tells those who follow what has changed since they were told last.
+    pub(super) fn tell_the_changes(&mut self) {
+        let Terminal::Pty(pty) = &self.terminal else { return };
+        let (offset, exited) = (pty.tail.end(), self.exited.filter(|_| self.exit_is_told));
+        let has_come =
+            |wanted: &mut AwaitedChange| exited.is_some() || wanted.since.is_none_or(|since| offset > since);
+        for peer in self.peers.values_mut() {
+            if let Some(wanted) = peer.awaited_change.take_if(has_come) {
+                say_changes(peer, pty, wanted, exited);
+            }
+        }
+    }
+}
+
+/// Says what has changed, in parts that fit frames.
+fn say_changes(peer: &mut Peer, pty: &Pty, wanted: AwaitedChange, exited: Option<Exited>) {
+    let AwaitedChange { tag, since, last, ansi } = wanted;
+    let changes = pty.screen.changes(since, ansi);
+    let n_skipped = last.map_or(0, |last| changes.lines.len().saturating_sub(last as usize));
+    let (mut part, mut length) = (Vec::new(), 0);
+    for Change { line, alternate, text, .. } in changes.lines.into_iter().skip(n_skipped) {
+        if length > 0 && length + text.len() > MAX_DATA {
+            peer.say(tag, &FromHolder::FollowPart { lines: std::mem::take(&mut part) });
+            length = 0;
+        }
+        // With what the encoding takes beside the text.
+        length += text.len() + 16;
+        part.push(FollowedLine { number: line, text, alternate });
+    }
+    let followed = Followed {
+        lines: part,
+        offset: pty.tail.end(),
+        screen: changes.screen,
+        n_finished: changes.n_finished as u32,
+        missed: changes.missed,
+        alternate_screen: pty.screen.alternate_screen(),
+        exited,
+    };
+    peer.say(tag, &FromHolder::Followed(followed));
 }

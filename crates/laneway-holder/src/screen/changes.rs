@@ -43,11 +43,26 @@ pub struct Changes {
 }
 
 impl Screen {
-    /// The lines that were changed after an offset of what was passed on; `None`: all lines. At most the `last` so
-    /// many. The offset has to be one between two calls of [`Self::advance`].
-    pub fn changes(&mut self, since: Option<u64>, last: Option<usize>, ansi: bool) -> Changes {
-        let terminal = &mut self.emulator.terminal;
-        terminal.settle_marks();
+    /// The lines that were changed after an offset of what was passed on, which has to be one between two calls of
+    /// [`Self::advance`]. `None`: all lines but what is blank below the cursor.
+    pub fn changes(&self, since: Option<u64>, ansi: bool) -> Changes {
+        let (mut changes, n_before) = self.gather(since, ansi);
+        if since.is_none() {
+            let n_kept = n_before + changes.n_finished + 1;
+            changes.lines = trimmed(changes.lines, n_kept);
+        }
+        changes
+    }
+
+    /// The lines of history and screen, ending at the last one that is not blank. While the alternate screen is shown,
+    /// the lines of the primary one stand between the history's and its own.
+    pub fn all_lines(&self, ansi: bool) -> Vec<Change> {
+        trimmed(self.gather(None, ansi).0.lines, 0)
+    }
+
+    /// With the number of lines before the first one of the screen.
+    fn gather(&self, since: Option<u64>, ansi: bool) -> (Changes, usize) {
+        let terminal = &self.emulator.terminal;
         let (primary, marks) = match &terminal.primary {
             Some(primary) => (primary, &terminal.primary_marks),
             None => (terminal.term.grid(), terminal.marks.rows()),
@@ -58,26 +73,55 @@ impl Screen {
             lines[0] = Mark { changed: open.changed.max(lines[0].changed), ..open };
         }
         let cursor = primary.cursor.point.line.0 as usize;
-        let mut changes = Changes {
-            screen: lines.iter().map(|mark| mark.line).collect(),
-            n_finished: begins[1..=cursor].iter().filter(|begins| **begins).count(),
-            missed: since.is_some_and(|since| terminal.history.marks().dropped() > since),
-            lines: Vec::new(),
-        };
+        let n_finished = begins[1..=cursor].iter().filter(|begins| **begins).count();
         let mut gathering = Gathering { since, ansi, rows: VecDeque::new(), n_bytes: 0, lines: Vec::new() };
-        gathering.history(&terminal.history, lines[0], changes.n_finished);
-        gathering.screen(primary, &lines, changes.n_finished, false);
+        gathering.history(&terminal.history, lines[0], n_finished);
+        let n_before = gathering.lines.len();
+        gathering.screen(primary, &lines, n_finished, false);
         if terminal.primary.is_some() {
             let grid = terminal.term.grid();
             let lines = Marks::lines(terminal.marks.rows(), &super::emulator::begins(grid));
             gathering.screen(grid, &lines, 0, true);
         }
-        changes.lines = gathering.lines;
-        if let Some(last) = last {
-            changes.lines.drain(..changes.lines.len().saturating_sub(last));
-        }
-        changes
+        let changes = Changes {
+            lines: gathering.lines,
+            screen: lines.iter().map(|mark| mark.line).collect(),
+            n_finished,
+            missed: since.is_some_and(|since| terminal.history.marks().dropped() > since),
+        };
+        (changes, n_before)
     }
+}
+
+/// Takes blank lines off the end of each screen's lines, down to so many of the primary one's.
+fn trimmed(mut lines: Vec<Change>, n_kept: usize) -> Vec<Change> {
+    let is_blank = |line: &Change| line.text.trim_end_matches(' ').is_empty();
+    let n_primary = lines.iter().rposition(|line| !line.alternate).map_or(0, |last| last + 1);
+    let mut alternate = lines.split_off(n_primary);
+    for (lines, n_kept) in [(&mut lines, n_kept), (&mut alternate, 0)] {
+        while lines.len() > n_kept && lines.last().is_some_and(is_blank) {
+            lines.pop();
+        }
+    }
+    lines.append(&mut alternate);
+    lines
+}
+
+/// The rows of a screen as they are.
+pub(super) fn rows(grid: &Grid<Cell>, ansi: bool) -> Vec<String> {
+    let row = |row| {
+        let mut bytes = Vec::new();
+        let row = &grid[Line(row)];
+        text::write_row(row, row.len(), &mut bytes);
+        let text = String::from_utf8_lossy(&bytes);
+        if ansi { text.into_owned() } else { without_blanks(text::without_escapes(&text)) }
+    };
+    (0..grid.screen_lines() as i32).map(row).collect()
+}
+
+fn without_blanks(mut text: String) -> String {
+    text.truncate(text.trim_end_matches(' ').len());
+    text
 }
 
 impl Terminal {
@@ -87,7 +131,7 @@ impl Terminal {
         marks.last().filter(|_| marks.is_open())
     }
 
-    /// Looks which rows begin a line.
+    /// Looks which rows begin a line: after every change of the screen, so that it counts as one.
     pub(super) fn settle_marks(&mut self) {
         let is_open = self.open_line().is_some();
         let settle = |marks: &Marks, rows: &mut VecDeque<Mark>, grid: &Grid<Cell>, is_open: bool| {
@@ -131,7 +175,12 @@ impl Gathering {
         // What was changed may be the part that is on the screen.
         let from = from.or(open.filter(|_| self.wants(first)));
         let Some(from) = from else { return };
+        let mut n_hidden = if self.since.is_none() { history.n_hidden() } else { 0 };
         history.for_each_since(from, |row| {
+            if n_hidden > 0 {
+                n_hidden -= 1;
+                return;
+            }
             let is_open = Some(row.line) == open;
             let mark = if is_open { Some(first) } else { marks.line(row.line) };
             let Some(mark) = mark.filter(|mark| self.wants(*mark)) else { return };
@@ -144,7 +193,6 @@ impl Gathering {
 
     /// The lines of a screen, of which so many are finished.
     fn screen(&mut self, grid: &Grid<Cell>, lines: &[Mark], n_finished: usize, alternate: bool) {
-        let n_before = self.lines.len();
         let (mut index, mut bytes) = (0, Vec::new());
         for number in 0..grid.screen_lines() {
             let row = &grid[Line(number as i32)];
@@ -163,13 +211,6 @@ impl Gathering {
             }
             index += 1;
         }
-        // What was never written to below the cursor is no line yet.
-        if self.since.is_none() {
-            let n_shown = index.min(n_finished + 1) + n_before;
-            while self.lines.len() > n_shown && self.lines.last().is_some_and(|line| line.text.is_empty()) {
-                self.lines.pop();
-            }
-        }
     }
 
     fn add(&mut self, row: &str, limit: usize) {
@@ -183,11 +224,9 @@ impl Gathering {
     }
 
     fn finish(&mut self, mark: Mark, alternate: bool) {
-        let mut text: String = self.rows.drain(..).collect();
+        let text: String = self.rows.drain(..).collect();
         self.n_bytes = 0;
-        if !self.ansi {
-            text.truncate(text.trim_end_matches(' ').len());
-        }
+        let text = if self.ansi { text } else { without_blanks(text) };
         self.lines.push(Change { line: mark.line, changed: mark.changed, alternate, text });
     }
 }

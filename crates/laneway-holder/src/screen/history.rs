@@ -165,17 +165,22 @@ impl History {
         }
     }
 
+    /// Rows above the limit that are kept because others of their block are.
+    pub(super) fn n_hidden(&self) -> usize {
+        self.rows - self.rows()
+    }
+
     /// Calls `each` with the text of every row, the oldest first, and whether it goes on in the next row.
+    #[cfg(test)]
     pub(super) fn for_each(&self, mut each: impl FnMut(&str, bool)) {
-        let mut skipped = self.rows - self.rows();
-        self.for_each_since(0, |row| match skipped {
+        let mut n_hidden = self.n_hidden();
+        self.for_each_since(0, |row| match n_hidden {
             0 => each(row.text, row.goes_on),
-            _ => skipped -= 1,
+            _ => n_hidden -= 1,
         });
     }
 
-    /// Calls `each` with every row from a line on, the oldest first. A block is kept or dropped as a whole, so that
-    /// these may be a few more than there are by [`Self::rows`].
+    /// Calls `each` with every row from a line on, the oldest first, those among them that are hidden.
     pub(super) fn for_each_since(&self, line: u64, mut each: impl FnMut(KeptRow<'_>)) {
         let mut rows = |text: &[u8], first_line: u64| {
             let mut present = first_line;

@@ -27,10 +27,7 @@ mod stacks;
 mod tests;
 mod text;
 
-use alacritty_terminal::grid::{Dimensions, Grid};
-use alacritty_terminal::index::Line;
 use alacritty_terminal::term::TermMode;
-use alacritty_terminal::term::cell::Cell;
 pub use changes::{Change, Changes};
 use emulator::Emulator;
 use filter::{Filter, Sink};
@@ -216,6 +213,7 @@ impl Screen {
         let n_before = passed.len();
         self.filter.advance(output, &mut Route { emulator: &mut self.emulator, answers, passed });
         self.n_passed += (passed.len() - n_before) as u64;
+        self.emulator.terminal.settle_marks();
     }
 
     /// Changes the size; no line is lost.
@@ -226,6 +224,7 @@ impl Screen {
         if resized.is_err() {
             self.emulator.restart(size);
         }
+        self.emulator.terminal.settle_marks();
     }
 
     /// The present size.
@@ -297,23 +296,14 @@ impl Screen {
     /// attributes and links are kept, each line complete in itself. While the alternate screen is shown, the lines of
     /// the primary one stand between the history's and its own.
     pub fn lines(&self, which: Lines, ansi: bool) -> Vec<String> {
-        let terminal = &self.emulator.terminal;
-        let mut lines = Joined::new(ansi);
-        if which == Lines::Screen {
-            lines.screen(terminal.term.grid(), false);
-            return lines.finished;
-        }
-        terminal.history.for_each(|text, wrapped| lines.add(text, wrapped));
-        if let Some(primary) = &terminal.primary {
-            lines.screen(primary, true);
-            lines.trim();
-        }
-        lines.screen(terminal.term.grid(), true);
-        lines.trim();
-        if let Lines::Last(count) = which {
-            lines.finished.drain(..lines.finished.len().saturating_sub(count));
-        }
-        lines.finished
+        let last = match which {
+            Lines::Screen => return changes::rows(self.emulator.terminal.term.grid(), ansi),
+            Lines::All => usize::MAX,
+            Lines::Last(count) => count,
+        };
+        let mut lines = self.all_lines(ansi);
+        lines.drain(..lines.len().saturating_sub(last));
+        lines.into_iter().map(|line| line.text).collect()
     }
 
     /// Whether there is history that could take less memory: [`Self::settle`] is of use.
@@ -330,58 +320,5 @@ impl Screen {
     /// Rows kept in the history.
     pub fn history_lines(&self) -> usize {
         self.emulator.terminal.history.rows()
-    }
-}
-
-/// Lines that are put together from rows.
-struct Joined {
-    ansi: bool,
-    finished: Vec<String>,
-    /// Whether the last one goes on with the next row.
-    open: bool,
-}
-
-impl Joined {
-    fn new(ansi: bool) -> Self {
-        Self { ansi, finished: Vec::new(), open: false }
-    }
-
-    fn add(&mut self, text: &str, wrapped: bool) {
-        let plain;
-        let text = if self.ansi {
-            text
-        } else {
-            plain = text::without_escapes(text);
-            &plain
-        };
-        match self.finished.last_mut() {
-            Some(line) if self.open => line.push_str(text),
-            _ => self.finished.push(text.to_owned()),
-        }
-        self.open = wrapped;
-        if !wrapped
-            && !self.ansi
-            && let Some(line) = self.finished.last_mut()
-        {
-            line.truncate(line.trim_end_matches(' ').len());
-        }
-    }
-
-    fn screen(&mut self, grid: &Grid<Cell>, join: bool) {
-        let mut text = Vec::new();
-        for line in 0..grid.screen_lines() {
-            let row = &grid[Line(line as i32)];
-            text.clear();
-            text::write_row(row, row.len(), &mut text);
-            self.add(&String::from_utf8_lossy(&text), join && text::is_wrapped(row));
-        }
-        self.open = false;
-    }
-
-    /// Takes blank lines off the end.
-    fn trim(&mut self) {
-        while self.finished.last().is_some_and(|line| line.trim_end_matches(' ').is_empty()) {
-            self.finished.pop();
-        }
     }
 }

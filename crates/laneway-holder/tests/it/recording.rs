@@ -59,7 +59,7 @@ fn played(lines: &[Value]) -> Screen {
 /// A terminal that played `lines` shows what the run's does.
 #[track_caller]
 fn assert_like_the_run(run: &TestRun, lines: &[Value]) {
-    let read = ToHolder::Read { lines: Lines::Screen, ansi: true };
+    let read = ToHolder::Read { lines: Lines::Screen, ansi: true, since: None };
     let FromHolder::Text(text) = run.connect().read_text(&read).unwrap() else { panic!("no text") };
     let screen = played(lines);
     assert_eq!(screen.lines(screen::Lines::Screen, true), text.lines);

@@ -196,7 +196,7 @@ impl TestRun {
     }
 
     pub(crate) fn read(&self, lines: Lines) -> Text {
-        match self.connect().read_text(&ToHolder::Read { lines, ansi: false }).unwrap() {
+        match self.connect().read_text(&ToHolder::Read { lines, ansi: false, since: None }).unwrap() {
             FromHolder::Text(text) => text,
             other => panic!("no text: {other:?}"),
         }

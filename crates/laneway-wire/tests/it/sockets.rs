@@ -138,6 +138,7 @@ fn answers_are_found_among_what_is_said_unasked() {
             title: None,
             offset: 3,
             stderr_lines: vec![],
+            since: None,
         };
         let mut bytes = Vec::new();
         message::encode(0, &FromHolder::Resync, &mut bytes).unwrap();
@@ -150,7 +151,7 @@ fn answers_are_found_among_what_is_said_unasked() {
     });
     let mut connection = Connection::over(near);
     connection.set_read_limit(Some(LIMIT)).unwrap();
-    let request = ToHolder::Read { lines: message::Lines::All, ansi: false };
+    let request = ToHolder::Read { lines: message::Lines::All, ansi: false, since: None };
     let FromHolder::Text(text) = connection.read_text(&request).unwrap() else { panic!("not the text") };
     assert_eq!((text.lines, text.offset), (vec!["one".to_owned(), "two".to_owned()], 3));
     answering.join().unwrap();
