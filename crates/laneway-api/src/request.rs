@@ -283,6 +283,20 @@ pub struct ReadText {
     /// With colours and attributes as escape sequences.
     #[serde(default)]
     pub ansi: bool,
+    /// Of these only lines that were changed after this output offset; not for the screen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// What the run of this number shows or has shown. None: the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<u32>,
+}
+
+/// Wait until a worker's status is one of some.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AwaitStatus {
+    /// The words, separated by commas.
+    pub is: String,
 }
 
 /// How to type what the body of the request holds.

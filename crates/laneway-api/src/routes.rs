@@ -49,6 +49,8 @@ pub const WORKERS: &str = "/api/v1/workers";
 pub const WORKER: &str = "/api/v1/workers/{target}";
 /// GET: [`crate::view::WorkerView`], once the end of its latest run is recorded; after 2 s in any case.
 pub const WORKER_EXIT: &str = "/api/v1/workers/{target}/exit";
+/// GET [`crate::request::AwaitStatus`] as a query: [`crate::view::WorkerView`], once its status is one of those.
+pub const WORKER_STATUS: &str = "/api/v1/workers/{target}/status";
 /// POST [`crate::request::StopWorker`].
 pub const WORKER_STOP: &str = "/api/v1/workers/{target}/stop";
 /// GET: [`crate::view::TerminalAccess`].

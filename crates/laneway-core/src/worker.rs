@@ -61,6 +61,14 @@ pub enum WorkerStatus {
 }
 
 impl WorkerStatus {
+    /// Every word there is.
+    pub const ALL: [Self; 5] = [Self::Starting, Self::Running, Self::Stopping, Self::Stopped, Self::Failed];
+
+    /// The status that is called so.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == word)
+    }
+
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {

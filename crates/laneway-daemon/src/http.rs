@@ -111,6 +111,7 @@ fn router(served: Served) -> Router {
         .route(routes::WORKERS, get(workers::list))
         .route(routes::WORKER, get(workers::show))
         .route(routes::WORKER_EXIT, get(workers::exit))
+        .route(routes::WORKER_STATUS, get(workers::status))
         .route(routes::WORKER_STOP, post(workers::stop))
         .route(routes::WORKER_TERMINAL, get(workers::terminal))
         .route(routes::WORKER_TEXT, get(workers::text))

@@ -69,10 +69,17 @@ impl Engine {
             (None, Some(Which::All)) => Lines::All,
             (None, None) => Lines::Last(DEFAULT_LINES),
         };
-        let run = self.run_of(id).await?;
+        if let (Lines::Screen, Some(_)) = (lines, wanted.since) {
+            let message = "the screen is what it is: since an offset there are lines and all";
+            return Err(Problem::new(ErrorKind::Usage, "screen_since", message));
+        }
+        let run = match wanted.run {
+            Some(number) => self.run_of_number(id, number).await?,
+            None => self.run_of(id).await?,
+        };
         let folder = self.home.run(run);
-        let ansi = wanted.ansi;
-        let read = ToHolder::Read { lines, ansi };
+        let (ansi, since) = (wanted.ansi, wanted.since);
+        let read = ToHolder::Read { lines, ansi, since };
         let live = blocking({
             let folder = folder.clone();
             move || {
@@ -83,15 +90,25 @@ impl Engine {
         })
         .await?;
         match live {
+            Ok(FromHolder::Text(text)) if text.since != since => Err(older_holder("tell lines by offset")),
             Ok(FromHolder::Text(text)) => Ok(text_view(text)),
             Ok(FromHolder::Refused { code, message }) => Err(of_holder(&code, message)),
             Ok(other) => Err(odd(&other)),
             Err(error) if is_gone(&error) => {
                 let screen = blocking(move || FinalScreen::read(&folder)).await?;
-                screen.map(|screen| last_text(screen, lines, ansi)).map_err(|error| no_screen(&error))
+                screen.map(|screen| last_text(screen, lines, ansi, since)).map_err(|error| no_screen(&error))
             }
             Err(error) => Err(unreachable(&error)),
         }
+    }
+
+    async fn run_of_number(&self, id: WorkerId, number: u32) -> Result<RunId, Problem> {
+        if let Some(row) = self.read(move |store| store.run_of_worker(id, number)).await? {
+            return Ok(row.run.id);
+        }
+        let latest = self.worker_by_id(id).await?.run_number.unwrap_or_default();
+        let message = format!("{id} has no run {number}; its latest is {latest}");
+        Err(Problem::new(ErrorKind::NotFound, "no_such_run", message))
     }
 
     /// Types into a worker's terminal. Goes on, within its limit, when nobody listens any more.
@@ -150,6 +167,12 @@ fn odd(message: &FromHolder) -> Problem {
     Problem::new(ErrorKind::Failed, "holder_failed", "the holder gave an answer to another question")
 }
 
+fn older_holder(what: &str) -> Problem {
+    let message = format!("the program runs under a holder of an older version, which cannot {what}");
+    Problem::new(ErrorKind::Refused, "older_holder", message)
+        .hint("it can when the program is started again; until then: lane read TARGET")
+}
+
 fn unreachable(error: &ClientError) -> Problem {
     Problem::new(ErrorKind::Unreachable, "holder_unreachable", chain(error))
         .hint("lane ps shows whether its program is alive")
@@ -181,7 +204,7 @@ fn size_view(size: Size) -> SizeView {
 }
 
 /// The last screen of an ended run, cut to what was asked.
-fn last_text(screen: FinalScreen, wanted: Lines, ansi: bool) -> TextView {
+fn last_text(screen: FinalScreen, wanted: Lines, ansi: bool, since: Option<u64>) -> TextView {
     let plain = |lines: Vec<String>| {
         if ansi {
             lines
@@ -191,6 +214,11 @@ fn last_text(screen: FinalScreen, wanted: Lines, ansi: bool) -> TextView {
     };
     if let Some(terminal) = screen.terminal {
         let mut lines = if wanted == Lines::Screen { terminal.screen } else { terminal.lines };
+        if let Some(since) = since {
+            // Where it is not known when a line was changed, it may be one of those.
+            let mut changed = terminal.changed.into_iter();
+            lines.retain(|_| changed.next().is_none_or(|changed| changed > since));
+        }
         if let Lines::Last(n) = wanted {
             let blank = |line: &String| anstream::adapter::strip_str(line).to_string().trim_end().is_empty();
             let n_shown = lines.iter().rposition(|line| !blank(line)).map_or(0, |last| last + 1);
@@ -207,8 +235,12 @@ fn last_text(screen: FinalScreen, wanted: Lines, ansi: bool) -> TextView {
             stderr_lines: Vec::new(),
         };
     }
-    let kept = |bytes: &[u8]| {
-        let text = String::from_utf8_lossy(bytes);
+    let kept = |bytes: &[u8], end: u64, since: u64| {
+        // All that is kept ends at `end`; of a line that goes through the offset the whole is told.
+        let n_new = usize::try_from(end.saturating_sub(since)).unwrap_or(usize::MAX);
+        let (old, new) = bytes.split_at(bytes.len().saturating_sub(n_new));
+        let begin = old.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let text = String::from_utf8_lossy(if new.is_empty() { new } else { &bytes[begin..] });
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
         if let Lines::Last(n) = wanted {
             lines.drain(..lines.len().saturating_sub(n as usize));
@@ -217,12 +249,12 @@ fn last_text(screen: FinalScreen, wanted: Lines, ansi: bool) -> TextView {
     };
     let (stdout, stderr) = screen.pipes.map_or_else(Default::default, |pipes| (pipes.stdout, pipes.stderr));
     TextView {
-        lines: kept(&stdout),
+        lines: kept(&stdout, screen.offsets.stdout, since.unwrap_or_default()),
         cursor: None,
         size: None,
         alternate_screen: false,
         title: None,
         offset: screen.offsets.stdout,
-        stderr_lines: kept(&stderr),
+        stderr_lines: kept(&stderr, screen.offsets.stderr, 0),
     }
 }

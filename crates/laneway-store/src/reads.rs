@@ -195,6 +195,12 @@ impl Store {
         self.ask(|db| run(db, id))
     }
 
+    /// One run of a worker, by its number.
+    pub fn run_of_worker(&self, worker: WorkerId, number: u32) -> Result<Option<RunRow>, ReadError> {
+        let sql = runs!("runs", "WHERE runs.worker = ?1 AND runs.number = ?2");
+        self.ask(|db| first(db, sql, params![worker.to_string(), number], run_row))
+    }
+
     /// Those of these runs that are recorded, live or ended; in the given order. Whoever finds runs
     /// on the disk (folders, sockets of holders) asks with them what is recorded of them.
     pub fn runs_among(&self, ids: &[RunId]) -> Result<Vec<RunRow>, ReadError> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use laneway_api::error::{ErrorKind, Problem};
 use laneway_api::request::Launch as Wanted;
+use laneway_api::view::WorkerView;
 use laneway_core::command::{Command, NewWorker, WorkerNaming};
 use laneway_core::event::{Event, Recorded, Subject};
 use laneway_core::id::{LaneId, RunId, WorkerId};
@@ -12,6 +13,7 @@ use laneway_core::launch::{DEFAULT_GRACE_MS, StopSignal, TerminalSpec};
 use laneway_core::os_text::OsText;
 use laneway_core::run::{Exit, ProcessIdentity, Run, RunState};
 use laneway_core::time::Timestamp;
+use laneway_core::worker::WorkerStatus;
 use laneway_store::{RunRow, SubmitError, WorkerRow};
 use laneway_wire::message::{Exited, Launch, ResourceLimit, Size, StartStage, Terminal};
 use laneway_wire::process::{Process, is_alive};
@@ -171,6 +173,20 @@ impl Engine {
         if let Err(problem) = ended.await {
             tracing::info!(%worker, problem = problem.message, "an end is not recorded yet");
         }
+    }
+
+    /// Waits until a worker's status is one of these; gives the worker.
+    pub(crate) async fn status_is(
+        &self,
+        worker: WorkerId,
+        statuses: &[WorkerStatus],
+    ) -> Result<WorkerView, Problem> {
+        let about = move |subject: &Subject| subject.worker == Some(worker);
+        self.watch_for(Duration::MAX, about, || async {
+            let view = self.worker_by_id(worker).await?;
+            Ok(statuses.contains(&view.status).then_some(view))
+        })
+        .await
     }
 
     /// A program that was started and died at once is an error that names it, not a worker that looks alive.

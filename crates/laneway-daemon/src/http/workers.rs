@@ -5,12 +5,13 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use laneway_api::request::{ReadText, SendInput, SendStep, StopWorker, WorkerStopped};
+use laneway_api::request::{AwaitStatus, ReadText, SendInput, SendStep, StopWorker, WorkerStopped};
 use laneway_api::view::{TerminalAccess, TextView, WorkerView, Workers};
+use laneway_core::worker::WorkerStatus;
 use serde::Deserialize;
 
-use super::{Caller, Failure, Json, Line, Query, TargetText, detached, internal};
-use crate::engine::Engine;
+use super::{All, Caller, Failure, Json, Line, Query, TargetText, detached, internal, usage};
+use crate::engine::{Engine, ending};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,6 +49,26 @@ pub(super) async fn exit(
     let worker = engine.worker_target(&caller.cwd, &target).await?;
     engine.exit_is_recorded(worker).await;
     Ok(Json(engine.worker_by_id(worker).await?))
+}
+
+pub(super) async fn status(
+    State(served): All,
+    caller: Caller,
+    TargetText(target): TargetText,
+    Query(wanted): Query<AwaitStatus>,
+) -> Result<Json<WorkerView>, Failure> {
+    let statuses = wanted.is.split(',').map(|word| {
+        let known = || WorkerStatus::ALL.map(WorkerStatus::as_str).join(", ");
+        WorkerStatus::from_word(word)
+            .ok_or_else(|| usage("unknown_status", &format!("no worker is {word:?}; they are {}", known())))
+    });
+    let statuses: Vec<WorkerStatus> = statuses.collect::<Result<_, _>>()?;
+    let worker = served.engine.worker_target(&caller.cwd, &target).await?;
+    tokio::select! {
+        view = served.engine.status_is(worker, &statuses) => Ok(Json(view?)),
+        // A daemon that ends waits for its answers, and not for ever for this one.
+        () = served.closing.cancelled() => Err(ending().into()),
+    }
 }
 
 pub(super) async fn stop(

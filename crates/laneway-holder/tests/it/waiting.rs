@@ -112,7 +112,7 @@ fn a_flood_is_followed_in_bounded_pieces_and_not_slowed_down_by_who_does_not_ask
     let resident: u64 = status_field(run.holder_pid(), "VmRSS").parse().unwrap();
     assert!(resident < 24 << 10, "{resident} KiB");
     let followed = follow(&mut idle, Some(first.offset));
-    assert!(followed.missed && (10_000..15_000).contains(&followed.lines.len()), "{}", followed.lines.len());
+    assert!(followed.missed && (1_000..20_000).contains(&followed.lines.len()), "{}", followed.lines.len());
     let n_last = followed.lines.len();
     assert_eq!(texts(&followed)[n_last - 3..], ["999999", "1000000", "the end"]);
     driver.type_text("\r");

@@ -61,6 +61,9 @@ fn a_lane_lives_from_new_to_closed_and_every_row_reads_back() {
     assert_eq!(store.unfinished_lanes().unwrap(), []);
 
     let row = store.run(run_id(1)).unwrap().unwrap();
+    assert_eq!(store.run_of_worker(worker_id(1), 1).unwrap().as_ref(), Some(&row));
+    assert_eq!(store.run_of_worker(worker_id(1), 2).unwrap(), None);
+    assert_eq!(store.run_of_worker(worker_id(2), 1).unwrap(), None);
     assert_eq!((row.run.number, &row.run.state), (1, &RunState::Starting));
     assert_eq!((row.worker.name, row.worker.desired), (Some(name("edit")), Desired::Running));
     let spec = LaunchSpec {

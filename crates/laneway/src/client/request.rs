@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_query_holds_what_was_asked_and_no_more() {
-        let query = ReadText { lines: None, which: Some(Which::All), ansi: true };
+        let query = ReadText { which: Some(Which::All), ansi: true, ..ReadText::default() };
         let request = Request::get("reading", "/x").query(&query).unwrap();
         assert_eq!(request.to_http(Some(&"/tmp".into())).unwrap().uri(), "/x?which=all&ansi=true");
     }

@@ -171,7 +171,7 @@ fn show_ended(client: &Client, worker: &WorkerView, exit: &Exit, context: &Conte
         context.printer.json(&Report::new(worker, "ended", Some(exit.clone())))?;
         return Ok(exit_code::OK);
     }
-    let query = ReadText { lines: None, which: Some(Which::Screen), ansi: true };
+    let query = ReadText { which: Some(Which::Screen), ansi: true, ..ReadText::default() };
     let path = routes::with_target(routes::WORKER_TEXT, &worker.id.to_string());
     let request = Request::get(format!("reading the last screen of {name}"), path).query(&query)?;
     // A run that was lost, or never ran, has left no screen.

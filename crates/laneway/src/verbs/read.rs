@@ -44,7 +44,7 @@ pub(crate) fn run(args: &ReadArgs, context: &Context) -> Outcome {
         (false, true) => Some(Which::All),
         (false, false) => None,
     };
-    let query = ReadText { lines: args.lines, which, ansi: args.ansi };
+    let query = ReadText { lines: args.lines, which, ansi: args.ansi, since: None, run: None };
     let doing = format!("reading {}", args.target);
     let request =
         Request::get(doing, routes::with_target(routes::WORKER_TEXT, &args.target)).query(&query)?;
