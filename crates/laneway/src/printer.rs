@@ -88,15 +88,28 @@ impl Printer {
 /// An error as people read it: the message, what would be lost, what to type next.
 fn in_words(problem: &Problem) -> String {
     let mut text = Lines::default();
-    text.add(format_args!("{ERROR}error:{ERROR:#} {}", problem.message));
+    text.add(format_args!("{ERROR}error:{ERROR:#} {}", harmless(&problem.message)));
     let details = problem.details.clone().filter(|_| problem.code == losses::CODE);
     if let Some(losses) = details.and_then(|details| serde_json::from_value::<Losses>(details).ok()) {
         text.add_all(&losses::list(&losses));
     }
     for hint in problem.hint.iter().flat_map(|hint| hint.lines()) {
-        text.add(format_args!("  {TRY}try:{TRY:#} {hint}"));
+        text.add(format_args!("  {TRY}try:{TRY:#} {}", harmless(hint)));
     }
     text.into_string()
+}
+
+/// What is named in an error may come from anywhere: it must not move the cursor of who reads it.
+fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() && !matches!(character, '\n' | '\t') {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -110,5 +123,7 @@ mod tests {
             Problem::new(ErrorKind::NotFound, "x", "there is no lane b").hint("lane ls\nlane new b");
         let plain = anstream::adapter::strip_str(&in_words(&problem)).to_string();
         assert_eq!(plain, "error: there is no lane b\n  try: lane ls\n  try: lane new b\n");
+        let hostile = Problem::new(ErrorKind::NotFound, "x", "/a\u{1b}[2J is not there\nor is it");
+        assert!(in_words(&hostile).ends_with(" /a\\u{1b}[2J is not there\nor is it\n"));
     }
 }
