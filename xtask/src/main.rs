@@ -1,6 +1,7 @@
-//! Developer commands: `cargo xtask demo`, `cargo xtask test` and `cargo xtask bench`.
+//! Developer commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench` and `cargo xtask codegen`.
 
 mod bench;
+mod codegen;
 mod demo;
 mod licences;
 mod shell;
@@ -26,6 +27,8 @@ enum Task {
     /// Run everything that CI runs
     Test,
     Bench(bench::BenchArgs),
+    /// Write what is made from the code: docs/cli.md
+    Codegen,
     /// What the bench runs in terminals
     #[command(hide = true)]
     BenchProgram(bench::ProgramArgs),
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Demo => demo::run().map(|()| ExitCode::SUCCESS),
         Task::Test => test::run().map(|()| ExitCode::SUCCESS),
+        Task::Codegen => codegen::write().map(|()| ExitCode::SUCCESS),
         Task::Bench(args) => bench::run(&args),
         Task::BenchProgram(args) => bench::run_program(&args),
         Task::BenchJanitor(args) => bench::run_janitor(&args),

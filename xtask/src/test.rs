@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{demo, licences, shell, tools};
+use crate::{codegen, demo, licences, shell, tools};
 
 /// Runs it; the first failure ends it.
 pub(crate) fn run() -> Result<()> {
@@ -15,6 +15,7 @@ pub(crate) fn run() -> Result<()> {
     shell::step("lints", shell::cargo().args(clippy))?;
     // The tests of the command line run the binaries of other packages, which cargo does not build for them.
     shell::step("build", shell::cargo().args(["build", "--locked", "--workspace", "--all-targets"]))?;
+    codegen::check()?;
     let tests: &[&str] = if tools::is_there("cargo-nextest") {
         &["nextest", "run", "--locked", "--workspace", "--no-fail-fast"]
     } else {

@@ -60,6 +60,7 @@ enum Verb {
     Daemon(verbs::daemon::DaemonArgs),
     Doctor(verbs::doctor::DoctorArgs),
     Completions(verbs::completions::CompletionsArgs),
+    Man(verbs::man::ManArgs),
     Version(verbs::version::VersionArgs),
 }
 
@@ -107,6 +108,7 @@ fn dispatch(verb: Option<Verb>, context: &Context) -> Outcome {
         Some(Verb::Daemon(args)) => verbs::daemon::run(&args, context),
         Some(Verb::Doctor(args)) => verbs::doctor::run(&args, context),
         Some(Verb::Completions(args)) => verbs::completions::run(&args, context),
+        Some(Verb::Man(args)) => verbs::man::run(&args, context),
         Some(Verb::Version(args)) => verbs::version::run(&args, context),
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod ls;
+pub(crate) mod man;
 pub(crate) mod new;
 pub(crate) mod overview;
 pub(crate) mod path;

@@ -42,6 +42,7 @@ fn every_verb_has_help_with_an_example() {
         "daemon",
         "doctor",
         "completions",
+        "man",
         "version",
     ];
     for verb in verbs {
@@ -89,6 +90,7 @@ fn commands_that_need_no_daemon_start_none() {
     for (arguments, code) in [
         (&["version"][..], 0),
         (&["completions", "bash"], 0),
+        (&["man"], 0),
         (&["doctor"], 1),
         (&["daemon", "stop"], 0),
         (&["daemon", "status"], 3),
@@ -116,4 +118,37 @@ fn a_name_that_is_empty_no_utf8_or_like_an_option_is_a_usage_error_that_says_so(
         assert!(text(&output.stderr).contains(said), "{}", text(&output.stderr));
         assert!(!text(&output.stderr).contains("'-- -x'"), "a program would follow the dashes");
     }
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let pages = folder.path().join("man1");
+    let output = lane(&["man", "--json", "--dir", pages.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let written: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut names: Vec<_> = std::fs::read_dir(&pages)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let mut told: Vec<_> =
+        written["pages"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    told.sort_unstable();
+    assert_eq!(names, told);
+    for name in ["lane.1", "lane-attach.1", "lane-daemon.1", "lane-daemon-install.1"] {
+        assert!(names.iter().any(|other| other == name), "{name}: {names:?}");
+    }
+    let attach = std::fs::read(pages.join("lane-attach.1")).unwrap();
+    assert_eq!(lane(&["man", "attach"]).stdout, attach);
+    let attach = text(&attach);
+    for part in [".TH lane-attach 1", ".SH EXAMPLES", "detach\\-keys"] {
+        assert!(attach.contains(part), "{part}\n{attach}");
+    }
+    assert_eq!(
+        lane(&["man", "daemon", "install"]).stdout,
+        std::fs::read(pages.join("lane-daemon-install.1")).unwrap()
+    );
+    assert_eq!(lane(&["man", "nonsense"]).status.code(), Some(3));
+    assert_eq!(lane(&["man", "--dir", "/proc/nowhere"]).status.code(), Some(1));
 }

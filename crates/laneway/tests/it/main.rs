@@ -12,6 +12,7 @@ mod crash;
 mod daemon;
 mod day;
 mod diffing;
+mod docs;
 mod doctor;
 mod elsewhere;
 mod exec;
