@@ -221,6 +221,10 @@ impl IntoProblem for AdoptRefusal {
             AdoptRefusal::Broken { .. } => refused("worktree_broken").hint("git worktree repair PATH"),
             AdoptRefusal::Locked { path, .. } => refused("worktree_locked")
                 .hint(format!("if that reason is over: git worktree unlock {}", path.display())),
+            AdoptRefusal::MadeAsLane { path, .. } => refused("made_as_lane").hint(format!(
+                "it is in use under another LANEWAY_HOME; only if that is gone: git worktree unlock {}",
+                path.display()
+            )),
             AdoptRefusal::Unborn { .. } => {
                 refused("unborn_head").hint("git commit --allow-empty -m start, in it")
             }

@@ -73,6 +73,14 @@ pub enum AdoptRefusal {
         /// What they said; may be empty.
         reason: String,
     },
+    /// It was made as a lane, though not by who asks.
+    #[error("the worktree {} was made as a lane already ({reason})", path.display())]
+    MadeAsLane {
+        /// The path.
+        path: PathBuf,
+        /// What git's entry says.
+        reason: String,
+    },
     /// Its HEAD has no commit.
     #[error("the worktree {} has no commit yet", path.display())]
     Unborn {
@@ -109,8 +117,13 @@ impl Repository {
     /// Looks whether the folder at this absolute path is a worktree of this repository that a lane can use.
     pub fn adoptable(&self, asked: &Path) -> Result<Adoptable, AdoptRefusal> {
         let (path, admin) = self.worktree_at(asked)?;
+        let is_of_a_lane = admin.is_of_a_lane();
         if let Some(reason) = admin.locked {
-            return Err(AdoptRefusal::Locked { path, reason });
+            return Err(if is_of_a_lane {
+                AdoptRefusal::MadeAsLane { path, reason }
+            } else {
+                AdoptRefusal::Locked { path, reason }
+            });
         }
         let (head, full_name) = self.head_as_it_is(&admin)?;
         let Some(head) = head else { return Err(AdoptRefusal::Unborn { path }) };

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::ValueHint;
 use laneway_api::error::exit_code;
 use laneway_api::request::AdoptWorktree;
 use laneway_api::routes;
@@ -25,6 +26,7 @@ It stays yours: closing the lane removes neither the worktree nor its branch.";
 #[command(after_help = EXAMPLES)]
 pub(crate) struct AdoptArgs {
     /// The root of a worktree of this repository
+    #[arg(value_hint = ValueHint::DirPath)]
     path: PathBuf,
     /// The lane's name [default: after its folder]
     #[arg(long, value_name = "NAME")]

@@ -157,6 +157,15 @@ fn what_is_no_worktree_of_this_repository_is_refused_and_says_why() {
     let made = text(&world.worktree("made"));
     let error = fails(&world, &["adopt", &made], 5, "path_in_use");
     assert!(error["message"].as_str().unwrap().contains("lane made"), "{error}");
+    // A lane of somebody who keeps his state elsewhere.
+    let home = world.root().join("other-home");
+    let elsewhere =
+        |arguments: &[&str]| finish(world.lane_command(arguments).env("LANEWAY_HOME", &home), b"").ok();
+    let foreign =
+        elsewhere(&["new", "foreign", "--json"]).json()["lane"]["path"].as_str().unwrap().to_owned();
+    let _ = elsewhere(&["daemon", "stop"]);
+    let error = fails(&world, &["adopt", &foreign], 5, "made_as_lane");
+    assert!(error["hint"].as_str().unwrap().contains("LANEWAY_HOME"), "{error}");
     let error = fails(&world, &["adopt", &text(&locked)], 5, "worktree_locked");
     assert!(error["message"].as_str().unwrap().contains("on a stick"), "{error}");
     let free = somebodys(&world, "free", &[]);
