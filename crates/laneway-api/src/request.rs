@@ -256,7 +256,8 @@ pub struct DiffText {
     /// Only how much of which file.
     #[serde(default)]
     pub stat: bool,
-    /// The type of the terminal that reads it (`TERM`), if one does: with colours, if git would use them there.
+    /// The type of the terminal that reads it (`TERM`), if the reader wants colours: with colours, if git would use them
+    /// there.
     pub terminal: Option<String>,
     /// How wide that terminal is, in columns.
     pub columns: Option<u16>,

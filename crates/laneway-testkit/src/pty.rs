@@ -66,6 +66,11 @@ impl Window {
         self.screen.lines(Lines::Screen, false)
     }
 
+    /// The rows, with colours and attributes as escape sequences.
+    pub fn styled_rows(&self) -> Vec<String> {
+        self.screen.lines(Lines::Screen, true)
+    }
+
     /// What is shown, and what has scrolled off.
     pub fn all_lines(&self) -> Vec<String> {
         self.screen.lines(Lines::All, false)

@@ -1,5 +1,6 @@
 //! Whether the parts fit each other: this program, the holder beside it, the daemon, git, the kernel.
 
+use laneway_api::error::ErrorKind;
 use laneway_api::version::{VERSION, is_newer};
 use laneway_api::view::DaemonStatus;
 use laneway_daemon::probe;
@@ -57,6 +58,10 @@ fn daemon(daemon: &Daemon) -> Check {
     const NAME: &str = "daemon";
     match daemon {
         Daemon::None => check(NAME, State::Ok, "does not run; the first command that needs it starts it"),
+        Daemon::Odd(problem) if problem.kind == ErrorKind::DaemonOlder => {
+            let check = check(NAME, State::Warning, problem.message.clone());
+            check.advice("lane daemon restart, which any other command does too; what runs goes on")
+        }
         Daemon::Odd(problem) => {
             let check = check(NAME, State::Wrong, problem.message.clone());
             check.advice(problem.hint.clone().unwrap_or_else(|| "lane daemon logs".to_owned()))
@@ -99,4 +104,18 @@ fn kernel() -> Check {
     }
     let (major, minor) = OLDEST_KERNEL;
     check("kernel", State::Wrong, format!("{release}; Laneway needs {major}.{minor} or newer"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use laneway_api::error::Problem;
+
+    #[test]
+    fn a_daemon_that_is_older_will_be_renewed_and_one_that_is_odd_is_wrong() {
+        let state = |kind| daemon(&Daemon::Odd(Problem::new(kind, "x", "so it is"))).state;
+        assert_eq!(state(ErrorKind::DaemonOlder), State::Warning);
+        assert_eq!(state(ErrorKind::TimedOut), State::Wrong);
+        assert_eq!(daemon(&Daemon::None).state, State::Ok);
+    }
 }

@@ -42,10 +42,12 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Outcome {
         context.printer.json(&context.client()?.ask::<LaneDiff>(&request)?)?;
         return Ok(exit_code::OK);
     }
-    let is_terminal = std::io::stdout().is_terminal();
+    let stdout = std::io::stdout();
+    let is_terminal = stdout.is_terminal();
+    let has_colours = anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
     let how = DiffText {
         stat: args.stat,
-        terminal: is_terminal.then(|| std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned())),
+        terminal: has_colours.then(|| std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned())),
         columns: crate::launch::callers_size().map(|(columns, _)| columns).filter(|_| is_terminal),
     };
     let request = Request::get(doing, routes::with_target(routes::LANE_DIFF_TEXT, &args.lane)).query(&how)?;

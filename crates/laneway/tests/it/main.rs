@@ -6,6 +6,7 @@ mod adopting;
 mod attach;
 mod bad_input;
 mod closing;
+mod colour;
 mod completions;
 mod config;
 mod crash;
