@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ContextKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use laneway_api::error::{ErrorKind, exit_code};
 use laneway_core::os_text::OsText;
 
@@ -75,11 +75,52 @@ pub(crate) fn main() -> ExitCode {
     }
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return misunderstood(error, &arguments),
+        Err(error) => return misunderstood(with_flowing_help(error, &arguments), &arguments),
     };
     let context = Context::new(cli.json);
     let outcome = dispatch(cli.verb, &context);
     ExitCode::from(end(outcome, &context))
+}
+
+/// The same help, as it is to be read. Only made where help is asked for: every other command would pay for it.
+fn with_flowing_help(error: clap::Error, arguments: &[OsString]) -> clap::Error {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand};
+    match error.kind() {
+        DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand => {
+            command().try_get_matches_from(arguments).err().unwrap_or(error)
+        }
+        _ => error,
+    }
+}
+
+/// The command line with all its verbs, as it is told to people.
+pub(crate) fn command() -> clap::Command {
+    with_flowing_notes(Cli::command())
+}
+
+/// What stands behind the options in the help is broken into lines where it is written; a terminal breaks it anew.
+fn with_flowing_notes(command: clap::Command) -> clap::Command {
+    let notes = command.get_after_help().map(|notes| flowing(&notes.to_string()));
+    let command = match notes {
+        Some(notes) => command.after_help(notes),
+        None => command,
+    };
+    command.mut_subcommands(with_flowing_notes)
+}
+
+/// The lines of a paragraph as one; what is indented (examples, lists) and what announces it keeps its lines.
+fn flowing(text: &str) -> String {
+    let mut flowing = String::with_capacity(text.len());
+    let mut goes_on = false;
+    for line in text.lines() {
+        let is_prose = !line.is_empty() && !line.starts_with(' ');
+        if !flowing.is_empty() {
+            flowing.push(if goes_on && is_prose { ' ' } else { '\n' });
+        }
+        flowing.push_str(line);
+        goes_on = is_prose && !line.ends_with(':');
+    }
+    flowing
 }
 
 fn dispatch(verb: Option<Verb>, context: &Context) -> Outcome {
@@ -160,4 +201,32 @@ fn misunderstood(mut error: clap::Error, arguments: &[OsString]) -> ExitCode {
     // Help that nobody reads any more is no failure.
     let _ = error.print();
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit_code::USAGE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_flow_and_examples_keep_their_lines() {
+        let text =
+            "EXAMPLES:\n  lane a\n  lane b\n\nOne\ntwo: x\nthree.\nA list:\n  item\n    more\nend\nof it";
+        let flows = "EXAMPLES:\n  lane a\n  lane b\n\nOne two: x three. A list:\n  item\n    more\nend of it";
+        assert_eq!(flowing(text), flows);
+    }
+
+    #[test]
+    fn the_command_line_is_sound_and_what_is_indented_in_its_help_fits() {
+        fn check(command: &clap::Command) {
+            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in after.lines().filter(|line| line.starts_with(' ')) {
+                assert!(line.chars().count() <= 100, "{}: {line}", command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        let mut command = command();
+        check(&command);
+        command.build();
+        command.debug_assert();
+    }
 }

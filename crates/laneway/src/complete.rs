@@ -10,7 +10,6 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use clap::CommandFactory;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter as _};
 use clap_complete::env::Shells;
 use laneway_api::routes;
@@ -18,7 +17,7 @@ use laneway_api::view::{LaneView, Lanes, WorkerView};
 use laneway_core::os_text::OsText;
 use laneway_wire::keys::KEY_NAMES;
 
-use crate::cli::Cli;
+use crate::cli;
 use crate::client::{Client, Request, Start};
 use crate::text;
 
@@ -122,7 +121,7 @@ fn command() -> clap::Command {
             .mut_args(|argument| if argument.is_positional() { argument } else { argument.hide(true) })
             .mut_subcommands(with_options_last)
     }
-    let mut command = Cli::command();
+    let mut command = cli::command();
     command.build();
     with_options_last(command)
 }

@@ -4,14 +4,14 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use clap::{Command, CommandFactory};
+use clap::Command;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 use laneway_api::error::{ErrorKind, Problem, exit_code};
 use laneway_core::os_text::OsText;
 use serde::Serialize;
 
-use crate::cli::Cli;
+use crate::cli;
 use crate::context::{Context, Outcome};
 use crate::failure::Failure;
 
@@ -48,7 +48,7 @@ struct Written {
 
 pub(crate) fn run(args: &ManArgs, context: &Context) -> Outcome {
     // Each command without the one that prints help: that is what a page is.
-    let mut lane = Cli::command().disable_help_subcommand(true);
+    let mut lane = cli::command().disable_help_subcommand(true);
     lane.build();
     match &args.dir {
         Some(folder) => write_all(&lane, folder, context),
