@@ -6,7 +6,7 @@ use super::emulator::Terminal;
 use super::text::BLINK;
 use alacritty_terminal::index::{Column, Line};
 use alacritty_terminal::term::TermMode;
-use alacritty_terminal::term::cell::Flags;
+use alacritty_terminal::term::cell::{Cell, Flags};
 use unicode_width::UnicodeWidthChar;
 use vte::ansi::{
     Attr, CharsetIndex, ClearMode, CursorShape, CursorStyle, Handler, Hyperlink, KeyboardModes,
@@ -293,14 +293,21 @@ impl Handler for Terminal {
     }
 
     fn clear_line(&mut self, mode: LineClearMode) {
-        let cursor = &self.term.grid().cursor;
+        let wraps = self.mode(TermMode::LINE_WRAP);
+        let cursor = &mut self.term.grid_mut().cursor;
+        let (column, needs_wrap) = (cursor.point.column.0, cursor.input_needs_wrap);
         match mode {
-            LineClearMode::Right if cursor.input_needs_wrap => {}
-            LineClearMode::Right => self.cut(cursor.point.column.0),
-            LineClearMode::Left => self.cut(cursor.point.column.0 + 1),
+            LineClearMode::Right if needs_wrap && wraps => {}
+            LineClearMode::Right => {
+                // The crate takes the cursor for one behind the last column also where nothing wraps.
+                cursor.input_needs_wrap = false;
+                self.cut(column);
+            }
+            LineClearMode::Left => self.cut(column + 1),
             LineClearMode::All => {}
         }
         self.term.clear_line(mode);
+        self.term.grid_mut().cursor.input_needs_wrap = needs_wrap;
         self.touch();
     }
 
@@ -325,7 +332,11 @@ impl Handler for Terminal {
 
     fn decaln(&mut self) {
         self.set_scrolling_region(1, None);
-        self.term.decaln();
+        // The crate would look up every cell by itself, which a program could ask for in each three bytes.
+        let pattern = Cell { c: 'E', ..Cell::default() };
+        for line in 0..self.rows() {
+            self.term.grid_mut()[Line(line as i32)][..].fill(pattern.clone());
+        }
         self.marks.touch_all(0..self.rows());
     }
 

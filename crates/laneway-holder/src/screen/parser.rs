@@ -135,33 +135,33 @@ impl Parser {
     /// Reads characters at the start of `output`, which is not ASCII there.
     fn characters(&mut self, terminal: &mut Terminal, output: &[u8]) -> usize {
         let length = output.iter().position(u8::is_ascii).unwrap_or(output.len());
-        let run = &output[..length];
-        let error = match str::from_utf8(run) {
-            Ok(text) => {
-                self.print(terminal, text);
-                return length;
-            }
-            Err(error) => error,
-        };
-        let (valid, invalid) = run.split_at(error.valid_up_to());
-        self.print(terminal, str::from_utf8(valid).expect("so far it is valid"));
-        match error.error_len() {
-            None if length == output.len() => {
+        let mut run = &output[..length];
+        // All of them at once: to look for their end again after each that is none would take for ever.
+        while !run.is_empty() {
+            let error = match str::from_utf8(run) {
+                Ok(text) => {
+                    self.print(terminal, text);
+                    break;
+                }
+                Err(error) => error,
+            };
+            let (valid, invalid) = run.split_at(error.valid_up_to());
+            self.print(terminal, str::from_utf8(valid).expect("so far it is valid"));
+            if error.error_len().is_none() && length == output.len() {
                 // The rest of the character may come.
                 self.tell_printed();
                 self.processor.advance(terminal, invalid);
                 self.is_between = false;
-                length
+                break;
             }
-            error_len => {
-                let n_taken = error_len.unwrap_or(invalid.len());
-                // A byte by itself that would be a control character of 8 bits does nothing either.
-                if n_taken > 1 || invalid[0] > 0x9f {
-                    self.print(terminal, "\u{fffd}");
-                }
-                valid.len() + n_taken
+            let n_taken = error.error_len().unwrap_or(invalid.len());
+            // A byte by itself that would be a control character of 8 bits does nothing either.
+            if n_taken > 1 || invalid[0] > 0x9f {
+                self.print(terminal, "\u{fffd}");
             }
+            run = &invalid[n_taken..];
         }
+        length
     }
 
     fn print(&mut self, terminal: &mut Terminal, text: &str) {

@@ -18,6 +18,7 @@ mod doctor;
 mod elsewhere;
 mod exec;
 mod help;
+mod hostile;
 mod json;
 mod lanes;
 mod places;

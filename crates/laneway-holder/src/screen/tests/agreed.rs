@@ -52,6 +52,9 @@ fn what_is_deleted_or_erased_is_not_more_than_was_asked_for() {
     check("abcdef\x1b[3G\x1b[8P", &["ab"], (2, 0));
     check("abcdef\x1b[3G\x1b[7P", &["ab"], (2, 0));
     check("a\r\nbcd\x1b[2;2H\x1b[1J", &["", "  d"], (1, 1));
+    // Behind the last column there is nothing to erase; where nothing wraps there is no such place.
+    check("0123456789\x1b[K", &["0123456789"], (9, 0));
+    check("\x1b[?7l0123456789\x1b[K", &["012345678"], (9, 0));
 }
 
 #[test]

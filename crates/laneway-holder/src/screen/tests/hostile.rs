@@ -109,6 +109,44 @@ fn large_numbers_do_no_harm() {
 }
 
 #[test]
+fn bytes_that_are_no_characters_are_shown_as_such_and_harm_no_others() {
+    let invalid: [(&[u8], &str); 8] = [
+        (b"\xff", "\u{fffd}"),
+        (b"\xc3(", "\u{fffd}("),
+        (b"\xe8\xaa(", "\u{fffd}("),
+        (b"\xf0\x9f\x91(", "\u{fffd}("),
+        // Too long for what they say, a surrogate, beyond the last character.
+        (b"\xc0\xaf", "\u{fffd}\u{fffd}"),
+        (b"\xed\xa0\x80", "\u{fffd}\u{fffd}"),
+        (b"\xf5\x80\x80\x80", "\u{fffd}"),
+        // Control characters of 8 bits do nothing.
+        (b"\x9b\x90", ""),
+    ];
+    for (bytes, shown) in invalid {
+        let output = [b"a\xc3\xa9", bytes, "b語\x1b[31mc".as_bytes()].concat();
+        for step in 1..=output.len() {
+            let (mut screen, mut passed) = (screen(80, 24), Vec::new());
+            for part in output.chunks(step) {
+                screen.advance(part, &mut Vec::new(), &mut passed);
+            }
+            assert_eq!(screen.lines(Lines::All, false), [format!("aé{shown}b語c")], "{bytes:?} in {step}");
+            assert_eq!(passed, output, "{bytes:?} in {step}");
+        }
+    }
+}
+
+/// A look at all that follow for each of them would take minutes.
+#[test]
+fn any_number_of_bytes_that_are_no_characters_is_read_in_one_go() {
+    for bytes in [&[0xff][..], &[0xe8, 0xaa], &[0x80], &[0xc3, 0xa9, 0xff]] {
+        let mut screen = Screen::new(Size::new(80, 24), 10);
+        let (_, passed) = feed(&mut screen, [&bytes.repeat(1 << 20), b".".as_slice()].concat());
+        assert_eq!(passed.len(), (bytes.len() << 20) + 1);
+        assert_alive(&mut screen);
+    }
+}
+
+#[test]
 fn a_character_repeated_without_measure_fills_the_screen_as_all_of_them_would() {
     for (character, columns, rows) in [('x', 10, 4), ('x', 7, 3), ('語', 10, 4), ('語', 7, 3), ('語', 2, 2)]
     {

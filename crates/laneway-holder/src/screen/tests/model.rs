@@ -293,6 +293,24 @@ proptest! {
     }
 
     #[test]
+    fn cells_and_cursor_are_those_of_the_crate_as_it_comes(
+        // Margins of four rows fit.
+        (columns, rows) in (4_u16..40, 5_u16..14),
+        output in streams::undisputed(),
+    ) {
+        let mut screen = screen(columns, rows);
+        let mut plain = Plain::new(columns, rows);
+        let output = [output.0, b"\x18".to_vec()].concat();
+        feed(&mut screen, &output);
+        plain.feed(&output);
+        let (ours, theirs) = (seen(&screen).shown, seen_grid(plain.term.grid()));
+        for (line, (ours, theirs)) in ours.rows.iter().zip(&theirs.rows).enumerate() {
+            prop_assert_eq!(ours, theirs, "row {}", line);
+        }
+        prop_assert_eq!(ours.cursor, theirs.cursor);
+    }
+
+    #[test]
     fn every_line_is_there_once_through_resizes_clears_resets_alternate_screens_and_footers(
         (columns, rows) in streams::size(),
         steps in streams::steps(),

@@ -170,6 +170,68 @@ fn clearing() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|text| text.as_bytes().to_vec())
 }
 
+/// Output of which the grid's crate, as it comes, makes what other terminals make (`agreed` has the rest).
+pub(super) fn undisputed() -> impl Strategy<Value = Output> {
+    let text = prop_oneof![
+        6 => "[a-zA-Z0-9 .,_~|-]{1,30}",
+        1 => "[a-z]{30,200}",
+        1 => Just("e\u{301}o\u{308}\u{323}─│┌".to_owned()),
+        1 => Just("اَلْعَرَبِيَّةُ".to_owned()),
+    ];
+    let fixed = prop::sample::select(vec![
+        "\r\n",
+        "\r\n",
+        "\n",
+        "\r",
+        "\r\t",
+        "\x08",
+        "\x0b",
+        "\x1bD",
+        "\x1bE",
+        "\x1bM",
+        "\x1b7x\x1b[2;2H\x1b[7my\x1b8",
+        "\x1bH",
+        "\x1b(0",
+        "\x1b(B",
+        "\x1b[K",
+        "\x1b[1K",
+        "\x1b[2K",
+        "\x1b[J",
+        "\x1b[2J",
+        "\x1b[2b",
+        "\x1b[3g",
+        "\x1b[g",
+        "\x1b[?25l",
+        "\x1b[?25h",
+        "\x1b[?1h",
+        "\x1b[?2004h",
+        "\x1b[?1049h",
+        "\x1b[?1049l",
+        "\x1b[1;3r",
+        "\x1b[2;4r",
+        "\x1b[r",
+        "\x1b[1;31m",
+        "\x1b[m",
+        "\x1b[4:3;58:5:9m",
+        "\x1b[48;2;1;2;3m",
+        "\x1b[7;9m",
+        "\x1b[27;29;39;49m",
+        "\x1b[38;5;200m",
+        "\x1b]8;id=a;http://x\x07",
+        "\x1b]8;;\x07",
+        "\x1b[2026h",
+    ]);
+    let moving =
+        prop::sample::select(vec!["C", "D", "H", "d", "`", "a", "f", "I", "X", "@", "L", "M", "S", "T"])
+            .prop_flat_map(|last| sequence("", last));
+    let piece = prop_oneof![
+        6 => text.prop_map(String::into_bytes),
+        6 => fixed.prop_map(|text| text.as_bytes().to_vec()),
+        3 => moving,
+    ];
+    prop::collection::vec(piece, 0..120).prop_map(|pieces| Output(pieces.concat()))
+}
+
 /// Output as programs might make it.
 pub(super) fn output() -> impl Strategy<Value = Output> {
     let piece = prop_oneof![
