@@ -27,6 +27,7 @@ pub(crate) use rescue::Kept;
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ use laneway_core::command::{Command, NewWorker};
 use laneway_core::decision::Effect;
 use laneway_core::event::{Recorded, Subject};
 use laneway_core::id::{CorrelationId, LaneId, RunId};
+use laneway_core::run::{Exit, Run, RunState};
 use laneway_core::time::Timestamp;
 use laneway_git::{Git, Repository, Seen, TreeRecord};
 use laneway_store::{Asked, Committed, ReadError, Store, SubmitError};
@@ -47,6 +49,10 @@ use crate::config::Config;
 use crate::holders::{HolderProgram, Holders, Teller, Told};
 use crate::home::Home;
 use crate::problem::{IntoProblem, chain};
+
+/// How long the store is given before it is offered again what it could not take. There is such a wait only while
+/// something was not taken: the system does not tell when a disk has room again.
+const REPORT_AGAIN: Duration = Duration::from_secs(1);
 
 /// The most open lanes of one repository.
 pub(crate) const MAX_LANES: usize = 200;
@@ -78,6 +84,10 @@ pub(crate) struct Parts {
     starting: Mutex<HashSet<RunId>>,
     /// Reports that the store could not take; few, as each is about something that happens once.
     untaken: Mutex<Vec<(Command, Request)>>,
+    /// They will be offered again without anybody's doing.
+    will_report_again: AtomicBool,
+    /// The ends of runs among them, also while they are offered again: what has ended is not shown as running.
+    unrecorded_ends: Mutex<HashMap<RunId, (Exit, Timestamp)>>,
     /// Tasks in the foreground: their callers own them.
     owned: Mutex<HashSet<RunId>>,
     /// Why a start failed, for whoever waits for it: richer than the record's one line.
@@ -143,6 +153,8 @@ impl Engine {
             excused: Mutex::default(),
             starting: Mutex::default(),
             untaken: Mutex::default(),
+            will_report_again: AtomicBool::new(false),
+            unrecorded_ends: Mutex::default(),
             owned: Mutex::default(),
             start_problems: Mutex::default(),
         };
@@ -182,26 +194,63 @@ impl Engine {
     }
 
     /// Has a command decided that reports what has already happened: nobody is there to be refused. What the store
-    /// cannot take now (a full disk) is kept, and reported again as soon as it takes anything.
+    /// cannot take now (a full disk) is kept, and reported again until it takes it.
     pub(crate) async fn report(&self, command: Command, request: Request) {
-        let about = command.scope();
+        if let Err((command, error)) = self.offer(command, request).await {
+            self.keep(command, request, &error);
+        }
+    }
+
+    /// Reports; gives back what the store could not take.
+    async fn offer(&self, command: Command, request: Request) -> Result<(), (Command, SubmitError)> {
         match self.decide(command.clone(), request).await {
             Ok(_) => {}
             Err(SubmitError::Refused(refusal)) => {
-                tracing::info!(?about, refusal = refusal.slug(), "a report came too late");
+                tracing::info!(about = ?command.scope(), refusal = refusal.slug(), "a report came too late");
             }
-            Err(error) => self.keep(command, request, &error),
+            Err(error) => return Err((command, error)),
         }
+        if let Command::RecordExit { run, .. } = command {
+            self.unrecorded_ends.lock().expect("no holder of this lock panics").remove(&run);
+        }
+        Ok(())
     }
 
     /// Keeps a report that the store could not take.
     pub(crate) fn keep(&self, command: Command, request: Request, error: &SubmitError) {
         tracing::warn!(about = ?command.scope(), error = chain(error), "a report is kept for later");
-        self.untaken.lock().expect("no holder of this lock panics").push((command, request));
+        if let Command::RecordExit { run, exit, at } = &command {
+            let mut ends = self.unrecorded_ends.lock().expect("no holder of this lock panics");
+            ends.insert(*run, (exit.clone(), *at));
+        }
+        self.put_back(command, request);
     }
 
-    /// Offers the store the reports that it could not take before: after each decision that it took, and at each
-    /// request.
+    fn put_back(&self, command: Command, request: Request) {
+        self.untaken.lock().expect("no holder of this lock panics").push((command, request));
+        if !self.will_report_again.swap(true, Ordering::Relaxed) {
+            let engine = self.clone();
+            // Not one of the tasks that an end waits for: the next daemon finds out by itself what was not taken.
+            tokio::spawn(async move {
+                wait_for_room().await;
+                engine.will_report_again.store(false, Ordering::Relaxed);
+                engine.report_again();
+            });
+        }
+    }
+
+    /// A run as it is, also if that could not be recorded yet.
+    pub(crate) fn as_known(&self, mut run: Run) -> Run {
+        let ends = self.unrecorded_ends.lock().expect("no holder of this lock panics");
+        if let Some((exit, at)) = ends.get(&run.id).filter(|_| run.state.is_live()) {
+            run.state = RunState::Exited(exit.clone());
+            run.ended_at = Some(*at);
+        }
+        run
+    }
+
+    /// Offers the store the reports that it could not take before: after each decision that it took, at each
+    /// request, and after [`REPORT_AGAIN`].
     pub(crate) fn report_again(&self) {
         let untaken = std::mem::take(&mut *self.untaken.lock().expect("no holder of this lock panics"));
         if untaken.is_empty() {
@@ -210,7 +259,10 @@ impl Engine {
         let engine = self.clone();
         self.tasks.spawn(async move {
             for (command, request) in untaken {
-                engine.report(command, request).await;
+                if let Err((command, error)) = engine.offer(command, request).await {
+                    tracing::debug!(error = chain(&error), "a report is kept for later again");
+                    engine.put_back(command, request);
+                }
             }
         });
     }
@@ -312,6 +364,11 @@ impl Engine {
         })
         .await
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "nothing tells that a disk has room again")]
+async fn wait_for_room() {
+    tokio::time::sleep(REPORT_AGAIN).await;
 }
 
 /// Events that are read at once.

@@ -78,8 +78,11 @@ impl Kept {
         let json = serde_json::to_vec(self).map_err(io::Error::other)?;
         let mut file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(home.launches().join(&name))?;
-        file.write_all(&json)?;
-        file.sync_data()?;
+        if let Err(error) = file.write_all(&json).and_then(|()| file.sync_data()) {
+            // Half of it is of no use, and is secret as the whole is.
+            forget(home, &name);
+            return Err(error);
+        }
         Ok(name)
     }
 

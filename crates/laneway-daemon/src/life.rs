@@ -7,6 +7,7 @@ use std::os::unix::net::UnixListener as StdListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use laneway_api::error::{ErrorKind, Problem};
@@ -17,7 +18,7 @@ use laneway_core::os_text::OsText;
 use laneway_git::{Environment, Git, GitUnusable};
 use laneway_store::{NewHost, OpenError, Store};
 use laneway_wire::sockets;
-use rustix::process::{WaitOptions, waitpid};
+use rustix::process::{Signal, WaitOptions, waitpid};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,13 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long a graceful end waits for answers that are being sent.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// Threads for what may block that are there from the first moment and stay: what is asked is answered also when the
+/// system has no thread left.
+const KEPT_THREADS: usize = 4;
+
+/// How long a thread for what may block stays without work: for ever. It costs no more than its stack.
+const KEEP_THREADS_FOR: Duration = Duration::from_hours(10 * 366 * 24);
 
 /// A log of this size, in bytes, is put aside at the next start.
 const MAX_LOG: u64 = 8 << 20;
@@ -91,7 +99,7 @@ impl ServeError {
     /// As it is shown to the one who started it.
     fn problem(&self) -> Problem {
         let message = chain(self);
-        let failed = |code: &str| Problem::new(ErrorKind::Failed, code, message.clone());
+        let failed = |code: &str| crate::problem::failed(code, self);
         match self {
             ServeError::Home(_) => failed("home_unusable").hint("set LANEWAY_HOME to a folder of your own"),
             ServeError::Startup(StartupError::Held { .. }) => {
@@ -162,6 +170,7 @@ fn run(options: &Options) -> Result<(), ServeError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(2)
+        .thread_keep_alive(KEEP_THREADS_FOR)
         .build()
         .map_err(system("start its threads"))?;
     let ended = runtime.block_on(live(options, listener, starting))?;
@@ -180,12 +189,29 @@ enum Ended {
     Replaced { program: OsText, listener: StdListener },
 }
 
+/// Makes the threads that stay.
+fn make_kept_threads() {
+    // Each waits at the gate, and so keeps its thread until the last one has got its own.
+    let gate = Arc::new(RwLock::new(()));
+    let closed = gate.write().expect("nobody has panicked with it");
+    for _ in 0..KEPT_THREADS {
+        let gate = Arc::clone(&gate);
+        tokio::task::spawn_blocking(move || drop(gate.read()));
+    }
+    drop(closed);
+}
+
 async fn live(
     options: &Options,
     listener: Option<StdListener>,
     starting: Option<StartLock>,
 ) -> Result<Ended, ServeError> {
     let home = &options.home;
+    make_kept_threads();
+    // With a handler of its own a limit on the length of files is an error of the write that meets it, and not the
+    // end of the daemon.
+    let _too_long =
+        signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map_err(system("listen for signals"))?;
     let engine = begin(home).await?;
     let listener = match listener {
         Some(listener) => listener,
@@ -262,11 +288,12 @@ async fn end(engine: &Engine) {
     }
 }
 
-/// Every holder may want a connection and a pidfd, and every request a socket: as many files as may be. And a daemon
-/// that a run's program started carries the mark of that run, which it must not pass on to git.
+/// Every holder may want a connection and a pidfd, and every request a socket: as many files as may be. What files
+/// may grow to is the affair of whoever started the daemon, and not of all who use it. And a daemon that a run's
+/// program started carries the mark of that run, which it must not pass on to git.
 fn set_limits() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    for resource in [Resource::Nofile, Resource::Locks] {
+    for resource in [Resource::Nofile, Resource::Fsize, Resource::Locks] {
         let most = getrlimit(resource).maximum;
         if let Err(errno) = setrlimit(resource, Rlimit { current: most, maximum: most }) {
             tracing::warn!(?resource, %errno, "a limit stays as it is");

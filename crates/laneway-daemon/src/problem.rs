@@ -11,6 +11,9 @@ use laneway_store::{ReadError, SubmitError};
 use laneway_wire::message::{StartStage, refusal};
 
 use crate::holders::StartError;
+use shortage::Shortage;
+
+mod shortage;
 
 /// An error that can be shown.
 pub(crate) trait IntoProblem {
@@ -34,8 +37,25 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     text
 }
 
-fn failed(code: &str, error: &dyn Error) -> Problem {
-    Problem::new(ErrorKind::Failed, code, chain(error))
+/// A failure under this word, or under that of what there was not enough of.
+pub(crate) fn failed(code: &str, error: &(dyn Error + 'static)) -> Problem {
+    failed_in_words(code, error, chain(error))
+}
+
+/// The same, said in other words.
+pub(crate) fn failed_in_words(code: &str, error: &(dyn Error + 'static), message: String) -> Problem {
+    match Shortage::of(error) {
+        Some(shortage) => shortage.problem(message),
+        None => Problem::new(ErrorKind::Failed, code, message),
+    }
+}
+
+/// A failure of which only words are left, under this word or that of a shortage that they tell of.
+pub(crate) fn failed_by_words(code: &str, why: &str, message: String) -> Problem {
+    match Shortage::in_words(why) {
+        Some(shortage) => shortage.problem(message),
+        None => Problem::new(ErrorKind::Failed, code, message),
+    }
 }
 
 impl IntoProblem for Refusal {
@@ -114,6 +134,9 @@ impl IntoProblem for ReadError {
 
 impl IntoProblem for NoRepository {
     fn into_problem(self) -> Problem {
+        if Shortage::of(&self).is_some() {
+            return failed("git_failed", &self);
+        }
         let problem = Problem::new(ErrorKind::Usage, "not_a_repository", chain(&self));
         match &self {
             NoRepository::NotFound { .. } => problem.hint("cd REPOSITORY, or make one: git init"),
@@ -137,6 +160,7 @@ impl IntoProblem for laneway_git::OpenError {
 impl IntoProblem for BaseError {
     fn into_problem(self) -> Problem {
         let message = chain(&self);
+        let other = failed("git_failed", &self);
         match self {
             BaseError::UnbornHead { .. } => Problem::new(ErrorKind::Refused, "unborn_head", message)
                 .hint("git commit --allow-empty -m start"),
@@ -163,7 +187,7 @@ impl IntoProblem for BaseError {
             }
             BaseError::NotFetched { .. } => Problem::new(ErrorKind::Unreachable, "not_fetched", message)
                 .hint("see that git fetch works, then repeat it"),
-            _ => Problem::new(ErrorKind::Failed, "git_failed", message),
+            _ => other,
         }
     }
 }
@@ -171,6 +195,7 @@ impl IntoProblem for BaseError {
 impl IntoProblem for CreateRefusal {
     fn into_problem(self) -> Problem {
         let message = chain(&self);
+        let other = failed("git_failed", &self);
         let refused = |code: &str| Problem::new(ErrorKind::Refused, code, message.clone());
         match &self {
             CreateRefusal::IllegalBranchName { .. } => {
@@ -193,7 +218,7 @@ impl IntoProblem for CreateRefusal {
             CreateRefusal::NoRoom { .. } => {
                 refused("no_room").hint("make room: lane ls, then lane close what is done with")
             }
-            _ => Problem::new(ErrorKind::Failed, "git_failed", message),
+            _ => other,
         }
     }
 }
@@ -201,6 +226,7 @@ impl IntoProblem for CreateRefusal {
 impl IntoProblem for AdoptRefusal {
     fn into_problem(self) -> Problem {
         let message = chain(&self);
+        let other = failed("git_failed", &self);
         let refused = |code: &str| Problem::new(ErrorKind::Refused, code, message.clone());
         match &self {
             AdoptRefusal::Missing { .. } => Problem::new(ErrorKind::NotFound, "path_missing", message)
@@ -231,7 +257,7 @@ impl IntoProblem for AdoptRefusal {
             AdoptRefusal::BranchName { .. } => {
                 refused("illegal_branch").hint("git branch -m NEW_NAME, in it, gives it another")
             }
-            _ => Problem::new(ErrorKind::Failed, "git_failed", message),
+            _ => other,
         }
     }
 }
@@ -259,8 +285,16 @@ impl IntoProblem for CreateError {
 impl IntoProblem for &StartError {
     fn into_problem(self) -> Problem {
         let message = chain(self);
-        let StartError::Program(failure) = self else {
-            return Problem::new(ErrorKind::Failed, "start_failed", message);
+        if let Some(shortage) = Shortage::of(self) {
+            return shortage.problem(message);
+        }
+        let failure = match self {
+            StartError::Program(failure) => failure,
+            StartError::HolderEnded { log, .. } => {
+                return Problem::new(ErrorKind::Failed, "start_failed", message)
+                    .hint(format!("tail {}", log.display()));
+            }
+            _ => return Problem::new(ErrorKind::Failed, "start_failed", message),
         };
         match failure.stage {
             StartStage::ProgramMissing => {

@@ -136,7 +136,8 @@ impl DaemonLock {
                 let waiter = file.try_clone().map_err(failed)?;
                 // The lock belongs to the open file, not to the thread: a waiter that comes too late dies
                 // with the process, which then has nothing to say.
-                std::thread::spawn(move || done.send(flock(&waiter, FlockOperation::LockExclusive)));
+                let wait = move || done.send(flock(&waiter, FlockOperation::LockExclusive));
+                std::thread::Builder::new().spawn(wait).map_err(failed)?;
                 match waiting.recv_timeout(LOCK_LIMIT) {
                     Ok(locked) => locked.map_err(|errno| failed(errno.into()))?,
                     Err(_) => return Err(StartupError::Held { path }),

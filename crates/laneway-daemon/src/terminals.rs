@@ -154,7 +154,11 @@ fn no_run(id: WorkerId) -> Problem {
 /// The holder has left, perhaps at this very moment; what it showed last is in the run's folder.
 fn is_gone(error: &ClientError) -> bool {
     match error {
-        ClientError::Connect { .. } | ClientError::Folder { .. } | ClientError::Closed => true,
+        // Any other reason, such as one that takes no connection in time, says nothing about whether it is there.
+        ClientError::Connect { source, .. } | ClientError::Folder { source, .. } => {
+            matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+        }
+        ClientError::Closed => true,
         ClientError::Broken(error) => {
             matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
         }

@@ -28,7 +28,7 @@ impl Engine {
             })
             .await?;
         let mut by_lane: HashMap<LaneId, Vec<WorkerRow>> = HashMap::new();
-        for row in rows {
+        for row in self.all_as_known(rows) {
             by_lane.entry(row.worker.lane).or_default().push(row);
         }
         Ok(lanes
@@ -44,7 +44,12 @@ impl Engine {
     pub(crate) async fn lane_by_id(&self, id: LaneId) -> Result<LaneView, Problem> {
         let (lane, rows) =
             self.read(move |store| Ok((store.lane(id)?, store.workers(WorkersOf::Lane(id))?))).await?;
+        let rows = self.all_as_known(rows).collect();
         Ok(self.lane_view(lane.ok_or_else(|| not_found("lane", &id))?, rows))
+    }
+
+    fn all_as_known(&self, rows: Vec<WorkerRow>) -> impl Iterator<Item = WorkerRow> {
+        rows.into_iter().map(|row| WorkerRow { latest: row.latest.map(|run| self.as_known(run)), ..row })
     }
 
     /// The workers of a repository; ended tasks only with `all`.
@@ -59,8 +64,8 @@ impl Engine {
             })
             .await?;
         let names: HashMap<LaneId, Name> = lanes.into_iter().map(|lane| (lane.id, lane.name)).collect();
-        Ok(rows
-            .into_iter()
+        Ok(self
+            .all_as_known(rows)
             .filter(|row| all || counts(row))
             .filter_map(|row| {
                 let name = names.get(&row.worker.lane)?.clone();
@@ -78,6 +83,7 @@ impl Engine {
             })
             .await?;
         let (lane, row) = found.ok_or_else(|| not_found("worker", &id))?;
+        let row = WorkerRow { latest: row.latest.map(|run| self.as_known(run)), ..row };
         let is_recorded = row.spec.as_ref().is_some_and(|spec| spec.record);
         let mut view = self.worker_view(lane, row);
         if let (true, Some(run)) = (is_recorded, view.run) {

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::admin::{AdminFolder, lock_reason, present, settled_path};
 use crate::base::{Base, BaseError, NewBranch};
+use crate::both::both;
 use crate::complaint::Complaint;
 use crate::lock::{LockError, RepositoryLock};
 use crate::names::{CommitId, branch_ref, is_legal_branch_name};
@@ -256,11 +257,7 @@ impl Repository {
         wanted: NewTreeAtBase,
         resolve: impl FnOnce() -> Result<Base, BaseError> + Send,
     ) -> Result<(Base, TreeRecord), NotBegun> {
-        let (base, path) = std::thread::scope(|scope| {
-            let base = scope.spawn(resolve);
-            let path = self.look_at_place(&wanted.path, &wanted.branch, true);
-            (base.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), path)
-        });
+        let (base, path) = both(resolve, || self.look_at_place(&wanted.path, &wanted.branch, true));
         let (base, path) = (base?, path?);
         let record = TreeRecord {
             lane: wanted.lane,
@@ -337,11 +334,8 @@ impl Repository {
         drop(lock);
         // Where the hook is does not depend on the files: it is asked for while they are written.
         let made = entered.and_then(|admin| {
-            std::thread::scope(|scope| {
-                let hook = scope.spawn(|| self.post_checkout_hook(record));
-                self.check_out(record, &admin)?;
-                Ok(hook.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            })
+            let (hook, made) = both(|| self.post_checkout_hook(record), || self.check_out(record, &admin));
+            made.map(|()| hook)
         });
         let hook = match made {
             Ok(hook) => hook,

@@ -20,6 +20,7 @@
 mod admin;
 mod adopt;
 mod base;
+mod both;
 mod checkout;
 mod complaint;
 mod create;

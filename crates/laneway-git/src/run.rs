@@ -70,7 +70,7 @@ pub enum RunError {
         limit: Duration,
     },
     /// It ended with a failure.
-    #[error("{what} failed: {}", stderr.trim_end())]
+    #[error("{what} failed: {}", in_few_lines(stderr))]
     Failed {
         /// The command.
         what: &'static str,
@@ -348,6 +348,19 @@ impl<'a> Run<'a> {
     }
 }
 
+/// The first and the last of many lines: git says the same of each of a thousand files.
+fn in_few_lines(stderr: &str) -> String {
+    const FIRST: usize = 3;
+    const LAST: usize = 2;
+    let lines: Vec<&str> = stderr.trim_end().lines().collect();
+    if lines.len() <= FIRST + LAST + 1 {
+        return stderr.trim_end().to_owned();
+    }
+    let n_left_out = lines.len() - FIRST - LAST;
+    let (first, last) = (lines[..FIRST].join("\n"), lines[lines.len() - LAST..].join("\n"));
+    format!("{first}\n… {n_left_out} more lines\n{last}")
+}
+
 /// Waits for the end of the process and reads both its pipes meanwhile; `None` when the deadline has passed.
 /// A pipe that something else still holds open after git has ended is not waited for.
 fn wait(
@@ -425,4 +438,16 @@ fn end_group(child: &mut Child) -> io::Result<ExitStatus> {
     let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&grace));
     let _ = kill_process_group(group, Signal::KILL);
     child.wait()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_lines_of_git_are_told_by_their_first_and_last() {
+        assert_eq!(in_few_lines("a\nb\nc\nd\ne\nf\n"), "a\nb\nc\nd\ne\nf");
+        let many: Vec<String> = (1..=100).map(|n| n.to_string()).collect();
+        assert_eq!(in_few_lines(&many.join("\n")), "1\n2\n3\n… 95 more lines\n99\n100");
+    }
 }

@@ -88,7 +88,8 @@ impl Trashed {
     }
 }
 
-fn delete(path: &Path) -> Result<(), NotUnlinked> {
+/// Deletes a file or a folder with all in it, where it is.
+pub(crate) fn delete(path: &Path) -> Result<(), NotUnlinked> {
     let remove = || match path.symlink_metadata() {
         Ok(facts) if facts.is_dir() => present(std::fs::remove_dir_all(path)),
         Ok(_) => present(std::fs::remove_file(path)),

@@ -1,7 +1,7 @@
 //! Undoing a creation, from what was recorded before it began: after a failure half-way, or after a crash.
 //! Only what that creation made is removed, and only as it made it.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::admin::{self, AdminFolder, lock_reason};
@@ -13,7 +13,7 @@ use crate::remove::BranchFate;
 use crate::repository::{Repository, not_read};
 use crate::run::RunError;
 use crate::status::StatusEntry;
-use crate::trash::{NotUnlinked, Trashed, move_aside};
+use crate::trash::{NotUnlinked, Trashed, delete, move_aside};
 
 /// Files that a broken-off checkout may have written in part; more are not looked into.
 const MOST_PARTIAL: usize = 64;
@@ -127,8 +127,8 @@ impl Repository {
                 return Ok(undone);
             }
             if record.path.symlink_metadata().is_ok() {
-                let moved = move_aside(&record.path, &trash_id(record));
-                drop(moved.map_err(|source| RunError::NotRun { what: "moving the tree aside", source })?);
+                take_away(record)
+                    .map_err(|source| RunError::NotRun { what: "moving the tree aside", source })?;
             }
             self.remove_entry(&admin, &record.path, lock)?;
         }
@@ -271,6 +271,16 @@ impl Repository {
             })?;
         let nothing_more = there.read(&mut [0]).is_ok_and(|n| n == 0);
         Ok(is_beginning && nothing_more && finished.code() == Some(0))
+    }
+}
+
+fn take_away(record: &TreeRecord) -> io::Result<()> {
+    match move_aside(&record.path, &trash_id(record)) {
+        // Often the very reason for the undoing: to move it aside takes a folder, to delete it nothing.
+        Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+            delete(&record.path).map_err(|error| error.source)
+        }
+        moved => moved.map(drop),
     }
 }
 

@@ -20,7 +20,7 @@ use super::close::CloseAsked;
 use super::prepare::{Prepared, Preparing};
 use super::runs::Started;
 use super::{BeingMade, Engine, MAX_LANES, Request, blocking, not_found};
-use crate::problem::{IntoProblem, chain};
+use crate::problem::{IntoProblem, chain, failed_by_words};
 
 /// How long a client waits for a lane: a checkout of a very large tree, not more.
 const CREATE_LIMIT: Duration = Duration::from_mins(30);
@@ -307,7 +307,7 @@ pub(crate) fn parse_name(name: &str) -> Result<Name, Problem> {
 
 pub(super) fn made_in_vain(lane: &Lane) -> Problem {
     let why = lane.failure.as_deref().unwrap_or("it is not said why");
-    Problem::new(ErrorKind::Failed, "not_made", format!("lane {} could not be made: {why}", lane.name))
+    failed_by_words("not_made", why, format!("lane {} could not be made: {why}", lane.name))
 }
 
 /// A short readable name from random bits.

@@ -25,7 +25,7 @@ use super::{Engine, Request, blocking, leftovers, not_found};
 use crate::clock::now;
 use crate::holders::{Holder, LinkError, StartError, Told};
 use crate::launches::{Kept, RunIds};
-use crate::problem::{IntoProblem, chain};
+use crate::problem::{IntoProblem, chain, failed_in_words};
 use crate::recordings;
 
 /// How long a client waits for a start beyond what the start itself may take.
@@ -72,11 +72,9 @@ impl Engine {
         let id = WorkerId::from_ulid(self.ids.next());
         let home = self.home.clone();
         let environment = blocking(move || kept.write(&home, id)).await?.map_err(|error| {
-            Problem::new(
-                ErrorKind::Failed,
-                "environment_not_kept",
-                format!("the environment cannot be kept in {}: {error}", self.home.launches().display()),
-            )
+            let folder = self.home.launches();
+            let message = format!("the environment cannot be kept in {}: {error}", folder.display());
+            failed_in_words("environment_not_kept", &error, message)
         })?;
         Ok(NewWorker {
             id,
@@ -314,11 +312,8 @@ impl Engine {
         let RunRow { run, worker, spec } = row;
         let (home, name) = (self.home.clone(), spec.environment.clone());
         let kept = blocking(move || Kept::read(&home, &name)).await?.map_err(|error| {
-            Problem::new(
-                ErrorKind::Failed,
-                "environment_lost",
-                format!("the kept environment {} cannot be read: {error}", spec.environment),
-            )
+            let message = format!("the kept environment {} cannot be read: {error}", spec.environment);
+            failed_in_words("environment_lost", &error, message)
         })?;
         let run = run.id;
         let history_lines = self.history_lines(spec.terminal).await?;

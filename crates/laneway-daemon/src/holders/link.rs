@@ -282,14 +282,25 @@ pub(super) async fn reap(pid: u32) {
     }
 }
 
-/// Ends a holder that this daemon has started and that did not say how that went; its program dies with it.
-pub(super) async fn put_down(pid: u32) {
+/// Ends a holder that this daemon has started and that did not say how that went; its program dies with it. Answers
+/// how it ended if that was before this.
+pub(super) async fn put_down(pid: u32) -> Option<String> {
+    let pid = Pid::from_raw(pid.cast_signed())?;
     // It is a child that was not waited for, so the number is still its own.
-    let process = Pid::from_raw(pid.cast_signed()).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-    if let Some(process) = process
+    if let Ok(process) = pidfd_open(pid, PidfdFlags::empty())
         && let Err(errno) = pidfd_send_signal(&process, Signal::KILL)
     {
-        tracing::warn!(pid, %errno, "a holder could not be ended");
+        tracing::warn!(pid = pid.as_raw_nonzero(), %errno, "a holder could not be ended");
     }
-    reap(pid).await;
+    if let Some(process) = process(pid.as_raw_nonzero().get().cast_unsigned()) {
+        process.ended().await;
+    }
+    let (_, status) = waitpid(Some(pid), WaitOptions::NOHANG).ok()??;
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Some(format!("ended with code {code}")),
+        (None, Some(signal)) if signal != Signal::KILL.as_raw() => {
+            Some(format!("was ended by signal {signal}"))
+        }
+        _ => None,
+    }
 }

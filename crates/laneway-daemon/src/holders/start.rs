@@ -1,8 +1,8 @@
 //! Starting a holder, and through it a program.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io;
-use std::os::fd::OwnedFd;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use std::time::Duration;
 use laneway_core::id::{LaneId, RunId};
 use laneway_wire::message::{FromHolder, Launch, StartFailure, Started, ToHolder};
 use laneway_wire::sockets::TEMP_VARIABLE;
+use rustix::process::{Resource, getrlimit};
 use tokio::net::UnixStream;
 
 use super::conversation::{Conversation, LinkError};
@@ -43,12 +44,40 @@ pub(crate) enum StartError {
     /// The holder ended or broke off before it said how the start went.
     #[error("the holder did not say how the start went")]
     NoAnswer(#[from] LinkError),
+    /// The holder ended before it said how the start went.
+    #[error("the holder {how} before it said how the start went{}", with_last_words(said))]
+    HolderEnded {
+        /// How it ended.
+        how: String,
+        /// The last that it wrote to the log; empty if that was nothing.
+        said: String,
+        /// The log of all holders.
+        log: PathBuf,
+    },
     /// The start took too long.
     #[error("the program was not started within {} s", START_LIMIT.as_secs())]
     TooSlow,
     /// The holder tried, and the program cannot be started.
     #[error("{}", .0.message)]
     Program(StartFailure),
+}
+
+fn with_last_words(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!(": {said}") }
+}
+
+/// Descriptors that links to holders leave free: for requests, git and the database.
+const KEPT_FREE: u64 = 32;
+
+/// The most that is read of a holder's last words, in bytes.
+const MAX_LAST_WORDS: u64 = 4 << 10;
+
+/// A holder that was executed.
+struct Spawned {
+    socket: StdUnixStream,
+    pid: u32,
+    /// Where its words begin in the log of all holders.
+    log_begin: u64,
 }
 
 impl HolderProgram {
@@ -89,7 +118,8 @@ pub(crate) async fn launch(
         let (program, folder, log) = (program.clone(), folder.to_owned(), log.to_owned());
         tokio::task::spawn_blocking(move || spawn(&program, &folder, &log)).await
     };
-    let (socket, pid) = spawned.map_err(|error| StartError::Holder(io::Error::other(error)))??;
+    let Spawned { socket, pid, log_begin } =
+        spawned.map_err(|error| StartError::Holder(io::Error::other(error)))??;
     let socket = UnixStream::from_std(socket).map_err(StartError::Holder)?;
     let mut conversation = Conversation::over(socket);
     let asked = async {
@@ -111,20 +141,46 @@ pub(crate) async fn launch(
         Err(_) => StartError::TooSlow,
     };
     // It may be about to start the program all the same, which would then run unrecorded.
-    put_down(pid).await;
-    Err(error)
+    match put_down(pid).await {
+        Some(how) => {
+            let said = last_words(log, log_begin);
+            Err(StartError::HolderEnded { how, said, log: log.to_owned() })
+        }
+        None => Err(error),
+    }
+}
+
+/// The last line that was written to the log from `begin` on.
+fn last_words(log: &Path, begin: u64) -> String {
+    let mut bytes = Vec::new();
+    let read = File::open(log).and_then(|mut log| {
+        log.seek(SeekFrom::Start(begin))?;
+        log.take(MAX_LAST_WORDS).read_to_end(&mut bytes)
+    });
+    if let Err(error) = read {
+        tracing::debug!(%error, "the log of holders cannot be read");
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that starts a holder, by posix_spawn")]
-fn spawn(program: &HolderProgram, folder: &Path, log: &Path) -> Result<(StdUnixStream, u32), StartError> {
+fn spawn(program: &HolderProgram, folder: &Path, log: &Path) -> Result<Spawned, StartError> {
     DirBuilder::new()
         .mode(0o700)
         .create(folder)
         .map_err(|source| StartError::Folder { path: folder.to_owned(), source })?;
-    let spawned = || -> io::Result<(StdUnixStream, u32)> {
-        let (ours, theirs) = StdUnixStream::pair()?;
-        ours.set_nonblocking(true)?;
+    let spawned = || -> io::Result<Spawned> {
+        let (socket, theirs) = StdUnixStream::pair()?;
+        // The lowest free numbers are given, so this is how many are in use. One that has no more for its requests
+        // could not even be asked to end something.
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        if u64::from(socket.as_raw_fd().cast_unsigned()) >= limit.saturating_sub(KEPT_FREE) {
+            return Err(rustix::io::Errno::MFILE.into());
+        }
+        socket.set_nonblocking(true)?;
         let log = OpenOptions::new().create(true).append(true).mode(0o600).open(log)?;
+        let log_begin = log.metadata()?.len();
         // No pre_exec, an absolute program, a cleared environment: std then spawns without forking.
         let child = Command::new(&program.0)
             .args(["run".as_ref(), "--dir".as_ref(), folder.as_os_str()])
@@ -136,7 +192,7 @@ fn spawn(program: &HolderProgram, folder: &Path, log: &Path) -> Result<(StdUnixS
             .stderr(Stdio::from(log))
             .spawn()?;
         // It is waited for by its pidfd, when its link ends.
-        Ok((ours, child.id()))
+        Ok(Spawned { socket, pid: child.id(), log_begin })
     };
     spawned().map_err(|source| {
         // Nothing was started, so the folder is empty; if not, it is better kept.

@@ -17,6 +17,7 @@ mod docs;
 mod doctor;
 mod elsewhere;
 mod exec;
+mod hardship;
 mod help;
 mod hostile;
 mod json;
