@@ -178,8 +178,10 @@ impl Engine {
         let closing = self.branches_being_closed(lane).await?;
         let lane = lane.clone();
         let runs = self.read(Store::live_runs).await?;
+        let live = runs.iter().filter(|row| row.worker.lane == lane.id).map(|row| row.run.id);
+        // And of ended ones what they have left behind, as long as their holders look after that.
         let own: Vec<RunId> =
-            runs.iter().filter(|row| row.worker.lane == lane.id).map(|row| row.run.id).collect();
+            live.chain(self.holders.of_lane(lane.id).into_iter().map(|(run, _)| run)).collect();
         let excused = self.excused.lock().expect("no holder of this lock panics").get(&lane.id).cloned();
         blocking(move || {
             let closing: Vec<&str> = closing.iter().map(String::as_str).collect();
