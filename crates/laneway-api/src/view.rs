@@ -297,3 +297,45 @@ pub struct Rescues {
     /// They.
     pub rescues: Vec<RescueView>,
 }
+
+/// What a program writes, as it comes: one JSON line each of `lane read --follow --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum OutputItem {
+    /// A line.
+    Line {
+        /// Where it was written.
+        stream: OutputStream,
+        /// On a terminal, while it runs: its number, which no other line has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        number: Option<u64>,
+        /// Its text.
+        text: OsText,
+        /// It was told before with another text: the program has changed it.
+        again: bool,
+    },
+    /// Lines came and went faster than they could be told.
+    Missed,
+    /// The program shows the alternate screen, of which no lines are told, or does not show it any more.
+    AlternateScreen {
+        /// It does.
+        shown: bool,
+    },
+    /// The program has ended.
+    Ended {
+        /// How.
+        exit: Exit,
+    },
+}
+
+/// Where a program writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputStream {
+    /// Its terminal.
+    Terminal,
+    /// Standard output, on a pipe.
+    Stdout,
+    /// Standard error, on a pipe.
+    Stderr,
+}

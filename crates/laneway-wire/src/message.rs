@@ -131,7 +131,7 @@ pub enum ToHolder {
         /// An offset of `Pty` that the holder has told. None: all lines that are kept.
         #[n(0)]
         since: Option<u64>,
-        /// At most the last so many of them.
+        /// At most the last so many of them, those of the alternate screen not counted.
         #[n(1)]
         last: Option<u32>,
         /// Whether lines carry colours and attributes as escape sequences.

@@ -5,6 +5,7 @@
 //!   takes its time says so
 //! * [`client`]: requests to the daemon, which is started when it is needed; [`complete`]: what a shell is offered
 //! * [`launch`]: what a program inherits from the caller; [`terminal`]: the caller's own terminal
+//! * [`output`]: what a program writes, as it comes; [`waiting`]: until something holds of it
 //! * [`machine`]: what is around: other programs, systemd, the kernel, filesystems
 //! * [`duration`], [`losses`], [`table`], [`text`]: pure helpers for input and output
 //! * [`sys`]: the one place with `unsafe`
@@ -19,6 +20,7 @@ mod failure;
 mod launch;
 mod losses;
 mod machine;
+mod output;
 mod printer;
 mod progress;
 mod sys;
@@ -26,6 +28,7 @@ mod table;
 mod terminal;
 mod text;
 mod verbs;
+mod waiting;
 
 fn main() -> std::process::ExitCode {
     cli::main()

@@ -89,8 +89,10 @@ impl Holder {
 fn say_changes(peer: &mut Peer, pty: &Pty, wanted: AwaitedChange, exited: Option<Exited>) {
     let AwaitedChange { tag, since, last, ansi } = wanted;
     let changes = pty.screen.changes(since, ansi);
-    let n_skipped = last.map_or(0, |last| changes.lines.len().saturating_sub(last as usize));
+    let n_primary = changes.lines.iter().filter(|line| !line.alternate).count();
+    let n_skipped = last.map_or(0, |last| n_primary.saturating_sub(last as usize));
     let (mut part, mut length) = (Vec::new(), 0);
+    // Those of the alternate screen come last.
     for Change { line, alternate, text, .. } in changes.lines.into_iter().skip(n_skipped) {
         if length > 0 && length + text.len() > MAX_DATA {
             peer.say(tag, &FromHolder::FollowPart { lines: std::mem::take(&mut part) });

@@ -44,11 +44,11 @@ pub struct Changes {
 
 impl Screen {
     /// The lines that were changed after an offset of what was passed on, which has to be one between two calls of
-    /// [`Self::advance`]. `None`: all lines but what is blank below the cursor.
+    /// [`Self::advance`]. `None`: all lines but blank ones in and below that of the cursor.
     pub fn changes(&self, since: Option<u64>, ansi: bool) -> Changes {
         let (mut changes, n_before) = self.gather(since, ansi);
         if since.is_none() {
-            let n_kept = n_before + changes.n_finished + 1;
+            let n_kept = n_before + changes.n_finished;
             changes.lines = trimmed(changes.lines, n_kept);
         }
         changes

@@ -75,7 +75,7 @@ fn who_follows_is_told_of_what_changes_until_the_end() {
     run.attach(Role::Observer).until_shown("ready");
     let mut following = run.connect();
     let first = follow(&mut following, None);
-    assert_eq!((texts(&first), first.n_finished), (vec!["ready", ""], 1));
+    assert_eq!((texts(&first), first.n_finished), (vec!["ready"], 1));
     let asked =
         following.send(&ToHolder::Follow { since: Some(first.offset), last: None, ansi: false }).unwrap();
     let twice = following.ask(&ToHolder::Follow { since: None, last: None, ansi: false }).unwrap();

@@ -11,13 +11,14 @@ use laneway_core::name::Name;
 use laneway_core::run::Exit;
 use laneway_daemon::config::DetachKey;
 use laneway_wire::client::ClientError;
-use laneway_wire::message::{Exited, Role};
+use laneway_wire::message::Role;
 use serde::Serialize;
 
 use crate::client::{Client, Request};
 use crate::complete;
 use crate::context::{Context, Outcome};
 use crate::failure::{Failure, with_causes};
+use crate::output::exit_of;
 use crate::terminal::attach_pump;
 use crate::terminal::guard::{Manner, guard_over, guarded};
 use crate::terminal::link::Link;
@@ -218,12 +219,4 @@ fn say_how_it_ended(worker: &WorkerView, leaving: &Leaving, context: &Context) -
         context.printer.line(&line)?;
     }
     Ok(code)
-}
-
-fn exit_of(exited: &Exited) -> Exit {
-    match (exited.code, exited.signal) {
-        (Some(code), _) => Exit::Code { code: code as u8 },
-        (None, Some(signal)) => Exit::Signal { signal },
-        (None, None) => Exit::Lost,
-    }
 }

@@ -8,6 +8,7 @@ use clap::ValueHint;
 use laneway_api::error::{ErrorKind, Problem, exit_code};
 use laneway_api::request::{RunTask, WorkerStarted};
 use laneway_api::routes;
+use laneway_core::id::WorkerId;
 use laneway_core::launch::TerminalSpec;
 use laneway_core::os_text::OsText;
 use laneway_wire::message::Exited;
@@ -152,14 +153,14 @@ fn end(started: &WorkerStarted, finished: Finished, args: &ExecArgs, context: &C
     if context.json() {
         context.printer.json(&report(started, exited, finished))?;
     }
-    until_recorded(started, context);
+    until_recorded(started.worker.id, context);
     Ok(code)
 }
 
-/// What is asked next is to know that the task has ended. Without a daemon nobody can be asked, and the next one
+/// What is asked next is to know that the program has ended. Without a daemon nobody can be asked, and the next one
 /// records it.
-fn until_recorded(started: &WorkerStarted, context: &Context) {
-    let path = routes::with_target(routes::WORKER_EXIT, &started.worker.id.to_string());
+pub(super) fn until_recorded(worker: WorkerId, context: &Context) {
+    let path = routes::with_target(routes::WORKER_EXIT, &worker.to_string());
     let recorded: Result<serde::de::IgnoredAny, Failure> = context
         .client_of_running_daemon()
         // Quietly: the command's own output may stand on the line.

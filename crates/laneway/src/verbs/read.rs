@@ -6,6 +6,7 @@ use laneway_api::request::{ReadText, Which};
 use laneway_api::routes;
 use laneway_api::view::TextView;
 
+use super::follow::{Wanted, follow};
 use crate::client::Request;
 use crate::complete;
 use crate::context::{Context, Outcome};
@@ -15,7 +16,15 @@ EXAMPLES:
   lane read fix              the last 100 lines
   lane read fix --lines 5
   lane read fix --screen     the screen as it is
-  lane read fix --all | less";
+  lane read fix --all | less
+  lane read fix --follow     the last 100 lines, then each new one until the program ends
+  lane read fix --since 5120     what has changed since that output offset
+
+Offsets are those that lane send --json and lane read --json tell.
+
+What --follow prints is lines: each one when the cursor has gone below it, the unfinished one at the end. A line that
+the program changes afterwards is printed again. Of a full-screen program (an editor, a pager) nothing is printed
+until it is left. With --json there is one document per line.";
 
 /// Read what a worker's terminal shows, also after its program has ended
 #[derive(Debug, clap::Args)]
@@ -33,10 +42,19 @@ pub(crate) struct ReadArgs {
     /// History and screen
     #[arg(long)]
     all: bool,
+    /// And then each new line, until the program ends or ctrl-c
+    #[arg(long, conflicts_with = "screen")]
+    follow: bool,
+    /// Only lines that were changed after this output offset
+    #[arg(long, value_name = "OFFSET", conflicts_with = "screen")]
+    since: Option<u64>,
     /// With colours and attributes as escape sequences
     #[arg(long)]
     ansi: bool,
 }
+
+/// Lines that are followed at first if nothing else is said; as many as are read.
+const DEFAULT_LINES: u32 = 100;
 
 pub(crate) fn run(args: &ReadArgs, context: &Context) -> Outcome {
     let which = match (args.screen, args.all) {
@@ -44,10 +62,22 @@ pub(crate) fn run(args: &ReadArgs, context: &Context) -> Outcome {
         (false, true) => Some(Which::All),
         (false, false) => None,
     };
-    let query = ReadText { lines: args.lines, which, ansi: args.ansi, since: None, run: None };
-    let doing = format!("reading {}", args.target);
-    let request =
-        Request::get(doing, routes::with_target(routes::WORKER_TEXT, &args.target)).query(&query)?;
+    if args.follow {
+        let all = args.all || args.since.is_some();
+        let last = args.lines.or((!all).then_some(DEFAULT_LINES));
+        return follow(&args.target, Wanted { since: args.since, last, ansi: args.ansi }, context);
+    }
+    // What is new since then is all asked for, unless a number is given.
+    let which = which.or((args.since.is_some() && args.lines.is_none()).then_some(Which::All));
+    let query =
+        ReadText { lines: args.lines, which, ansi: args.ansi, since: args.since, ..ReadText::default() };
+    read(&args.target, &query, context)
+}
+
+/// Prints what was asked for.
+pub(super) fn read(target: &str, query: &ReadText, context: &Context) -> Outcome {
+    let doing = format!("reading {target}");
+    let request = Request::get(doing, routes::with_target(routes::WORKER_TEXT, target)).query(query)?;
     let text: TextView = context.client()?.ask(&request)?;
     if context.json() {
         context.printer.json(&text)?;

@@ -18,6 +18,7 @@ mod doctor;
 mod elsewhere;
 mod exec;
 mod hardship;
+mod following;
 mod help;
 mod hostile;
 mod json;
@@ -32,6 +33,7 @@ mod sending;
 mod support;
 mod systemd;
 mod terminals;
+mod waiting;
 mod workers;
 
 use laneway_testkit::TestEnvironment;

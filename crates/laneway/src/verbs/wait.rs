@@ -1,0 +1,346 @@
+//! `lane wait`: until something holds of a worker.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use clap::builder::NonEmptyStringValueParser;
+use laneway_api::error::{ErrorKind, Problem, exit_code};
+use laneway_api::request::{ReadText, Which};
+use laneway_api::routes;
+use laneway_api::view::{TerminalAccess, TextView, WorkerView};
+use laneway_core::id::WorkerId;
+use laneway_core::os_text::OsText;
+use laneway_core::run::Exit;
+use laneway_core::worker::WorkerStatus;
+use serde::Serialize;
+
+use super::exec::until_recorded;
+use crate::client::Request;
+use crate::complete;
+use crate::context::{Context, Outcome};
+use crate::duration;
+use crate::failure::Failure;
+use crate::progress::Progress;
+use crate::text::worker_name;
+use crate::waiting::{Condition, Evidence, News, Run, watch_run, watch_silence, watch_start, watch_status};
+
+const EXAMPLES: &str = "\
+EXAMPLES:
+  lane wait fix --for exit
+  lane wait fix --for output='listening on :\\d+' --timeout 30s
+  lane wait fix --for idle --for exit            whatever comes first
+  offset=$(lane send fix --enter --json make | jq .offset)
+  lane wait fix --for output='\\$$' --since $offset
+
+What can be waited for:
+  exit            the program has ended, however
+  idle            for 2 s nothing was written, and nobody typed; idle=500ms is another time
+  output=REGEX    a line matches, on the screen or in the history, finished or not; wrapped rows are one line, and
+                  what is blank at the end of a line does not count
+  state=WORD      the worker is starting, running, stopping, stopped or failed
+
+Exit codes: 0 it holds, 1 the program has ended before it did, 124 timed out.";
+
+/// Wait until a worker has ended, is idle, has written something or is in a state
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct WaitArgs {
+    /// The worker or task
+    #[arg(value_parser = NonEmptyStringValueParser::new(), add = complete::workers_of_any_kind())]
+    target: String,
+    /// What to wait for: exit, idle, output=REGEX, state=WORD; of several the first that holds
+    #[arg(long = "for", value_name = "WHAT", required = true, value_parser = condition)]
+    conditions: Vec<Wanted>,
+    /// For output: only lines that were changed after this output offset
+    #[arg(long, value_name = "OFFSET")]
+    since: Option<u64>,
+    /// Give up after this long [default: never]
+    #[arg(long, value_name = "D", value_parser = duration::parse)]
+    timeout: Option<Duration>,
+}
+
+/// A condition as it was written.
+#[derive(Debug, Clone)]
+struct Wanted {
+    text: String,
+    condition: Condition,
+}
+
+fn condition(text: &str) -> Result<Wanted, String> {
+    Condition::parse(text).map(|condition| Wanted { text: text.to_owned(), condition })
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    worker: WorkerId,
+    /// What holds, as it was asked for.
+    condition: &'a str,
+    /// How the program ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit: Option<Exit>,
+    /// The line that matches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<OsText>,
+    /// The output offset at that moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+    /// The worker's status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<WorkerStatus>,
+}
+
+pub(crate) fn run(args: &WaitArgs, context: &Context) -> Outcome {
+    let waits_for_output =
+        args.conditions.iter().any(|wanted| matches!(wanted.condition, Condition::Output(_)));
+    if args.since.is_some() && !waits_for_output {
+        let message = "--since is about output, and none is waited for";
+        return Err(Problem::new(ErrorKind::Usage, "since_without_output", message)
+            .hint("--for output=REGEX --since OFFSET")
+            .into());
+    }
+    // What is further away than the clock goes is never.
+    let deadline = args.timeout.and_then(|limit| Instant::now().checked_add(limit));
+    let _progress = Progress::begin(&format!("waiting for {} of {}", described(args), args.target));
+    let access = access(&args.target, context)?;
+    let (name, worker) = (worker_name(&access.worker), access.worker.id);
+    let waiting = Waiting { args, context, name, worker, deadline };
+    let (index, evidence) = waiting.wait(access)?;
+    waiting.say(index, evidence)
+}
+
+fn access(target: &str, context: &Context) -> Result<TerminalAccess, Failure> {
+    let path = routes::with_target(routes::WORKER_TERMINAL, target);
+    context.client()?.ask_quietly(&Request::get(format!("waiting for {target}"), path))
+}
+
+struct Waiting<'a> {
+    args: &'a WaitArgs,
+    context: &'a Context,
+    name: String,
+    worker: WorkerId,
+    deadline: Option<Instant>,
+}
+
+/// How often a holder that does not answer is looked for before that is taken for how it is. Each time the daemon is
+/// given the time to see its end.
+const MAX_LOOKS: u32 = 3;
+
+impl Waiting<'_> {
+    fn wait(&self, access: TerminalAccess) -> Result<(usize, Evidence), Failure> {
+        let (tell, news) = channel();
+        if self.conditions().any(|(_, condition)| condition.survives_the_end()) {
+            let conditions = self.conditions().map(|(index, condition)| (index, condition.clone())).collect();
+            watch_status(self.context.client()?, self.worker, conditions, tell.clone());
+        }
+        let mut access = access;
+        for _ in 0..MAX_LOOKS {
+            if let Some(held) = self.begin(&access, &tell)? {
+                return Ok(held);
+            }
+            match self.hear(&news)? {
+                Heard::Held(index, evidence) => return Ok((index, evidence)),
+                Heard::LookAgain => {
+                    until_recorded(self.worker, self.context);
+                    access = self::access(&self.worker.to_string(), self.context)?;
+                }
+            }
+        }
+        let name = &self.name;
+        let problem = Problem::new(
+            ErrorKind::Unreachable,
+            "holder_unreachable",
+            format!("{name} is {}, and its holder does not answer", access.worker.status.as_str()),
+        );
+        Err(problem.hint(format!("lane show {name}")).into())
+    }
+
+    /// Looks how things stand, and has them watched from there on. Gives what holds already, if it does.
+    fn begin(
+        &self,
+        access: &TerminalAccess,
+        tell: &Sender<News>,
+    ) -> Result<Option<(usize, Evidence)>, Failure> {
+        if let Some(exit) = &access.worker.exit {
+            return match self.look_back(&access.worker, exit)? {
+                Some(held) => Ok(Some(held)),
+                None => self.has_ended(exit).map(|()| None),
+            };
+        }
+        if self.conditions().all(|(_, condition)| condition.survives_the_end()) {
+            return Ok(None);
+        }
+        if access.worker.status == WorkerStatus::Starting {
+            watch_start(self.context.client()?, self.worker, tell.clone());
+            return Ok(None);
+        }
+        let Some(folder) = &access.holder_folder else {
+            let status = access.worker.status.as_str();
+            let message = format!("{} is {status}, and no holder is there to ask", self.name);
+            return Err(Failure::new(ErrorKind::Unreachable, "no_holder", message));
+        };
+        let folder = folder.to_path_buf();
+        for (index, condition) in self.conditions() {
+            if let Condition::Idle(how_long) = condition {
+                watch_silence(folder.clone(), self.name.clone(), (index, *how_long), tell.clone());
+            }
+        }
+        let conditions = self.conditions().map(|(index, condition)| (index, condition.clone())).collect();
+        let run = Run { folder, tty: access.worker.terminal.tty, since: self.args.since };
+        watch_run(run, self.name.clone(), conditions, tell.clone());
+        Ok(None)
+    }
+
+    /// What holds of a program that has ended before it was waited for: the first that came to hold.
+    fn look_back(&self, worker: &WorkerView, exit: &Exit) -> Result<Option<(usize, Evidence)>, Failure> {
+        let mut text = None;
+        let mut conditions: Vec<_> = self.conditions().collect();
+        conditions.sort_by_key(|(_, condition)| match condition {
+            Condition::Output(_) | Condition::Idle(_) => 0,
+            Condition::Exit => 1,
+            Condition::State(_) => 2,
+        });
+        for (index, condition) in conditions {
+            let evidence = match condition {
+                Condition::Exit => Some(Evidence::Exit(exit.clone())),
+                Condition::State(status) => (*status == worker.status).then_some(Evidence::State(*status)),
+                Condition::Idle(_) => None,
+                Condition::Output(pattern) => {
+                    if text.is_none() {
+                        text = Some(self.last_text(worker, exit)?);
+                    }
+                    let (lines, offset) = text.as_ref().expect("it was read just now");
+                    let line = lines.iter().find(|line| pattern.is_match(line.as_bytes()));
+                    line.map(|line| Evidence::Output { line: line.clone().into_bytes(), offset: *offset })
+                }
+            };
+            if let Some(evidence) = evidence {
+                return Ok(Some((index, evidence)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is kept of what it had written, and how much that was.
+    fn last_text(&self, worker: &WorkerView, exit: &Exit) -> Result<(Vec<String>, u64), Failure> {
+        let query = ReadText {
+            which: Some(Which::All),
+            since: self.args.since,
+            run: worker.run_number,
+            ..ReadText::default()
+        };
+        let path = routes::with_target(routes::WORKER_TEXT, &self.worker.to_string());
+        let request = Request::get(format!("reading {}", self.name), path).query(&query)?;
+        match self.context.client()?.ask_quietly::<TextView>(&request) {
+            Ok(text) => Ok((text.lines.into_iter().chain(text.stderr_lines).collect(), text.offset)),
+            // Of a run that was lost, or never began, nothing is left.
+            Err(failure)
+                if !matches!(exit, Exit::Code { .. } | Exit::Signal { .. })
+                    && failure.problem().is_some() =>
+            {
+                Ok((Vec::new(), 0))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn hear(&self, news: &Receiver<News>) -> Result<Heard, Failure> {
+        let mut missed = false;
+        loop {
+            let told = match self.deadline {
+                None => news.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(deadline) => news.recv_timeout(deadline.saturating_duration_since(Instant::now())),
+            };
+            match told {
+                Ok(News::Held(index, evidence)) => return Ok(Heard::Held(index, evidence)),
+                Ok(News::Ended(exit)) => {
+                    let waits = self.conditions().find(|(_, condition)| matches!(condition, Condition::Exit));
+                    if let Some((index, _)) = waits {
+                        return Ok(Heard::Held(index, Evidence::Exit(exit)));
+                    }
+                    self.has_ended(&exit)?;
+                }
+                Ok(News::Missed) => missed = true,
+                Ok(News::LookAgain) => return Ok(Heard::LookAgain),
+                Ok(News::Failed(failure)) => return Err(failure),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    return Err(self.timed_out(missed));
+                }
+            }
+        }
+    }
+
+    /// Fails if nothing of what is waited for can come to hold any more.
+    fn has_ended(&self, exit: &Exit) -> Result<(), Failure> {
+        if self.conditions().any(|(_, condition)| condition.survives_the_end()) {
+            return Ok(());
+        }
+        let message = format!("{} has ended ({exit}) before {}", self.name, described(self.args));
+        Err(Problem::new(ErrorKind::Failed, "ended_before", message)
+            .hint(format!("lane read {}", self.name))
+            .details(serde_json::json!({ "exit": exit }))
+            .into())
+    }
+
+    fn timed_out(&self, missed: bool) -> Failure {
+        let limit = self.args.timeout.unwrap_or_default();
+        let mut message = format!("{} of {} did not come within {limit:?}", described(self.args), self.name);
+        if missed {
+            message.push_str("; lines went by faster than they could be looked at");
+        }
+        Problem::new(ErrorKind::TimedOut, "timed_out", message)
+            .hint(format!("lane read {}", self.name))
+            .into()
+    }
+
+    fn conditions(&self) -> impl Iterator<Item = (usize, &Condition)> {
+        self.args.conditions.iter().map(|wanted| &wanted.condition).enumerate()
+    }
+
+    fn say(&self, index: usize, evidence: Evidence) -> Outcome {
+        if let Evidence::Exit(_) = evidence {
+            until_recorded(self.worker, self.context);
+        }
+        let (name, printer) = (&self.name, self.context.printer);
+        if self.context.json() {
+            printer.json(&Report::new(self.worker, &self.args.conditions[index].text, evidence))?;
+            return Ok(exit_code::OK);
+        }
+        match evidence {
+            Evidence::Exit(exit) => printer.line(&format!("{name} has ended: {exit}"))?,
+            Evidence::Idle { .. } => printer.line(&format!("{name} is idle"))?,
+            Evidence::State(status) => printer.line(&format!("{name} is {}", status.as_str()))?,
+            Evidence::Output { mut line, .. } => {
+                line.push(b'\n');
+                printer.bytes(&line)?;
+            }
+        }
+        Ok(exit_code::OK)
+    }
+}
+
+/// What is waited for, as it was asked for.
+fn described(args: &WaitArgs) -> String {
+    let texts = args.conditions.iter().map(|wanted| OsText::from(wanted.text.as_str()).shown());
+    texts.collect::<Vec<_>>().join(" or ")
+}
+
+/// What was heard that ends the waiting.
+enum Heard {
+    Held(usize, Evidence),
+    LookAgain,
+}
+
+impl<'a> Report<'a> {
+    fn new(worker: WorkerId, condition: &'a str, evidence: Evidence) -> Self {
+        let report = Self { worker, condition, exit: None, line: None, offset: None, state: None };
+        match evidence {
+            Evidence::Exit(exit) => Self { exit: Some(exit), ..report },
+            Evidence::Idle { offset } => Self { offset: Some(offset), ..report },
+            Evidence::Output { line, offset } => {
+                Self { line: Some(OsText::from_bytes(line)), offset: Some(offset), ..report }
+            }
+            Evidence::State(status) => Self { state: Some(status), ..report },
+        }
+    }
+}
