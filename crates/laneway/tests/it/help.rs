@@ -34,6 +34,8 @@ fn every_verb_has_help_with_an_example() {
         "path",
         "attach",
         "read",
+        "logs",
+        "wait",
         "replay",
         "send",
         "stop",
