@@ -1,5 +1,6 @@
 //! What would be lost if a tree and its branch went: facts only, the caller decides.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::admin::{AdminFolder, present, registered_at, settled_path};
@@ -182,12 +183,39 @@ impl Repository {
             ..Findings::none(seen)
         };
         if let Some(admin) = &admin {
-            if tree == TreeState::Present {
-                self.look_at_files(admin, &path, &mut found)?;
+            match tree {
+                TreeState::Present => self.look_at_files(admin, &path, &mut found)?,
+                // Removed by hand: what was staged is still in the index.
+                TreeState::Missing => self.look_at_index(admin, &mut found)?,
+                TreeState::NotAFolder | TreeState::NotRegistered => {}
             }
             self.look_at_submodule_folders(admin, &mut found.submodules)?;
         }
         Ok(found)
+    }
+
+    /// What the index of a tree that is gone has beyond HEAD.
+    fn look_at_index(&self, admin: &AdminFolder, found: &mut Findings) -> Result<(), RunError> {
+        let Some(head) = found.seen.head.as_ref().and_then(|head| head.commit.clone()) else { return Ok(()) };
+        if present(admin.folder.join("index").symlink_metadata()).map_err(not_read)?.is_none() {
+            return Ok(());
+        }
+        let run = self.git().run("git diff-index --cached", self.common_dir()).reads();
+        run.in_tree(&admin.folder, self.common_dir())
+            .args(["diff-index", "--cached", "--name-only", "-z", head.as_str(), "--"])
+            .each_record(0, &mut |path| {
+                found.changed.push(ChangedFile {
+                    path: PathBuf::from(std::ffi::OsStr::from_bytes(path)),
+                    staged: true,
+                    unstaged: false,
+                    conflicted: false,
+                    is_submodule: false,
+                    is_hidden: false,
+                    is_deleted: true,
+                });
+            })?
+            .or_failed()?;
+        Ok(())
     }
 
     pub(crate) fn look_at_files(

@@ -8,7 +8,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::lock::{LockError, RepositoryLock};
+use crate::admin::present;
+use crate::lock::LockError;
 use crate::names::{CommitId, branch_ref};
 use crate::repository::{Repository, not_read};
 use crate::run::RunError;
@@ -54,6 +55,20 @@ pub enum MergeError {
         /// What is changed.
         files: Listing<PathBuf>,
     },
+    /// The branch no longer has the commit that this started from, or was moved meanwhile.
+    #[error("branch {into:?} is not the one that this was made from any more")]
+    Remade {
+        /// The branch.
+        into: String,
+    },
+    /// A rebase or a bisection of the branch is under way.
+    #[error("branch {into:?} is being rebased or bisected at {}", at.display())]
+    InUse {
+        /// The branch.
+        into: String,
+        /// Where.
+        at: PathBuf,
+    },
     /// git does not know whose commit a merge would be.
     #[error("git does not know who you are")]
     NoIdentity(#[source] RunError),
@@ -66,25 +81,62 @@ pub enum MergeError {
 }
 
 impl Repository {
-    /// Merges `commit` into the local branch `into`. Doing it again is fine.
-    pub fn merge(&self, into: &str, commit: &CommitId, message: &str) -> Result<Merged, MergeError> {
-        let lock = self.lock()?;
+    /// Merges `commit`, which goes back to `base`, into the local branch `into`. Doing it again is fine.
+    pub fn merge(
+        &self,
+        into: &str,
+        commit: &CommitId,
+        base: &CommitId,
+        message: &str,
+    ) -> Result<Merged, MergeError> {
         let target = self.branch(into)?.ok_or_else(|| MergeError::NoSuchBranch { into: into.to_owned() })?;
         if self.is_ancestor(commit, &target.tip)? {
             return Ok(Merged::AlreadyThere);
+        }
+        if !self.is_ancestor(base, &target.tip)? {
+            return Err(MergeError::Remade { into: into.to_owned() });
+        }
+        if let Some(at) = self.operation_on(into)? {
+            return Err(MergeError::InUse { into: into.to_owned(), at });
         }
         let fast_forward = self.is_ancestor(&target.tip, commit)?;
         let to = if fast_forward { commit.clone() } else { self.merge_commit(&target.tip, commit, message)? };
         match &target.checked_out_at {
             None => {
+                let lock = self.lock()?;
                 self.run("git update-ref")
                     .holding(lock.descriptor()?)
                     .args(["update-ref", "-m", message, &branch_ref(into), to.as_str(), target.tip.as_str()])
                     .succeed()?;
             }
-            Some(at) => self.move_with_files(into, at, &to, &lock)?,
+            Some(at) => self.move_with_files(into, at, &to)?,
+        }
+        if self.branch(into)?.is_none_or(|now| now.tip != to) {
+            return Err(MergeError::Remade { into: into.to_owned() });
         }
         Ok(Merged::Moved { to, fast_forward })
+    }
+
+    /// The worktree in which a rebase or a bisection of this branch is under way; git does not list it as checked out
+    /// there, and goes back to it in the end.
+    pub(crate) fn operation_on(&self, branch: &str) -> Result<Option<PathBuf>, RunError> {
+        let mut folders = vec![(self.common_dir().to_owned(), Some(self.root().to_owned()))];
+        let linked = crate::admin::admin_folders(self.common_dir()).map_err(not_read)?;
+        folders.extend(linked.into_iter().map(|admin| (admin.folder, admin.tree)));
+        let full = branch_ref(branch);
+        for (folder, tree) in folders {
+            for (file, name) in [
+                ("rebase-merge/head-name", full.as_str()),
+                ("rebase-apply/head-name", full.as_str()),
+                ("BISECT_START", branch),
+            ] {
+                let said = present(std::fs::read(folder.join(file))).map_err(not_read)?.unwrap_or_default();
+                if said.trim_ascii_end() == name.as_bytes() {
+                    return Ok(Some(tree.unwrap_or(folder)));
+                }
+            }
+        }
+        Ok(None)
     }
 
     fn is_ancestor(&self, ancestor: &CommitId, of: &CommitId) -> Result<bool, RunError> {
@@ -142,13 +194,7 @@ impl Repository {
     }
 
     /// git moves the branch, the index and the files together, and refuses where a file is in its way.
-    fn move_with_files(
-        &self,
-        into: &str,
-        at: &Path,
-        to: &CommitId,
-        lock: &RepositoryLock,
-    ) -> Result<(), MergeError> {
+    fn move_with_files(&self, into: &str, at: &Path, to: &CommitId) -> Result<(), MergeError> {
         let mut files = Listing::default();
         let git_dir = if at == self.root() {
             self.common_dir().to_owned()
@@ -161,8 +207,7 @@ impl Repository {
             return Err(MergeError::ChangedThere { into: into.to_owned(), at: at.to_owned(), files });
         }
         self.run_in("git merge --ff-only", &git_dir, at)
-            .holding(lock.descriptor()?)
-            .args(["merge", "--ff-only", "--quiet", "--no-overwrite-ignore", to.as_str()])
+            .args(["merge", "--ff-only", "--no-squash", "--quiet", "--no-overwrite-ignore", to.as_str()])
             .limit(self.git().limits().checkout)
             .succeed_with_words()?;
         Ok(())

@@ -9,7 +9,7 @@ use crate::judge::{Findings, Seen, TreeState, TreeToJudge, UnreachableCommit, tr
 use crate::lock::{LockError, RepositoryLock};
 use crate::names::{CommitId, branch_ref};
 use crate::repository::{Repository, settled};
-use crate::rescue::RescueRef;
+use crate::rescue::{RescueRef, keep_place};
 use crate::run::RunError;
 use crate::status::Listing;
 use crate::trash::{Trashed, move_aside};
@@ -146,21 +146,14 @@ impl Repository {
         }
         let trashed = match &admin {
             Some(admin) => {
-                let aside = if found == TreeState::Present {
-                    if has_submodules(admin) {
-                        self.look_again(admin, &path, &path, &now)?;
-                    }
-                    Some(move_aside(&path, asked.id).map_err(|source| not_moved(&path, source))?)
-                } else {
-                    // A removal that was broken off: while git has its entry, this tree was not looked at.
-                    Trashed::find(&path, asked.id).filter(|aside| !aside.is_kept())
-                };
+                let aside = self.out_of_reach(admin, &path, found, &now, asked)?;
                 if let Some(aside) = aside {
                     match self.finish_tree(admin, &path, &aside, &now, asked, &lock) {
                         Ok(()) => Some(aside),
-                        Err(error) => return Err(put_back(aside, &path, error)),
+                        Err(error) => return Err(put_back(aside, admin, &path, error)),
                     }
                 } else {
+                    self.hold_named(admin, &now, asked, &lock)?;
                     self.remove_entry(admin, &path, &lock)?;
                     None
                 }
@@ -174,6 +167,35 @@ impl Repository {
             (true, Some(tip)) => self.delete_branch(asked.judged.recorded_branch, tip, &lock)?,
         };
         Ok(Removed { trashed, branch })
+    }
+
+    /// Renames the tree into the trash, marked as kept until it was looked at there; or finds one that a removal or a
+    /// rescue which was broken off has left there.
+    fn out_of_reach(
+        &self,
+        admin: &AdminFolder,
+        path: &Path,
+        found: TreeState,
+        now: &Seen,
+        asked: &TreeToRemove<'_>,
+    ) -> Result<Option<Trashed>, RemoveError> {
+        let not_moved = |source| RemoveError::NotMoved { path: path.to_owned(), source };
+        if found == TreeState::Present {
+            if has_submodules(admin) {
+                self.look_again(admin, path, path, now)?;
+            }
+            drop(keep_place(path, asked.id).map_err(not_moved)?);
+            return move_aside(path, asked.id).map(Some).map_err(not_moved);
+        }
+        let aside = Trashed::find(path, asked.id).filter(|aside| !aside.has_been_emptied());
+        if let Some(aside) = &aside
+            && (has_submodules(admin) || aside.modules().symlink_metadata().is_ok())
+        {
+            let why = format!("{} was left there by a close that was broken off", aside.tree().display());
+            let found = Findings { not_looked_at: Some(why), ..Findings::none(now.clone()) };
+            return Err(RemoveError::Written { path: path.to_owned(), found: Box::new(found) });
+        }
+        Ok(aside)
     }
 
     /// What was written or committed until the tree was renamed aside is seen now; only then git's entry goes.
@@ -195,16 +217,28 @@ impl Repository {
         if now != *seen {
             return Err(RemoveError::Moved { now: Box::new(now) });
         }
-        // Commits that only the reflogs of this tree still name (amended, reset) are held for a while.
-        let held: Vec<&CommitId> =
-            seen.branch_tip.iter().chain(seen.head.iter().filter_map(|head| head.commit.as_ref())).collect();
-        let named = self.named_commits(admin, asked.judged.recorded_branch, &held)?;
-        let holder = self.hold(&named, &[], &asked.judged, &format!("commits that {} had", asked.id))?;
-        if let Some(holder) = holder {
-            self.set_rescue_ref(asked.id, RescueRef::Named, &holder, lock)?;
-        }
+        self.hold_named(admin, seen, asked, lock)?;
+        aside.keep_no_longer().map_err(|source| RemoveError::NotMoved { path: path.to_owned(), source })?;
         self.remove_entry(admin, path, lock)?;
         Ok(())
+    }
+
+    /// Commits that only the reflogs of this tree still name (amended, reset) are held for a while.
+    fn hold_named(
+        &self,
+        admin: &AdminFolder,
+        seen: &Seen,
+        asked: &TreeToRemove<'_>,
+        lock: &RepositoryLock,
+    ) -> Result<(), RunError> {
+        let head = seen.head.iter().filter_map(|head| head.commit.as_ref());
+        let held: Vec<&CommitId> = seen.branch_tip.iter().chain(head).collect();
+        let named = self.named_commits(admin, asked.judged.recorded_branch, &held)?;
+        let holder = self.hold(&named, &[], &asked.judged, &format!("commits that {} had", asked.id))?;
+        match holder {
+            Some(holder) => self.set_rescue_ref(asked.id, RescueRef::Named, &holder, lock),
+            None => Ok(()),
+        }
     }
 
     fn look_again(
@@ -270,6 +304,9 @@ impl Repository {
                 if let Some(at) = branch.checked_out_at {
                     return Ok(BranchFate::CheckedOut { at });
                 }
+                if let Some(at) = self.operation_on(name)? {
+                    return Ok(BranchFate::CheckedOut { at });
+                }
             }
         }
         let deleted = self
@@ -297,12 +334,8 @@ fn has_submodules(admin: &AdminFolder) -> bool {
 }
 
 /// Whatever went wrong, the tree stands where people look for it.
-fn put_back(aside: Trashed, path: &Path, error: RemoveError) -> RemoveError {
-    let trash = aside.tree();
-    match aside.put_back(path) {
-        Ok(()) => error,
-        Err(_) => RemoveError::NotPutBack { path: path.to_owned(), trash, source: Box::new(error) },
-    }
+fn put_back(aside: Trashed, admin: &AdminFolder, path: &Path, error: RemoveError) -> RemoveError {
+    crate::rescue::give_back(Some(admin), Some(aside), path, error)
 }
 
 /// What is gone by now is fine; what is there must be where it was seen.

@@ -2,9 +2,10 @@
 //! with a copy of what git knew of it, and refs under `refs/laneway/rescue/<id>/` hold its commits.
 //!
 //! ```text
-//! under the lock: rename the tree aside
-//! without it:     copy the administrative folder, write the commits (they may take long)
-//! under the lock: set the refs, move the submodules' repositories, remove git's entry, delete the branch
+//! under the lock: rename the tree aside, marked as kept
+//! without it:     write the commits (they may take long)
+//! under the lock: copy the administrative folder, set the refs, move the submodules' repositories,
+//!                 remove git's entry, delete the branch
 //! ```
 //!
 //! Each step can be done again after a crash. A commit alone would be no rescue: it holds no conflict stages, no
@@ -112,16 +113,20 @@ impl Repository {
         let (admin, aside) = self.set_aside(&path, asked.id)?;
         let mut kept = Kept::default();
         if let (Some(there), Some(trashed)) = (&admin, &aside)
-            && let Err(error) = self.keep(there, trashed, asked, &mut kept)
+            && let Err(error) = self.keep_content(there, trashed, &mut kept)
         {
-            return Err(give_back(admin.as_ref(), aside, &path, error));
+            // The tree itself is what is kept: a commit that cannot be written is told, and not in the way.
+            kept.only_in_trash.push(error.to_string());
         }
         let lock = self.lock()?;
         let tip = self.branch(asked.recorded_branch)?.map(|facts| facts.tip);
         if let Some(tip) = tip.as_ref().filter(|_| asked.delete_branch) {
             kept.refs.insert(RescueRef::Branch, tip.clone());
         }
-        let let_go = self.let_go(admin.as_ref(), aside.as_ref(), &path, asked.id, &kept.refs, &lock);
+        let let_go = match (&admin, &aside) {
+            (Some(admin), Some(aside)) => self.let_go(admin, aside, &path, asked, &mut kept, &lock),
+            _ => self.set_refs(asked.id, &kept.refs, &lock).map_err(Into::into),
+        };
         if let Err(error) = let_go {
             return Err(give_back(admin.as_ref(), aside, &path, error));
         }
@@ -152,11 +157,13 @@ impl Repository {
         let admin = self.registered_at(path).map_err(not_moved)?;
         let found = tree_state(path, admin.as_ref()).map_err(not_moved)?;
         let aside = match found {
-            TreeState::Present => Some(move_aside(path, id).map_err(not_moved)?),
-            TreeState::Missing => match Trashed::find(path, id) {
-                None if admin.is_some() => Some(make_place(path, id).map_err(not_moved)?),
-                there => there,
-            },
+            TreeState::Present => {
+                // Kept from the first moment on: nobody may take it for one that was looked at and found clean.
+                drop(keep_place(path, id).map_err(not_moved)?);
+                Some(move_aside(path, id).map_err(not_moved)?)
+            }
+            TreeState::Missing if admin.is_some() => Some(keep_place(path, id).map_err(not_moved)?),
+            TreeState::Missing => Trashed::find(path, id),
             TreeState::NotAFolder | TreeState::NotRegistered => {
                 return Err(RemoveError::NotOurTree { path: path.to_owned(), found });
             }
@@ -164,23 +171,21 @@ impl Repository {
         Ok((admin, aside))
     }
 
-    /// Copies what git knew of the tree, and writes the commits that hold it.
-    fn keep(
+    /// The last steps before git forgets the tree; all of them can be taken back. What git knows of the tree is taken
+    /// now, since it may have gone on while the commits were written.
+    fn let_go(
         &self,
         admin: &AdminFolder,
         aside: &Trashed,
+        path: &Path,
         asked: &TreeToRescue<'_>,
         kept: &mut Kept,
+        lock: &RepositoryLock,
     ) -> Result<(), RemoveError> {
-        copy_admin(&admin.folder, &aside.admin_copy())
-            .map_err(|source| RemoveError::NotMoved { path: admin.folder.clone(), source })?;
-        let head = self.head_of(admin)?;
-        if let Some(commit) = &head.commit {
-            kept.refs.insert(RescueRef::Head, commit.clone());
-        }
-        let tree = aside.tree();
-        if tree.symlink_metadata().is_ok() {
-            self.keep_content(admin, aside, head.commit.as_ref(), kept)?;
+        let not_moved = |source| RemoveError::NotMoved { path: admin.folder.clone(), source };
+        copy_admin(&admin.folder, &aside.admin_copy()).map_err(not_moved)?;
+        if let Some(commit) = self.head_of(admin)?.commit {
+            kept.refs.insert(RescueRef::Head, commit);
         }
         let in_refs: Vec<&CommitId> = kept.refs.values().collect();
         let named = self.named_commits(admin, asked.recorded_branch, &in_refs)?;
@@ -195,28 +200,39 @@ impl Repository {
         {
             kept.refs.insert(RescueRef::Named, holder);
         }
-        Ok(())
+        self.set_refs(asked.id, &kept.refs, lock)?;
+        move_modules(&admin.folder.join(MODULES), &aside.modules()).map_err(not_moved)?;
+        // On the disk before what it copies goes.
+        let folder = std::fs::File::open(aside.folder()).map_err(not_moved)?;
+        rustix::fs::syncfs(&folder).map_err(|errno| not_moved(errno.into()))?;
+        Ok(self.remove_entry(admin, path, lock)?)
     }
 
-    /// The last steps before git forgets the tree; all of them can be taken back.
-    fn let_go(
-        &self,
-        admin: Option<&AdminFolder>,
-        aside: Option<&Trashed>,
-        path: &Path,
-        id: &str,
-        refs: &RescueRefs,
-        lock: &RepositoryLock,
-    ) -> Result<(), RemoveError> {
+    /// Sets the refs of a rescue; those of an attempt before it go.
+    fn set_refs(&self, id: &str, refs: &RescueRefs, lock: &RepositoryLock) -> Result<(), RunError> {
         for (which, commit) in refs {
             self.set_rescue_ref(id, *which, commit, lock)?;
         }
-        let Some(admin) = admin else { return Ok(()) };
-        if let Some(aside) = aside {
-            let moved = move_modules(&admin.folder, &aside.admin_copy());
-            moved.map_err(|source| RemoveError::NotMoved { path: admin.folder.clone(), source })?;
+        for (which, commit) in self.rescue_refs(id)? {
+            if !refs.is_empty() && !refs.contains_key(&which) {
+                self.delete_rescue_ref(id, which, &commit, lock)?;
+            }
         }
-        Ok(self.remove_entry(admin, path, lock)?)
+        Ok(())
+    }
+
+    fn delete_rescue_ref(
+        &self,
+        id: &str,
+        which: RescueRef,
+        commit: &CommitId,
+        lock: &RepositoryLock,
+    ) -> Result<(), RunError> {
+        self.run("git update-ref -d")
+            .holding(lock.descriptor()?)
+            .args(["update-ref", "-d", &which.full(id), commit.as_str()])
+            .succeed()
+            .map(drop)
     }
 
     pub(crate) fn set_rescue_ref(
@@ -269,10 +285,7 @@ impl Repository {
     pub fn forget_rescue(&self, id: &str) -> Result<(), RemoveError> {
         let lock = self.lock()?;
         for (which, commit) in self.rescue_refs(id)? {
-            self.run("git update-ref -d")
-                .holding(lock.descriptor()?)
-                .args(["update-ref", "-d", &which.full(id), commit.as_str()])
-                .succeed()?;
+            self.delete_rescue_ref(id, which, &commit, &lock)?;
         }
         Ok(())
     }
@@ -286,23 +299,26 @@ struct Kept {
     only_in_trash: Vec<String>,
 }
 
-/// Copies the administrative folder, whole or not at all: under another name first. The repositories of
-/// submodules are moved later, locks are not of use to anybody.
+/// The folder of an id in the trash, marked as kept.
+pub(crate) fn keep_place(path: &Path, id: &str) -> std::io::Result<Trashed> {
+    let place = make_place(path, id)?;
+    std::fs::create_dir_all(place.admin_copy())?;
+    Ok(place)
+}
+
+/// Copies the administrative folder, whole or not at all: under another name first. The repositories of submodules
+/// are moved later, locks are not of use to anybody.
 fn copy_admin(admin: &Path, copy: &Path) -> std::io::Result<()> {
     let half = copy.with_extension("half");
     present(std::fs::remove_dir_all(&half))?;
-    copy_folder(admin, &half, &|name| {
-        name == MODULES || Path::new(name).extension() == Some(OsStr::new("lock"))
-    })?;
-    // One from before a crash is older than this, but for the submodules that were moved into it.
-    let moved = copy.join(MODULES);
-    if moved.symlink_metadata().is_ok() {
-        std::fs::rename(&moved, half.join(MODULES))?;
-    }
+    let is_lock = |name: &str| Path::new(name).extension() == Some(OsStr::new("lock"));
+    copy_folder(admin, &half, &|name| name == MODULES || is_lock(name))?;
     present(std::fs::remove_dir_all(copy))?;
     std::fs::rename(&half, copy)
 }
 
+/// Copies a folder with the times of its files: git compares its index's with those of the tree's. `leave_out` is
+/// asked about the names directly in it.
 pub(crate) fn copy_folder(from: &Path, to: &Path, leave_out: &dyn Fn(&str) -> bool) -> std::io::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
@@ -313,33 +329,46 @@ pub(crate) fn copy_folder(from: &Path, to: &Path, leave_out: &dyn Fn(&str) -> bo
         }
         let target = to.join(&name);
         if kind.is_dir() {
-            copy_folder(&entry.path(), &target, leave_out)?;
+            copy_folder(&entry.path(), &target, &|_| false)?;
         } else if kind.is_symlink() {
+            present(std::fs::remove_file(&target))?;
             std::os::unix::fs::symlink(std::fs::read_link(entry.path())?, target)?;
         } else if kind.is_file() {
-            std::fs::copy(entry.path(), target)?;
+            copy_file(&entry.path(), &target)?;
         }
     }
     Ok(())
 }
 
-/// Moves the submodules' repositories beside the copy; across file systems they are copied.
-fn move_modules(admin: &Path, copy: &Path) -> std::io::Result<()> {
-    let (from, to) = (admin.join(MODULES), copy.join(MODULES));
+/// Copies a file with its times; one that is there is replaced, also a read-only one.
+pub(crate) fn copy_file(from: &Path, to: &Path) -> std::io::Result<()> {
+    present(std::fs::remove_file(to))?;
+    std::fs::copy(from, to)?;
+    let facts = from.metadata()?;
+    let times = std::fs::FileTimes::new().set_accessed(facts.accessed()?).set_modified(facts.modified()?);
+    // Opened for reading: the copy of a read-only file is one.
+    std::fs::File::open(to)?.set_times(times)
+}
+
+/// Moves the submodules' repositories; across file systems they are copied, whole or not at all.
+pub(crate) fn move_modules(from: &Path, to: &Path) -> std::io::Result<()> {
     if from.symlink_metadata().is_err() {
         return Ok(());
     }
-    match std::fs::rename(&from, &to) {
+    match std::fs::rename(from, to) {
         Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {
-            copy_folder(&from, &to, &|_| false)?;
-            std::fs::remove_dir_all(&from)
+            let half = to.with_extension("half");
+            present(std::fs::remove_dir_all(&half))?;
+            copy_folder(from, &half, &|_| false)?;
+            std::fs::rename(&half, to)?;
+            std::fs::remove_dir_all(from)
         }
         result => result,
     }
 }
 
 /// Whatever went wrong while git still has its entry, the tree stands where people look for it.
-fn give_back(
+pub(crate) fn give_back(
     admin: Option<&AdminFolder>,
     aside: Option<Trashed>,
     path: &Path,
@@ -350,15 +379,13 @@ fn give_back(
     if !admin.folder.exists() || trash.symlink_metadata().is_err() {
         return error;
     }
-    let modules = aside.admin_copy().join(MODULES);
-    let put_back = match modules.symlink_metadata() {
-        Ok(_) => std::fs::rename(&modules, admin.folder.join(MODULES)),
-        Err(_) => Ok(()),
-    };
+    let put_back = move_modules(&aside.modules(), &admin.folder.join(MODULES));
     match put_back.and_then(|()| std::fs::rename(&trash, path)) {
         Ok(()) => {
-            // What is left are copies.
-            let _ = std::fs::remove_dir_all(aside.folder());
+            if crate::admin::is_readable(admin) {
+                // What is left are copies.
+                let _ = std::fs::remove_dir_all(aside.folder());
+            }
             error
         }
         Err(_) => RemoveError::NotPutBack { path: path.to_owned(), trash, source: Box::new(error) },

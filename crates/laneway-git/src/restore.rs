@@ -17,7 +17,7 @@ use crate::create::{CreateError, CreateRefusal, StepError, TreeRecord};
 use crate::lock::{LockError, RepositoryLock};
 use crate::names::{CommitId, branch_ref};
 use crate::repository::{Repository, Worktree, branch_of};
-use crate::rescue::{MODULES, RescueRef, copy_folder};
+use crate::rescue::{MODULES, RescueRef, copy_folder, move_modules};
 use crate::run::RunError;
 use crate::trash::Trashed;
 
@@ -84,6 +84,14 @@ impl From<StepError> for RestoreError {
     }
 }
 
+/// In the trash: where the tree is being brought back to.
+const GOAL: &str = "restored-to";
+
+/// Whether a restore to this place was begun before.
+fn is_going_to(trashed: &Trashed, record: &TreeRecord) -> bool {
+    std::fs::read(trashed.folder().join(GOAL)).is_ok_and(|goal| goal == record.path.as_os_str().as_bytes())
+}
+
 fn at(path: &Path) -> impl FnOnce(io::Error) -> RestoreError {
     |source| RestoreError::File { path: path.to_owned(), source }
 }
@@ -126,48 +134,75 @@ impl Repository {
         })
     }
 
-    /// Brings it back. Doing it again after a crash goes on where it was. What the trash and the refs still have of
-    /// it stays until `forget_rescue`.
+    /// Brings it back. Doing it again after a crash goes on where it was; a failure takes back what was done. The refs
+    /// stay, and so does the trash but for the tree and the submodules' repositories.
     pub fn restore(&self, rescue: &Rescue<'_>, record: &TreeRecord) -> Result<RestoredFrom, RestoreError> {
+        let lock = self.lock()?;
         let kept = Trashed::find(rescue.was_at, rescue.id).filter(Trashed::is_kept);
-        let Some(trashed) = kept else {
+        let Some(trashed) = kept.filter(|trashed| trashed.tree().exists() || is_going_to(trashed, record))
+        else {
+            drop(lock);
             self.restore_from_refs(rescue, record)?;
             return Ok(RestoredFrom::Refs);
         };
-        let tree = trashed.tree();
-        let in_trash = tree.symlink_metadata().is_ok();
-        let registered = self.registered_at(&record.path).map_err(at(&record.path))?;
-        if !in_trash && registered.is_none() {
-            // Its folder had been removed by hand before it was closed.
-            self.restore_from_refs(rescue, record)?;
-            return Ok(RestoredFrom::Refs);
+        let had_branch = self.branch(&record.branch)?.is_some();
+        let done = self.restore_from_trash(&trashed, rescue, record, &lock);
+        if let Err(error) = done {
+            self.take_back(&trashed, record, had_branch, &lock);
+            return Err(error);
         }
-        let lock = self.lock()?;
+        Ok(RestoredFrom::Trash)
+    }
+
+    fn restore_from_trash(
+        &self,
+        trashed: &Trashed,
+        rescue: &Rescue<'_>,
+        record: &TreeRecord,
+        lock: &RepositoryLock,
+    ) -> Result<(), RestoreError> {
+        // From here on a redo knows that a tree which is no longer in the trash is at its new place.
+        let goal = trashed.folder().join(GOAL);
+        std::fs::write(&goal, record.path.as_os_str().as_bytes()).map_err(at(&goal))?;
         if record.branch_is_new {
-            self.bring_branch_back(record, &lock)?;
+            self.bring_branch_back(record, lock)?;
         }
-        let admin = match registered {
-            Some(admin) => admin,
+        let admin = match self.registered_at(&record.path).map_err(at(&record.path))? {
+            Some(admin) if admin.locked.as_deref() == Some(&lock_reason(&record.lane)) => admin,
+            Some(_) => return Err(CreateRefusal::PathRegistered { path: record.path.clone() }.into()),
             None => self.enter_again(&trashed.admin_copy(), record)?,
         };
-        if in_trash {
+        let tree = trashed.tree();
+        if tree.symlink_metadata().is_ok() {
             link_tree(&tree, &admin.folder).map_err(at(&tree))?;
             self.make_parent(&record.path)?;
             std::fs::rename(&tree, &record.path).map_err(at(&record.path))?;
         }
-        let (modules, target) = (trashed.admin_copy().join(MODULES), admin.folder.join(MODULES));
-        if modules.symlink_metadata().is_ok() {
-            match std::fs::rename(&modules, &target) {
-                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                    copy_folder(&modules, &target, &|_| false).map_err(at(&target))?;
-                }
-                moved => moved.map_err(at(&target))?,
-            }
-        }
+        let target = admin.folder.join(MODULES);
+        move_modules(&trashed.modules(), &target).map_err(at(&target))?;
         self.relink_submodules(&target, rescue.was_at, &record.path)?;
-        self.settle_head(&admin, rescue, record)?;
-        drop(lock);
-        Ok(RestoredFrom::Trash)
+        self.settle_head(&admin, rescue, record)
+    }
+
+    /// Everything of it is in the trash again. Best effort: what cannot be moved back is where it is, and a redo or a
+    /// look at the trash finds it.
+    fn take_back(&self, trashed: &Trashed, record: &TreeRecord, had_branch: bool, lock: &RepositoryLock) {
+        let admin = self.registered_at(&record.path).ok().flatten();
+        let own = admin.filter(|admin| admin.locked.as_deref() == Some(&lock_reason(&record.lane)));
+        if let Some(admin) = own {
+            let modules_are_back = move_modules(&admin.folder.join(MODULES), &trashed.modules()).is_ok();
+            let tree_is_back = trashed.tree().symlink_metadata().is_ok()
+                || std::fs::rename(&record.path, trashed.tree()).is_ok();
+            if !modules_are_back || !tree_is_back {
+                return;
+            }
+            // A copy of what is still in the trash.
+            let _ = self.remove_broken_entry(&admin);
+        }
+        if record.branch_is_new && !had_branch {
+            let _ = self.delete_branch(&record.branch, &record.base_commit, lock);
+        }
+        let _ = std::fs::remove_file(trashed.folder().join(GOAL));
     }
 
     fn bring_branch_back(&self, record: &TreeRecord, lock: &RepositoryLock) -> Result<(), RestoreError> {
@@ -188,6 +223,12 @@ impl Repository {
     fn enter_again(&self, copy: &Path, record: &TreeRecord) -> Result<AdminFolder, RestoreError> {
         let entries = self.common_dir().join("worktrees");
         std::fs::create_dir_all(&entries).map_err(at(&entries))?;
+        // Half an entry of this very restore, from before a crash.
+        for admin in crate::admin::admin_folders(self.common_dir()).map_err(at(&entries))? {
+            if admin.tree.is_none() && admin.locked.as_deref() == Some(&lock_reason(&record.lane)) {
+                self.remove_broken_entry(&admin)?;
+            }
+        }
         let name = record.path.file_name().unwrap_or_default();
         let mut folder = entries.join(name);
         let mut number = 0;

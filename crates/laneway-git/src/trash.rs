@@ -16,6 +16,15 @@ const TREE: &str = "tree";
 /// The copy of git's administrative folder, for a tree that is kept. What has one is never deleted in passing.
 const ADMIN: &str = "git";
 
+/// The repositories of its submodules, for a tree that is kept.
+const MODULES: &str = "modules";
+
+/// Ends the name of what is being deleted: nobody finds it any more.
+const GOING: &str = ".going";
+
+/// What makes the trash look like a repository of its own: `git clean -fdx` in the main worktree passes those by.
+const MARKER: &str = ".git";
+
 /// A tree that is out of the way, with what belongs to it. Dropping it changes nothing; `unlink` deletes it.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "the tree stays in the trash until it is unlinked"]
@@ -56,27 +65,56 @@ impl Trashed {
         self.folder.join(ADMIN)
     }
 
+    /// Where the repositories of its submodules are, for a tree that is kept.
+    pub fn modules(&self) -> PathBuf {
+        self.folder.join(MODULES)
+    }
+
+    /// Whether neither its files nor its submodules' repositories are in it any more.
+    pub fn has_been_emptied(&self) -> bool {
+        self.tree().symlink_metadata().is_err() && self.modules().symlink_metadata().is_err()
+    }
+
+    /// What a deletion under this id has left unfinished: one that was broken off, or one that was never begun of a
+    /// tree that nobody keeps.
+    pub fn to_finish(tree_path: &Path, id: &str) -> Option<Self> {
+        let going = place(tree_path, id).ok()?.with_added_extension(GOING.trim_start_matches('.'));
+        if going.symlink_metadata().is_ok() {
+            return Some(Self { folder: going });
+        }
+        Self::find(tree_path, id).filter(|trashed| !trashed.is_kept())
+    }
+
     /// Whether it is kept for a restore, and so deleted only when that is asked for.
     pub fn is_kept(&self) -> bool {
         self.admin_copy().symlink_metadata().is_ok()
     }
 
-    /// Puts the tree back to where it was.
-    pub(crate) fn put_back(self, tree: &Path) -> io::Result<()> {
-        // `rename` only replaces an empty folder that somebody may have made there meanwhile; that loses nothing.
-        std::fs::rename(self.tree(), tree)?;
-        // Succeeds where nothing else is in it.
-        let _ = std::fs::remove_dir(&self.folder);
-        Ok(())
+    /// It was looked at: from now on it is deleted in passing.
+    pub(crate) fn keep_no_longer(&self) -> io::Result<()> {
+        present(std::fs::remove_dir_all(self.admin_copy())).map(drop)
     }
 
     /// Deletes it. Symbolic links are deleted, never followed; folders without write permission (as package
     /// managers leave them) are made writable. Gone already is fine.
+    ///
+    /// It is renamed first, so that nobody finds half of it, and nobody takes out of it what is just being deleted.
     pub fn unlink(self) -> Result<(), NotUnlinked> {
-        delete(&self.folder)?;
-        if let Some(folder) = self.folder.parent() {
-            // Succeeds for the last one only.
-            let _ = std::fs::remove_dir(folder);
+        let not_unlinked = |source| NotUnlinked { path: self.folder.clone(), source };
+        let is_going = self.folder.as_os_str().as_encoded_bytes().ends_with(GOING.as_bytes());
+        let going = if is_going {
+            self.folder.clone()
+        } else {
+            let going = self.folder.with_added_extension(GOING.trim_start_matches('.'));
+            delete(&going)?;
+            match present(std::fs::rename(&self.folder, &going)).map_err(not_unlinked)? {
+                Some(()) => going,
+                None => return Ok(()),
+            }
+        };
+        delete(&going)?;
+        if let Some(trash) = going.parent() {
+            remove_if_empty(trash);
         }
         Ok(())
     }
@@ -86,6 +124,26 @@ impl Trashed {
         let tree = self.tree();
         paths.iter().try_for_each(|path| delete(&tree.join(path)))
     }
+}
+
+/// Removes the trash after the last one in it.
+fn remove_if_empty(trash: &Path) {
+    let Ok(mut entries) = std::fs::read_dir(trash) else { return };
+    if entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == MARKER)) {
+        let _ = std::fs::remove_dir_all(trash.join(MARKER));
+        if std::fs::remove_dir(trash).is_err() && trash.is_dir() {
+            // Something else has come meanwhile.
+            let _ = mark(trash);
+        }
+    }
+}
+
+/// Makes the trash look like a repository.
+fn mark(trash: &Path) -> io::Result<()> {
+    let marker = trash.join(MARKER);
+    std::fs::create_dir_all(marker.join("objects"))?;
+    std::fs::create_dir_all(marker.join("refs"))?;
+    std::fs::write(marker.join("HEAD"), "ref: refs/heads/none\n")
 }
 
 /// Deletes a file or a folder with all in it, where it is.
@@ -135,7 +193,9 @@ pub(crate) fn make_place(tree: &Path, id: &str) -> io::Result<Trashed> {
                 Ok(()) => {}
             }
         }
+        // Marked last: an unlinking that removes an empty trash may just have taken the mark away.
         if folder.symlink_metadata().is_ok() {
+            mark(trash)?;
             return Ok(Trashed { folder });
         }
     }

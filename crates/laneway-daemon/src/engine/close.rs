@@ -348,7 +348,8 @@ impl Engine {
                 return Err(Problem::new(ErrorKind::Failed, "not_merged", "it has no commit to merge"));
             };
             let message = format!("Merge lane {}", lane.name);
-            let merged = repository.merge(&lane.base_ref, &commit, &message).map_err(|error| {
+            let base = lane.base_commit.parse().map_err(|error: laneway_git::NotACommitId| failed(&error))?;
+            let merged = repository.merge(&lane.base_ref, &commit, &base, &message).map_err(|error| {
                 let mut problem = failed(&error);
                 if let MergeError::Conflict { files } | MergeError::ChangedThere { files, .. } = &error {
                     let names = files.first.iter().take(20).map(|path| path.display().to_string());

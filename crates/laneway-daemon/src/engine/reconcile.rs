@@ -208,8 +208,7 @@ impl Engine {
             .map(|lane| (lane.path.to_path_buf(), lane.id.to_string()))
             .collect();
         let left = blocking(move || {
-            let found = closed.iter().filter_map(|(path, id)| Trashed::find(path, id));
-            found.filter(|trashed| !trashed.is_kept()).collect::<Vec<_>>()
+            closed.iter().filter_map(|(path, id)| Trashed::to_finish(path, id)).collect::<Vec<_>>()
         });
         left.await.unwrap_or_default().into_iter().for_each(unlink);
     }

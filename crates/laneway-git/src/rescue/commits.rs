@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{Kept, MOST_IN_COMMIT, RescueRef};
+use super::{Kept, MOST_IN_COMMIT, RescueRef, copy_file};
 use crate::admin::{AdminFolder, present};
 use crate::judge::{DISPOSABLE_FOLDERS, is_disposable};
 use crate::names::CommitId;
@@ -40,10 +40,16 @@ impl Repository {
         &self,
         admin: &AdminFolder,
         aside: &Trashed,
-        head: Option<&CommitId>,
         kept: &mut Kept,
     ) -> Result<(), RunError> {
+        let head = self.head_of(admin)?.commit;
+        let head = head.as_ref();
         let (tree, index) = (aside.tree(), aside.folder().join("index"));
+        // One of a git that was ended in the middle of it.
+        present(std::fs::remove_file(index.with_extension("lock"))).map_err(not_read)?;
+        // A tree that was removed by hand leaves its index, which is read from anywhere.
+        let is_there = tree.symlink_metadata().is_ok();
+        let tree = if is_there { tree } else { self.common_dir().to_owned() };
         let content = Content { repository: self, admin, tree: &tree, index, empty_tree: self.empty_tree()? };
         let head_tree = match head {
             Some(commit) => self.tree_of(commit)?,
@@ -55,7 +61,7 @@ impl Repository {
             .then(|| self.commit_tree(staged.as_str(), &parents, "what was staged in a lane"))
             .transpose()?;
         parents.splice(0..0, &index_commit);
-        let files = content.files(kept)?;
+        let files = if is_there { content.files(kept)? } else { staged.clone() };
         if files != staged {
             let message = "the files of a lane, as they were";
             kept.refs.insert(RescueRef::Work, self.commit_tree(files.as_str(), &parents, message)?);
@@ -98,6 +104,9 @@ impl Content<'_> {
         self.repository
             .as_it_is(run, &self.empty_tree)
             .setting("core.untrackedCache=false")
+            .setting("core.sparseCheckout=false")
+            .setting("core.fsync=all")
+            .setting("core.fsyncMethod=batch")
             .setting("advice.addEmbeddedRepo=false")
             .variable("GIT_INDEX_FILE", &self.index)
             .variable("GIT_NO_LAZY_FETCH", "1")
@@ -107,7 +116,7 @@ impl Content<'_> {
     /// Takes a fresh copy of the index.
     fn copy_index(&self) -> Result<(), RunError> {
         present(std::fs::remove_file(&self.index)).map_err(not_read)?;
-        present(std::fs::copy(self.admin.folder.join("index"), &self.index)).map_err(not_read)?;
+        present(copy_file(&self.admin.folder.join("index"), &self.index)).map_err(not_read)?;
         Ok(())
     }
 
@@ -158,7 +167,9 @@ impl Content<'_> {
         self.unmark()?;
         let mut ignored = Vec::new();
         self.each_status_entry(&mut |entry| match entry {
-            StatusEntry::Ignored(path) if is_disposable(&path) => kept.disposable.push(path),
+            StatusEntry::Ignored(path) if is_made_again(&path) => kept.disposable.push(path),
+            // In a folder of such a name that is not ignored as a whole: not dropped, not in the commit.
+            StatusEntry::Ignored(path) if is_disposable(&path) => {}
             StatusEntry::Ignored(path) => ignored.push(path),
             StatusEntry::Changed(_) | StatusEntry::Untracked(_) => {}
         })?;
@@ -324,6 +335,12 @@ impl Content<'_> {
         }
         Ok(())
     }
+}
+
+/// A whole folder that git ignores and that is made again.
+fn is_made_again(path: &Path) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str);
+    path.as_os_str().as_bytes().ends_with(b"/") && name.is_some_and(|name| DISPOSABLE_FOLDERS.contains(&name))
 }
 
 fn pathspec(magic: &str, path: &Path) -> OsString {

@@ -32,8 +32,8 @@ impl Repository {
     /// modes other than the executable bit, and empty folders, are not asked about.
     pub fn not_held(&self, id: &str, trashed: &Trashed) -> Result<Option<NotHeld>, RunError> {
         let tree = trashed.tree();
-        if trashed.admin_copy().join(super::MODULES).symlink_metadata().is_ok() {
-            return Ok(Some(NotHeld { path: trashed.admin_copy().join(super::MODULES) }));
+        if trashed.modules().symlink_metadata().is_ok() {
+            return Ok(Some(NotHeld { path: trashed.modules() }));
         }
         if tree.symlink_metadata().is_err() {
             return Ok(None);
@@ -46,6 +46,9 @@ impl Repository {
         let held = self.entries_of(commit)?;
         let mut files = Vec::new();
         if let Some(path) = compare_kinds(&tree, &held, &mut files).map_err(not_read)? {
+            return Ok(Some(NotHeld { path }));
+        }
+        if let Some(path) = self.first_unreadable(&tree, &held, &files)? {
             return Ok(Some(NotHeld { path }));
         }
         for some in files.chunks(PATHS_AT_ONCE) {
@@ -62,6 +65,36 @@ impl Repository {
                 if ids.next() != held.get(path).map(|held| held.id.as_slice()) {
                     return Ok(Some(NotHeld { path: path.clone() }));
                 }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first file whose content is not in the repository after all: a tree names its files, also those that a
+    /// power cut has taken.
+    fn first_unreadable(
+        &self,
+        tree: &Path,
+        held: &HashMap<PathBuf, Held>,
+        files: &[PathBuf],
+    ) -> Result<Option<PathBuf>, RunError> {
+        let mut asked = Vec::new();
+        for path in files {
+            asked.extend_from_slice(held.get(path).map_or(b"".as_slice(), |held| &held.id));
+            asked.push(b'\n');
+        }
+        let said = self
+            .run("git cat-file --batch-check")
+            .reads()
+            .args(["cat-file", "--batch-check=%(objecttype) %(objectsize)"])
+            .variable("GIT_NO_LAZY_FETCH", "1")
+            .input(&asked)?
+            .succeed()?;
+        let mut lines = said.split(|byte| *byte == b'\n');
+        for path in files {
+            let length = tree.join(path).symlink_metadata().map_err(not_read)?.len();
+            if lines.next() != Some(format!("blob {length}").as_bytes()) {
+                return Ok(Some(path.clone()));
             }
         }
         Ok(None)

@@ -60,6 +60,10 @@ impl Repository {
             // It fails where there is no such reflog.
             collect_ids(&said, into);
         }
+        let own = self.git().run("git for-each-ref", self.common_dir()).reads();
+        let own = own.in_tree(&admin.folder, self.common_dir());
+        let own = own.args(["for-each-ref", "--format=%(objectname)"]);
+        collect_ids(&own.args(["refs/worktree", "refs/bisect", "refs/rewritten"]).succeed()?, into);
         Ok(())
     }
 
@@ -100,16 +104,17 @@ impl Repository {
         let mut asks = String::new();
         asks.extend(named.iter().flat_map(|id| [id.as_str(), "\n"]));
         asks.extend(held.iter().flat_map(|id| ["^", id.as_str(), "\n"]));
-        asks.push_str("--not\n");
+        // git before 2.42 takes only commits on its standard input.
         let going = asked.not_vouching.iter().copied().chain(own);
-        asks.extend(going.flat_map(|name| ["--exclude=", name, "\n"]));
-        asks.push_str("--branches\n--tags\n--remotes\n");
+        let going: Vec<String> = going.map(|name| format!("--exclude={name}")).collect();
         let mut loose = Vec::new();
         settled(|| {
             loose.clear();
             self.run(what)
                 .reads()
-                .args(["rev-list", "--stdin"])
+                .args(["rev-list", "--stdin", "--not"])
+                .args(&going)
+                .args(["--branches", "--tags", "--remotes"])
                 .input(asks.as_bytes())?
                 .each_record(b'\n', &mut |line| loose.extend(CommitId::from_git(line)))?
                 .or_failed()
