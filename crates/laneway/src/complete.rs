@@ -13,9 +13,11 @@ use std::time::Duration;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter as _};
 use clap_complete::env::Shells;
 use laneway_api::routes;
-use laneway_api::view::{LaneView, Lanes, WorkerView};
+use laneway_api::view::{LaneView, Lanes, Rescues, WorkerView};
 use laneway_core::os_text::OsText;
+use laneway_core::worker::WorkerStatus;
 use laneway_wire::keys::KEY_NAMES;
+use serde::de::DeserializeOwned;
 
 use crate::cli;
 use crate::client::{Client, Request, Start};
@@ -75,6 +77,26 @@ pub(crate) fn lanes_and_workers() -> ArgValueCompleter {
     })
 }
 
+/// Completes with the names of closed lanes of which something is kept.
+pub(crate) fn rescued() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let kept = ask_for(routes::RESCUES).unwrap_or(Rescues { rescues: Vec::new() }).rescues;
+        candidates(
+            typed,
+            kept.into_iter().map(|kept| (kept.name.to_string(), kept.lane.to_string())).collect(),
+        )
+    })
+}
+
+/// Completes with what can be waited for.
+pub(crate) fn conditions() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let states = WorkerStatus::ALL.map(|status| format!("state={}", status.as_str()));
+        let words = ["exit", "idle", "output="].map(str::to_owned).into_iter().chain(states);
+        candidates(typed, words.map(|word| (word, String::new())).collect())
+    })
+}
+
 /// Completes with the names of keys; after a modifier also with letters.
 pub(crate) fn keys() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| {
@@ -126,15 +148,17 @@ fn command() -> clap::Command {
     with_options_last(command)
 }
 
-/// What the daemon that runs knows of this repository; nothing if none does, or if it is busy.
+/// The lanes of this repository as the daemon that runs knows them; none if none does, or if it is busy.
 fn ask() -> Lanes {
-    let known = || {
-        let home = laneway_daemon::home::Home::from_environment().ok()?;
-        let cwd = std::env::current_dir().ok().map(OsText::from);
-        let client = Client::new(home, cwd, Start::Never).ok()?;
-        client.ask_within(&Request::get("completing", routes::LANES), LIMIT).ok()
-    };
-    known().unwrap_or(Lanes { lanes: Vec::new() })
+    ask_for(routes::LANES).unwrap_or(Lanes { lanes: Vec::new() })
+}
+
+/// What the daemon that runs says of this repository, if it does soon.
+fn ask_for<T: DeserializeOwned>(route: &str) -> Option<T> {
+    let home = laneway_daemon::home::Home::from_environment().ok()?;
+    let cwd = std::env::current_dir().ok().map(OsText::from);
+    let client = Client::new(home, cwd, Start::Never).ok()?;
+    client.ask_within(&Request::get("completing", route), LIMIT).ok()
 }
 
 /// What can be typed for workers, with what is said beside it. A lane's name means its only worker.

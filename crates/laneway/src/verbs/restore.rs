@@ -5,6 +5,7 @@ use laneway_api::request::{LaneRestored, RestoreLane};
 use laneway_api::routes;
 
 use crate::client::Request;
+use crate::complete;
 use crate::context::{Context, Outcome};
 use crate::text::{Lines, NAME, branch};
 
@@ -22,7 +23,7 @@ merge or rebase, while its tree is in the trash; after that, what its commits ho
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RestoreArgs {
     /// The name that it had, or its id (lane rescued lists them)
-    #[arg(value_name = "LANE|ID")]
+    #[arg(value_name = "LANE|ID", add = complete::rescued())]
     lane: String,
     /// The new lane's name [default: the one it had, or the next free one after it]
     #[arg(long, value_name = "NAME")]

@@ -35,8 +35,8 @@ EXAMPLES:
 What can be waited for:
   exit            the program has ended, however
   idle            for 2 s nothing was written, and nobody typed; idle=500ms is another time
-  output=REGEX    a line matches, on the screen or in the history, finished or not; wrapped rows are one line, and
-                  what is blank at the end of a line does not count
+  output=REGEX    a line matches, on the screen or in the history, finished or not; wrapped rows
+                  are one line, and what is blank at the end of a line does not count
   state=WORD      the worker is starting, running, stopping, stopped or failed
 
 Exit codes: 0 it holds, 1 the program has ended before it did, 124 timed out.";
@@ -49,7 +49,7 @@ pub(crate) struct WaitArgs {
     #[arg(value_parser = NonEmptyStringValueParser::new(), add = complete::workers_of_any_kind())]
     target: String,
     /// What to wait for: exit, idle, output=REGEX, state=WORD; of several the first that holds
-    #[arg(long = "for", value_name = "WHAT", required = true, value_parser = condition)]
+    #[arg(long = "for", value_name = "WHAT", required = true, value_parser = condition, add = complete::conditions())]
     conditions: Vec<Wanted>,
     /// For output: only lines that were changed after this output offset
     #[arg(long, value_name = "OFFSET")]

@@ -75,6 +75,17 @@ fn each_place_is_offered_what_is_legal_there() {
     );
     check(&world, &["send", "fix", "--key", "ctrl-z"], &["ctrl-z"]);
     assert!(ask(&world, &["send", "fix", "--key", "c"]).out().contains("ctrl-c"));
+    check(
+        &world,
+        &["wait", "fix", "--for", "state=st"],
+        &["state=starting", "state=stopped", "state=stopping"],
+    );
+    check(&world, &["wait", "fix", "--for", "o"], &["output="]);
+    check(&world, &["logs", "d"], &["done"]);
+    let _ = world.lane(&["new", "idea"]).ok();
+    fs::write(world.worktree("idea").join("note"), "").unwrap();
+    let _ = world.lane(&["close", "idea", "--discard"]).ok();
+    check(&world, &["restore", ""], &["idea"]);
     check(&world, &["completions", ""], &["bash", "fish", "zsh"]);
     assert_eq!(ask(&world, &["attach", "--obs"]).out(), "--observe");
     assert_eq!(ask(&world, &["ls", ""]).out(), "--closed\n--json\n--help");
