@@ -146,9 +146,7 @@ impl Terminal {
         let per_row = (self.columns() / character.width().unwrap_or(0).max(1)).max(1);
         let full = per_row * self.rows();
         let count = if count > full { full + (count - full) % per_row } else { count };
-        for _ in 0..count {
-            self.input(character);
-        }
+        self.print_text(&character.to_string().repeat(count));
     }
 
     /// Rows of the screen down to the last one that is not empty in the crate's sense: clearing scrolls those out.
