@@ -1,6 +1,6 @@
 //! Questions are answered once and taken out; everything else is passed on byte for byte.
 
-use super::support::{ask, feed, screen};
+use super::support::{ask, difference, feed, screen, seen};
 
 /// A question and its answer on a fresh screen of 80 by 24.
 const QUESTIONS: [(&str, &str); 43] = [
@@ -173,6 +173,37 @@ fn what_is_held_back_comes_with_what_completes_it() {
     assert_eq!(ask(&mut screen, "\x1b[6n"), ("\x1b[1;3R".into(), "\x1b[3\x1b\\".into()));
     // A control character inside of a question acts and goes on.
     assert_eq!(ask(&mut screen, "\x1b[6\rn"), ("\x1b[1;1R".into(), "\r".into()));
+}
+
+#[test]
+fn whether_a_string_is_too_long_does_not_depend_on_how_it_comes() {
+    for (start, filling) in [
+        ("\x1b]8;;", "x"),
+        ("\x1b]2;", "ü"),
+        ("\x1b]4;1;#102030", ";2;#405060"),
+        ("\x1b]4;1;?", ";2;?"),
+        ("\x1bP+q544e", ";544e"),
+        ("\x1bPq", "~"),
+        ("\x1b_Ga=q;", "A"),
+    ] {
+        for end in ["\x07", "\x1b\\", "\x18", "\x1b[31m"] {
+            for length in [8_185, 8_189, 8_190, 8_191, 8_192, 8_193, 9_000] {
+                let n_fillings = (length - start.len()) / filling.len();
+                let output = format!("a{start}{}{end}b\x1b\\c", filling.repeat(n_fillings));
+                let mut whole = screen(80, 24);
+                let expected = feed(&mut whole, &output);
+                for step in [97, 8191] {
+                    let (mut pieces, mut got) = (screen(80, 24), (Vec::new(), Vec::new()));
+                    for piece in output.as_bytes().chunks(step) {
+                        pieces.advance(piece, &mut got.0, &mut got.1);
+                    }
+                    let place = format!("{start:?} to {end:?}, {length} in {step}");
+                    assert!(expected == got, "{place}");
+                    assert_eq!(difference(&seen(&whole), &seen(&pieces)), None, "{place}");
+                }
+            }
+        }
+    }
 }
 
 #[test]
