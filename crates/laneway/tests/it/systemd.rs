@@ -5,8 +5,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::Command;
 
-use laneway_testkit::process::finish;
-use laneway_testkit::{Finished, TestEnvironment};
+use laneway_testkit::process::{finish, readable_within};
+use laneway_testkit::{Finished, LIMIT, TestEnvironment};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use serde_json::json;
 
 use crate::environment;
@@ -138,7 +139,15 @@ fn what_systemd_is_told_to_run_is_a_daemon() {
         let (name, value) = assignment.split_once('=').unwrap();
         daemon.env(name, value);
     }
+    fs::create_dir(&machine.world.home).unwrap();
+    let changes = inotify::init(CreateFlags::CLOEXEC).unwrap();
+    inotify::add_watch(&changes, &machine.world.home, WatchFlags::CREATE).unwrap();
     let mut process = daemon.spawn().unwrap();
+    // It has begun, and may not serve yet: whoever comes now must not begin another one.
+    while !machine.world.home.join("daemon.lock").exists() {
+        assert!(readable_within(&changes, LIMIT), "it does not begin");
+        rustix::io::read(&changes, &mut [0; 4096]).unwrap();
+    }
     machine.world.start("a", &["fake-agent", "ready", "wait"]);
     assert_eq!(machine.world.daemon_pid(), process.id());
     // Another one finds the place taken, and says so in a way that is not tried again.
