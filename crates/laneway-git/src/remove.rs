@@ -231,8 +231,8 @@ impl Repository {
         asked: &TreeToRemove<'_>,
         lock: &RepositoryLock,
     ) -> Result<(), RunError> {
-        let head = seen.head.iter().filter_map(|head| head.commit.as_ref());
-        let held: Vec<&CommitId> = seen.branch_tip.iter().chain(head).collect();
+        let of_head = seen.head.iter().filter_map(|head| head.commit.as_ref());
+        let held: Vec<&CommitId> = seen.branch_tip.iter().chain(of_head).collect();
         let named = self.named_commits(admin, asked.judged.recorded_branch, &held)?;
         let holder = self.hold(&named, &[], &asked.judged, &format!("commits that {} had", asked.id))?;
         match holder {
