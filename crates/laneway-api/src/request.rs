@@ -1,6 +1,7 @@
 //! The bodies and queries of requests, and the answers of those that change something.
 
 use laneway_core::findings::Losses;
+use laneway_core::id::LaneId;
 use laneway_core::launch::TerminalSpec;
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
@@ -247,6 +248,9 @@ pub struct Prune {
     pub older_than_ms: u64,
     /// Do it. Else only say what would be deleted.
     pub really: bool,
+    /// Only what is kept of these lanes. None: of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Vec<LaneId>>,
 }
 
 /// How to write what a lane has changed.

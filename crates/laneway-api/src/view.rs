@@ -292,10 +292,24 @@ pub struct RescueView {
 }
 
 /// Everything that is kept of closed lanes of a repository, the latest first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rescues {
-    /// They.
+    /// They; of a deletion those that were deleted.
     pub rescues: Vec<RescueView>,
+    /// Of a deletion: what could not be deleted, or not all of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<NotPruned>,
+}
+
+/// What is kept of a lane, and was to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotPruned {
+    /// The closed lane.
+    pub lane: LaneId,
+    /// The name it had.
+    pub name: Name,
+    /// Why it is not deleted.
+    pub message: String,
 }
 
 /// What a program writes, as it comes: one JSON line each of `lane read --follow --json`.

@@ -8,7 +8,7 @@ mod lane;
 mod model;
 mod run;
 
-pub use lane::{CloseStep, next_step};
+pub use lane::{CloseStep, next_step, refuse_terms};
 
 use crate::command::{Command, Facts, LaneFacts, Scope};
 use crate::decision::{Change, Decision};

@@ -30,6 +30,12 @@ pub enum Refusal {
         /// The lane that has it.
         lane: Name,
     },
+    /// An open lane brings that closed one back.
+    #[error("lane {lane} is what brings it back already")]
+    BackAlready {
+        /// The lane that does.
+        lane: Name,
+    },
     /// No more lanes fit.
     #[error("this repository has {open} open lanes, and {max} is the most")]
     CapacityReached {
@@ -97,6 +103,7 @@ impl Refusal {
             Refusal::LaneNameTaken { .. } => "lane_name_taken",
             Refusal::BranchInUse { .. } => "branch_in_use",
             Refusal::PathInUse { .. } => "path_in_use",
+            Refusal::BackAlready { .. } => "back_already",
             Refusal::CapacityReached { .. } => "capacity_reached",
             Refusal::WorkerNameTaken { .. } => "worker_name_taken",
             Refusal::TaskHasNoName { .. } => "task_has_no_name",
@@ -114,6 +121,7 @@ impl Refusal {
             Refusal::LaneNameTaken { name, .. } => Some(format!("lane show {name}, or choose another name")),
             Refusal::BranchInUse { lane, .. } => Some(format!("lane run {lane} works in that lane")),
             Refusal::PathInUse { lane } => Some(format!("lane show {lane}, or choose another name")),
+            Refusal::BackAlready { lane } => Some(format!("lane show {lane}")),
             Refusal::CapacityReached { .. } => Some("lane ls, then lane close NAME".to_owned()),
             Refusal::WorkerNameTaken { name, lane } => {
                 Some(format!("choose another name, or rename that one: lane rename {lane}/{name} NEW"))

@@ -21,8 +21,7 @@ mod workspaces;
 
 pub(crate) use close::CloseAsked;
 pub(crate) use create::parse_name;
-pub(crate) use inside::is_of_a_run;
-pub(crate) use rescue::Kept;
+pub(crate) use inside::{Asking, who_asks};
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;

@@ -32,7 +32,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{Engine, Request};
+use crate::engine::{Asking, Engine, Request, who_asks};
 
 /// The largest JSON body: arguments and an environment, in bytes.
 const MAX_BODY: usize = 4 << 20;
@@ -201,12 +201,17 @@ pub(crate) struct Caller {
 impl Caller {
     /// Some things only a person may say, not a program in a lane.
     pub(crate) fn must_be_a_person(&self, doing: &str) -> Result<(), Failure> {
-        let is_of_a_run = matches!(self.request.actor, Actor::Worker { .. })
-            || self.pid.is_some_and(crate::engine::is_of_a_run);
-        if !is_of_a_run {
-            return Ok(());
-        }
-        let message = format!("{doing} is a person's to say, and this comes from inside a lane's program");
+        let asking = match self.request.actor {
+            Actor::Worker { .. } => Asking::InRun,
+            _ => who_asks(self.pid),
+        };
+        let message = match asking {
+            Asking::Outside => return Ok(()),
+            Asking::InRun => {
+                format!("{doing} is a person's to say, and this comes from inside a lane's program")
+            }
+            Asking::Unknown => format!("{doing} is a person's to say, and who asks could not be told"),
+        };
         Err(Failure(
             Problem::new(ErrorKind::Refused, "consent", message).hint("repeat it in a terminal of your own"),
         ))

@@ -65,6 +65,7 @@ impl IntoProblem for Refusal {
             Refusal::LaneNameTaken { .. }
             | Refusal::BranchInUse { .. }
             | Refusal::PathInUse { .. }
+            | Refusal::BackAlready { .. }
             | Refusal::CapacityReached { .. }
             | Refusal::WorkerNameTaken { .. }
             | Refusal::TaskHasNoName { .. }

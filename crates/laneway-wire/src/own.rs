@@ -23,6 +23,12 @@ pub fn is_our_own(pid: u32) -> bool {
             && fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|command| is_daemon(&command))
 }
 
+/// Whether the process is a holder: all below it belongs to its run.
+pub fn is_holder(pid: u32) -> bool {
+    let program = fs::read_link(format!("/proc/{pid}/exe"));
+    program.is_ok_and(|program| program_name(&program) == HOLDER_PROGRAM.as_bytes())
+}
+
 fn program_name(program: &Path) -> &[u8] {
     let name = program.file_name().unwrap_or_default().as_bytes();
     // What the kernel says when the file was replaced by an upgrade.

@@ -10,14 +10,20 @@ use crate::name::Name;
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
 
-/// Records a lane, if its name, branch and path are free among the open lanes. One that is to be made is made
-/// next; one that is taken in is open at once, since nothing is done to its worktree.
+/// Records a lane, if its name, branch and path are free among the open lanes, and none of them brings back the same
+/// closed one. One that is to be made is made next; one that is taken in is open at once, since nothing is done to
+/// its worktree.
 pub(super) fn create(
     open: &[Lane],
     new: &NewLane,
     max_lanes: usize,
     now: Timestamp,
 ) -> Result<Decision, Refusal> {
+    if new.restored_from.is_some()
+        && let Some(other) = open.iter().find(|other| other.restored_from == new.restored_from)
+    {
+        return Err(Refusal::BackAlready { lane: other.name.clone() });
+    }
     if let Some(other) = open.iter().find(|other| other.name == new.name) {
         return Err(Refusal::LaneNameTaken { name: other.name.clone(), lifecycle: other.lifecycle });
     }
@@ -166,9 +172,7 @@ pub(super) fn close(
     terms: CloseTerms,
 ) -> Result<Decision, Refusal> {
     let lane = &facts.lane;
-    if lane.is_adopted() && terms != CloseTerms::default() {
-        return Err(Refusal::NotOurTree { lane: lane.name.clone() });
-    }
+    refuse_terms(lane, terms)?;
     match lane.lifecycle {
         Lifecycle::Closed | Lifecycle::Cleaning => Ok(Decision::unchanged()),
         Lifecycle::New | Lifecycle::Provisioning if lane.close_requested && lane.close_terms == terms => {
@@ -207,6 +211,14 @@ pub(super) fn close(
             Ok(begin_cleaning(facts, grace_ms, terms))
         }
     }
+}
+
+/// Refuses what no close of this lane does, whatever would be found: an adopted worktree is left as it is.
+pub fn refuse_terms(lane: &Lane, terms: CloseTerms) -> Result<(), Refusal> {
+    if lane.is_adopted() && terms != CloseTerms::default() {
+        return Err(Refusal::NotOurTree { lane: lane.name.clone() });
+    }
+    Ok(())
 }
 
 fn begin_cleaning(facts: &LaneFacts, grace_ms: u64, terms: CloseTerms) -> Decision {

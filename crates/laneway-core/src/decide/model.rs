@@ -153,7 +153,7 @@ fn legal(from: Lifecycle, to: Lifecycle) -> bool {
         (New, Provisioning | New | Closed)
             | (Provisioning, Provisioning | Open | Closed)
             | (Open, Open | Cleaning)
-            | (Cleaning, Open | Closed)
+            | (Cleaning, Cleaning | Open | Closed)
     )
 }
 
@@ -505,6 +505,41 @@ fn a_stop_during_the_start_is_carried_out_once_the_program_runs() {
     let process = ProcessIdentity { pid: 5, start_time: 0, boot_id: String::new() };
     let decision = decided(&facts, &Command::RecordStarted { run, process, at: Timestamp(1) }).unwrap();
     assert!(matches!(decision.effects[..], [Effect::StopRun { .. }]));
+}
+
+#[test]
+fn a_closed_lane_is_brought_back_by_one_lane_at_a_time() {
+    let (closed, other) = (lane_id(8), lane_id(9));
+    for (there, new, is_refused) in [
+        (Some(closed), Some(closed), true),
+        (Some(closed), Some(other), false),
+        (Some(closed), None, false),
+        (None, Some(closed), false),
+        (None, None, false),
+    ] {
+        for lifecycle in [Lifecycle::New, Lifecycle::Provisioning, Lifecycle::Open, Lifecycle::Cleaning] {
+            let open = Lane { restored_from: there, ..with_a_lane(lifecycle).lane };
+            let lane = NewLane {
+                id: lane_id(1),
+                host: open.host,
+                workspace: WORKSPACE,
+                name: name(1),
+                tree: made("lane/n1"),
+                base_ref: "main".into(),
+                base_commit: "0".repeat(40),
+                path: "/n1".into(),
+                restored_from: new,
+            };
+            let create = Command::CreateLane { lane, max_lanes: 9 };
+            let decision = decide(&Facts::Workspace(Some(vec![open])), &create, Timestamp(9));
+            let refusal = Refusal::BackAlready { lane: name(0) };
+            assert_eq!(
+                decision.as_ref().err(),
+                is_refused.then_some(&refusal),
+                "{there:?} {new:?} {lifecycle}"
+            );
+        }
+    }
 }
 
 /// Renames lane `n0` while these are open beside it.

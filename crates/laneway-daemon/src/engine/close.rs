@@ -6,12 +6,13 @@
 //!                                                  └────────────────┘
 //! ```
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use laneway_api::error::{ErrorKind, Problem};
 use laneway_core::command::{Command, Merged, Quieted, Removed};
-use laneway_core::decide::{CloseStep, next_step};
+use laneway_core::decide::{CloseStep, next_step, refuse_terms};
 use laneway_core::event::{Event, Subject};
 use laneway_core::findings::{CommitLine, Findings, Listed, Losses};
 use laneway_core::id::{LaneId, RunId};
@@ -76,23 +77,27 @@ impl Engine {
         if lane.lifecycle == Lifecycle::Closed {
             return Ok(Close { was_closed: true, ..Close::default() });
         }
-        if let Some(caller) = caller {
-            self.excused
-                .lock()
-                .expect("no holder of this lock panics")
-                .insert(id, inside::with_ancestors(caller));
-        }
+        let excused = caller.map(inside::with_ancestors).unwrap_or_default();
         let findings = match lane.lifecycle {
-            Lifecycle::Open => Some(self.look_at(&lane, terms).await?.0),
+            Lifecycle::Open => Some(self.look_at(&lane, terms, &excused).await?.0),
             Lifecycle::New | Lifecycle::Provisioning | Lifecycle::Cleaning | Lifecycle::Closed => None,
         };
         let stashes = findings.as_ref().map_or(0, |findings| findings.stashes);
         let close = Command::CloseLane { lane: id, findings, grace_ms, terms };
-        let committed = self.submit(close, request).await?;
+        // Before it is decided: the second look may follow at once. Of two who close it each may stand in it.
+        self.lock_excused().entry(id).or_default().extend(excused);
+        let committed = match self.submit(close, request).await {
+            Ok(committed) => committed,
+            Err(problem) => {
+                self.lock_excused().remove(&id);
+                return Err(problem);
+            }
+        };
         // A close that was remembered before may be refused by this very decision.
         let before = committed.seq.saturating_sub(committed.events.len() as u64);
         let limit = CLOSE_LIMIT + Duration::from_millis(grace_ms);
         let lane = self.settled(id, limit).await?;
+        self.lock_excused().remove(&id);
         if lane.lifecycle == Lifecycle::Closed {
             let branch_deleted = match lane.own_branch() {
                 Some(branch) => !self.branch_is_there(&lane, branch.to_owned()).await,
@@ -149,27 +154,24 @@ impl Engine {
         caller: Option<u32>,
     ) -> Result<(CloseStep, Findings, bool), Problem> {
         let lane = self.read(move |store| store.lane(id)).await?.ok_or_else(|| not_found("lane", &id))?;
-        if let Some(caller) = caller {
-            self.excused
-                .lock()
-                .expect("no holder of this lock panics")
-                .insert(lane.id, inside::with_ancestors(caller));
-        }
         if lane.lifecycle != Lifecycle::Open {
             let refusal = Refusal::LaneNotOpen { lane: lane.name, lifecycle: lane.lifecycle };
             return Err(refusal.into_problem());
         }
-        let findings = self.look_at(&lane, terms).await?.0;
+        refuse_terms(&lane, terms).map_err(IntoProblem::into_problem)?;
+        let excused = caller.map(inside::with_ancestors).unwrap_or_default();
+        let findings = self.look_at(&lane, terms, &excused).await?.0;
         let branch_goes = lane.own_branch().is_some() && !terms.keep_branch;
         Ok((next_step(&findings, terms), findings, branch_goes))
     }
 
-    /// Looks at a lane's worktree and branch, and at who stands in it. Of an adopted one nothing goes, so that
+    /// Looks at a lane's worktree and branch, and at who stands in it but those that are excused. Of an adopted one nothing goes, so that
     /// nothing can be lost.
     async fn look_at(
         &self,
         lane: &Lane,
         terms: CloseTerms,
+        excused: &HashSet<u32>,
     ) -> Result<(Findings, laneway_git::Seen), Problem> {
         if lane.is_adopted() {
             return Ok(<_>::default());
@@ -182,20 +184,27 @@ impl Engine {
         // And of ended ones what they have left behind, as long as their holders look after that.
         let own: Vec<RunId> =
             live.chain(self.holders.of_lane(lane.id).into_iter().map(|(run, _)| run)).collect();
-        let excused = self.excused.lock().expect("no holder of this lock panics").get(&lane.id).cloned();
+        let excused = excused.clone();
         blocking(move || {
             let closing: Vec<&str> = closing.iter().map(String::as_str).collect();
             let path = lane.path.to_path_buf();
             repository.judge(&to_judge(&lane, &path, &closing, terms)).map(|found| {
                 let seen = found.seen.clone();
                 let mut findings = findings_of(found);
-                let excused = excused.unwrap_or_default();
                 findings.losses.processes = inside::foreign_processes(&path, &own, &excused);
                 (findings, seen)
             })
         })
         .await?
         .map_err(IntoProblem::into_problem)
+    }
+
+    fn excused_in(&self, lane: LaneId) -> HashSet<u32> {
+        self.lock_excused().get(&lane).cloned().unwrap_or_default()
+    }
+
+    fn lock_excused(&self) -> std::sync::MutexGuard<'_, HashMap<LaneId, HashSet<u32>>> {
+        self.excused.lock().expect("no holder of this lock panics")
     }
 
     /// The branches of the other lanes that are being closed, or made and perhaps undone: they hold no commit for
@@ -218,7 +227,10 @@ impl Engine {
             }
         };
         let terms = lane.close_terms;
-        let findings = self.look_at(&lane, terms).await.map_or_else(not_looked_at, |(findings, _)| findings);
+        let findings = self
+            .look_at(&lane, terms, &self.excused_in(id))
+            .await
+            .map_or_else(not_looked_at, |(findings, _)| findings);
         let close =
             Command::CloseLane { lane: id, findings: Some(findings), grace_ms: DEFAULT_GRACE_MS, terms };
         // Not by `report`: what was found now must not decide later. The wish to close is recorded.
@@ -311,7 +323,7 @@ impl Engine {
     pub(super) async fn judge_again(&self, id: LaneId, epoch: u64, request: Request) {
         let looked = async {
             let lane = self.read(move |store| store.lane(id)).await?.ok_or_else(|| not_found("lane", &id))?;
-            self.look_at(&lane, lane.close_terms).await
+            self.look_at(&lane, lane.close_terms, &self.excused_in(id)).await
         };
         let findings = match looked.await {
             Ok((findings, seen)) => {
@@ -351,6 +363,17 @@ impl Engine {
             let base = lane.base_commit.parse().map_err(|error: laneway_git::NotACommitId| failed(&error))?;
             let merged = repository.merge(&lane.base_ref, &commit, &base, &message).map_err(|error| {
                 let mut problem = failed(&error);
+                if let MergeError::NoSuchBranch { .. } = &error {
+                    problem.message = format!(
+                        "{}; merge {branch} by hand where it belongs (git -C {root} merge {branch}, or git -C {path} \
+                         push REMOTE HEAD:BRANCH), then: lane close {name}",
+                        problem.message,
+                        branch = lane.branch().unwrap_or("HEAD"),
+                        root = repository.root().display(),
+                        path = path.display(),
+                        name = lane.name,
+                    );
+                }
                 if let MergeError::Conflict { files } | MergeError::ChangedThere { files, .. } = &error {
                     let names = files.first.iter().take(20).map(|path| path.display().to_string());
                     problem.message =
@@ -383,8 +406,8 @@ impl Engine {
     pub(super) async fn finish_closing(&self, id: LaneId, epoch: u64, outcome: Removed, request: Request) {
         let gone = matches!(outcome, Removed::Gone { .. });
         self.report(Command::FinishClosing { lane: id, epoch, outcome }, request).await;
+        self.lock_excused().remove(&id);
         if gone {
-            self.excused.lock().expect("no holder of this lock panics").remove(&id);
             self.forget_environments(id).await;
         }
     }

@@ -13,7 +13,7 @@ use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
 use laneway_core::refusal::Refusal;
 use laneway_core::workspace::Workspace;
-use laneway_git::{Left, Repository, TreeRecord};
+use laneway_git::{Left, Repository, RestoredFrom, TreeRecord};
 use laneway_store::Store;
 
 use super::close::CloseAsked;
@@ -130,11 +130,10 @@ impl Engine {
     pub(super) async fn provision(&self, lane: LaneId, epoch: u64, request: Request) {
         let restored = self.read(move |store| store.lane(lane)).await.ok().flatten();
         if let Some(from) = restored.and_then(|lane| lane.restored_from) {
-            let outcome = self.provision_restored(lane, epoch, from, request).await;
-            let is_back = matches!(outcome, Provisioned::Ready { .. });
+            let (outcome, came_from) = self.provision_restored(lane, epoch, from, request).await;
             self.report(Command::FinishProvisioning { lane, epoch, outcome }, request).await;
-            if is_back {
-                self.let_go_of(from).await;
+            if came_from == Some(RestoredFrom::Trash) {
+                self.leave_trash(from).await;
             }
             return;
         }

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use laneway_core::findings::{Listed, ProcessLine};
 use laneway_core::id::RunId;
-use laneway_wire::own::is_our_own;
+use laneway_wire::own::{is_holder, is_our_own};
 use laneway_wire::process::Process;
 
 use super::leftovers::Marks;
@@ -22,26 +22,25 @@ const SHOWN: usize = 10;
 /// Characters of a command line that are shown.
 const COMMAND_SHOWN: usize = 120;
 
+/// A process and all above it, from below.
+fn upwards(pid: u32) -> impl Iterator<Item = u32> {
+    let mut seen = HashSet::new();
+    let above = |pid: u32| Process::read(pid).map(|process| process.parent);
+    std::iter::successors(Some(pid), move |pid| above(*pid))
+        .take_while(move |pid| *pid > 1 && seen.insert(*pid))
+}
+
 /// A process and all above it.
 pub(super) fn with_ancestors(pid: u32) -> HashSet<u32> {
-    let mut found = HashSet::new();
-    let mut next = pid;
-    while next > 1
-        && found.insert(next)
-        && let Some(process) = Process::read(next)
-    {
-        next = process.parent;
-    }
-    found
+    upwards(pid).collect()
 }
 
 /// Processes with their working directory in `tree` that neither belong to these runs, nor are excused, nor were
-/// started by this daemon.
+/// started by this daemon for itself.
 pub(super) fn foreign_processes(tree: &Path, own: &[RunId], excused: &HashSet<u32>) -> Listed<ProcessLine> {
     let mut found = Listed::default();
     let Ok(tree) = tree.canonicalize() else { return found };
     let marks: Vec<Marks> = own.iter().copied().map(Marks::of).collect();
-    let daemon = std::process::id();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
@@ -50,9 +49,8 @@ pub(super) fn foreign_processes(tree: &Path, own: &[RunId], excused: &HashSet<u3
         if !stands_inside || excused.contains(&pid) || is_our_own(pid) {
             continue;
         }
-        let of_daemon = with_ancestors(pid).contains(&daemon);
         let is_zombie = Process::read(pid).is_none_or(|process| process.is_zombie());
-        if of_daemon || is_zombie || super::leftovers::is_marked(pid, &marks) {
+        if is_zombie || is_started_for(pid, own) || super::leftovers::is_marked(pid, &marks) {
             continue;
         }
         found.count += 1;
@@ -63,10 +61,42 @@ pub(super) fn foreign_processes(tree: &Path, own: &[RunId], excused: &HashSet<u3
     found
 }
 
-/// Whether a process belongs to a run, of whichever lane: it or one above it carries the mark that every process of
-/// a run inherits.
-pub(crate) fn is_of_a_run(pid: u32) -> bool {
-    with_ancestors(pid).into_iter().any(|pid| !is_our_own(pid) && super::leftovers::has_any_mark(pid))
+/// Whether a process is below the holder of one of these runs, or below this daemon with no holder in between: what
+/// is below another holder belongs to another run, though its holder is below this daemon.
+fn is_started_for(pid: u32, own: &[RunId]) -> bool {
+    let daemon = std::process::id();
+    let starter = upwards(pid).find(|pid| *pid == daemon || is_holder(*pid));
+    starter.is_some_and(|starter| {
+        starter == daemon || run_of_holder(starter).is_some_and(|run| own.contains(&run))
+    })
+}
+
+/// The run of a holder: its folder, the last of its arguments, is called like it.
+fn run_of_holder(holder: u32) -> Option<RunId> {
+    let words = fs::read(format!("/proc/{holder}/cmdline")).ok()?;
+    let folder = words.strip_suffix(&[0])?.rsplit(|byte| *byte == 0).next()?;
+    Path::new(std::ffi::OsStr::from_bytes(folder)).file_name()?.to_str()?.parse().ok()
+}
+
+/// On whose behalf a process asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asking {
+    /// It is in no run.
+    Outside,
+    /// It belongs to a run, of whichever lane.
+    InRun,
+    /// It is gone, or cannot be seen.
+    Unknown,
+}
+
+/// Whether a process belongs to a run: it or one above it is a holder, or carries the mark that every process of a
+/// run inherits.
+pub(crate) fn who_asks(pid: Option<u32>) -> Asking {
+    let Some(pid) = pid.filter(|pid| Process::read(*pid).is_some_and(|process| !process.is_zombie())) else {
+        return Asking::Unknown;
+    };
+    let of_a_run = |pid| is_holder(pid) || !is_our_own(pid) && super::leftovers::has_any_mark(pid);
+    if upwards(pid).any(of_a_run) { Asking::InRun } else { Asking::Outside }
 }
 
 fn command_of(process: &Path) -> String {
@@ -77,4 +107,59 @@ fn command_of(process: &Path) -> String {
         .map(|word| Path::new(std::ffi::OsStr::from_bytes(word)).display().to_string())
         .collect();
     line.join(" ").chars().take(COMMAND_SHOWN).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn who_cannot_be_seen_is_not_taken_for_a_person() {
+        assert_eq!(who_asks(None), Asking::Unknown);
+        let mut ended = Command::new("true").spawn().unwrap();
+        let pid = ended.id();
+        // It has ended once its output has, and is not reaped yet; then there is nobody of that number.
+        let waited = rustix::process::waitid(
+            rustix::process::WaitId::Pid(rustix::process::Pid::from_child(&ended)),
+            rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT,
+        );
+        assert!(waited.is_ok());
+        assert_eq!(who_asks(Some(pid)), Asking::Unknown);
+        ended.wait().unwrap();
+        assert_eq!(who_asks(Some(pid)), Asking::Unknown);
+    }
+
+    #[test]
+    fn what_a_holder_of_another_run_started_is_not_excused_for_being_below_this_daemon() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = RunId::from_ulid(ulid::Ulid::from(1_u128));
+        let others = RunId::from_ulid(ulid::Ulid::from(2_u128));
+        // A shell under the holder's name, which this test, in the daemon's place, has started.
+        let holder = folder.path().join(laneway_wire::own::HOLDER_PROGRAM);
+        fs::copy(fs::canonicalize("/bin/sh").unwrap(), &holder).unwrap();
+        let below = |run: RunId| {
+            let mut shell = Command::new(&holder)
+                .args(["-c", "cat; true", "run", "--dir"])
+                .arg(folder.path().join(run.to_string()))
+                .current_dir(folder.path())
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            // When its child has answered, it is there.
+            std::io::Write::write_all(shell.stdin.as_mut().unwrap(), b"x").unwrap();
+            std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+            shell
+        };
+        let (mut ours, mut theirs) = (below(own), below(others));
+        let found = foreign_processes(folder.path(), &[own], &HashSet::new());
+        let seen: Vec<&str> = found.first.iter().map(|line| line.command.as_str()).collect();
+        assert_eq!(seen, ["cat"], "only what the other holder has started: {found:?}");
+        for shell in [&mut ours, &mut theirs] {
+            drop(shell.stdin.take());
+            shell.wait().unwrap();
+        }
+    }
 }

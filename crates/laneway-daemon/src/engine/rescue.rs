@@ -3,12 +3,13 @@
 //! Nothing of it is recorded but in events: what is there is looked at, in the trash beside the lanes and under
 //! `refs/laneway/rescue`.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use laneway_api::error::{ErrorKind, Problem};
-use laneway_api::view::RescueView;
+use laneway_api::view::{NotPruned, RescueView, Rescues};
 use laneway_core::command::{Command, NewLane, Provisioned, Removed, RescueNote};
 use laneway_core::event::Event;
 use laneway_core::id::LaneId;
@@ -17,8 +18,8 @@ use laneway_core::name::Name;
 use laneway_core::time::Timestamp;
 use laneway_core::workspace::Workspace;
 use laneway_git::{
-    RemoveError, Repository, Rescue, RescueRef, RescueRefs, Rescued, RestoreError, RestoredFrom, Trashed,
-    TreeRecord, TreeToRescue,
+    BranchFacts, CommitId, RemoveError, Repository, Rescue, RescueRef, RescueRefs, Rescued, RestoreError,
+    RestoredFrom, Trashed, TreeRecord, TreeToRescue,
 };
 
 use super::create::{made_in_vain, name_free_among, open_name};
@@ -32,29 +33,40 @@ const IN_TRASH: Duration = Duration::from_hours(7 * 24);
 /// How long the refs of a rescue stay.
 const IN_REFS: Duration = Duration::from_hours(30 * 24);
 
+/// What is due is let go only if it was due this long before as well, by a clock that nobody sets: a wall clock that
+/// was far ahead for a moment deletes nothing.
+const DUE_FOR: Duration = Duration::from_hours(1);
+
 /// How long a client waits for a restore.
 const RESTORE_LIMIT: Duration = Duration::from_mins(30);
 
 /// A closed lane of which something is kept.
-pub(crate) struct Kept {
+struct Kept {
     lane: Lane,
     trashed: Option<Trashed>,
     refs: RescueRefs,
-    bytes: u64,
-    /// An open lane has brought it back.
-    is_back: bool,
+    back: Back,
+}
+
+/// Whether a lane that is not closed brings it back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Back {
+    No,
+    UnderWay,
+    Yes,
 }
 
 impl Kept {
-    pub(crate) fn view(&self) -> RescueView {
+    /// For people. Goes through all of the tree for its size.
+    fn view(&self) -> RescueView {
         RescueView {
             lane: self.lane.id,
             name: self.lane.name.clone(),
             branch: self.lane.branch().map(str::to_owned),
             path: self.lane.path.clone(),
             closed_at: self.lane.closed_at.unwrap_or(self.lane.created_at).into(),
-            in_trash: self.trashed.is_some(),
-            bytes: self.bytes,
+            in_trash: self.has_tree(),
+            bytes: self.trashed.as_ref().map_or(0, |trashed| bytes_in(trashed.folder())),
             refs: self
                 .refs
                 .iter()
@@ -63,9 +75,15 @@ impl Kept {
         }
     }
 
+    /// The tree is in the trash, not only what git knew of it.
+    fn has_tree(&self) -> bool {
+        self.trashed.as_ref().is_some_and(|trashed| trashed.tree().symlink_metadata().is_ok())
+    }
+
     /// There is something to bring back, not only commits that a reflog had named.
     fn can_be_restored(&self) -> bool {
-        self.refs.contains_key(&RescueRef::Head) || self.refs.contains_key(&RescueRef::Branch)
+        let content = [RescueRef::Head, RescueRef::Branch, RescueRef::Work, RescueRef::Index];
+        self.has_tree() || content.iter().any(|which| self.refs.contains_key(which))
     }
 
     fn age(&self, now: Timestamp) -> Duration {
@@ -114,7 +132,7 @@ impl Engine {
         let repository = self.repository_of_lane(id).await.ok()?;
         let kept = blocking(move || look(&repository, lane)).await.ok()?.ok()??;
         kept.can_be_restored().then(|| RescueNote {
-            in_trash: kept.trashed.is_some(),
+            in_trash: kept.has_tree(),
             n_refs: u32::try_from(kept.refs.len()).unwrap_or(u32::MAX),
             n_only_in_trash: 0,
         })
@@ -124,10 +142,15 @@ impl Engine {
         self.read(move |store| store.lane(id)).await?.ok_or_else(|| not_found("lane", &id))
     }
 
-    /// The closed lanes of a repository of which something is kept, the latest first; not those that are back.
-    pub(crate) async fn rescues(&self, workspace: &Workspace) -> Result<Vec<Kept>, Problem> {
+    /// Everything that is kept of closed lanes of a repository, for people: the latest first, not those that are back.
+    pub(crate) async fn rescue_views(&self, workspace: &Workspace) -> Result<Vec<RescueView>, Problem> {
+        let kept = self.rescues(workspace).await?;
+        blocking(move || kept.iter().map(Kept::view).collect()).await
+    }
+
+    async fn rescues(&self, workspace: &Workspace) -> Result<Vec<Kept>, Problem> {
         let mut kept = self.all_kept(workspace).await?;
-        kept.retain(|kept| !kept.is_back);
+        kept.retain(|kept| kept.back == Back::No);
         Ok(kept)
     }
 
@@ -140,8 +163,13 @@ impl Engine {
             let (closed, open): (Vec<_>, Vec<_>) =
                 lanes.into_iter().partition(|lane| lane.lifecycle == Lifecycle::Closed);
             let kept = closed.into_iter().filter_map(|lane| {
-                let is_back = open.iter().any(|open| open.restored_from == Some(lane.id));
-                Some(Kept { is_back, ..kept_of(lane, &refs)? })
+                let by = open.iter().find(|open| open.restored_from == Some(lane.id));
+                let back = match by.map(|by| by.lifecycle) {
+                    None => Back::No,
+                    Some(Lifecycle::New | Lifecycle::Provisioning) => Back::UnderWay,
+                    Some(_) => Back::Yes,
+                };
+                Some(Kept { back, ..kept_of(lane, &refs)? })
             });
             Ok::<_, Problem>(kept.collect::<Vec<_>>())
         })
@@ -186,7 +214,11 @@ impl Engine {
         let lane = self.settled(id, RESTORE_LIMIT).await?;
         match lane.lifecycle {
             Lifecycle::Open => Ok((id, lane.failure)),
-            _ => Err(made_in_vain(&lane)),
+            _ => {
+                let mut problem = made_in_vain(&lane);
+                problem.hint.get_or_insert_with(|| format!("lane restore {target} --name OTHER"));
+                Err(problem)
+            }
         }
     }
 
@@ -199,11 +231,16 @@ impl Engine {
             let id = kept.lane.id.to_string();
             kept.lane.name.as_str() == target || id == target || (target.len() >= 6 && id.ends_with(target))
         });
+        // What was back and was closed again means the same work, as it was later.
+        let later: Vec<LaneId> = found.iter().filter_map(|kept| kept.lane.restored_from).collect();
+        found.retain(|kept| !later.contains(&kept.lane.id));
         match found.as_slice() {
             [one] => Ok(one.lane.clone()),
             [] => {
-                let there = if all.is_empty() { "nothing is kept".to_owned() } else { all.join(", ") };
-                let message = format!("nothing is kept of a lane {target:?}; there is {there}");
+                let message = match all.as_slice() {
+                    [] => format!("nothing is kept of a lane {target:?}, nor of any other"),
+                    all => format!("nothing is kept of a lane {target:?}; there is {}", all.join(", ")),
+                };
                 Err(Problem::new(ErrorKind::NotFound, "not_found", message).hint("lane rescued"))
             }
             several => {
@@ -222,8 +259,8 @@ impl Engine {
         epoch: u64,
         from: LaneId,
         request: Request,
-    ) -> Provisioned {
-        let failed = |problem: Problem| Provisioned::Failed { failure: problem.message };
+    ) -> (Provisioned, Option<RestoredFrom>) {
+        let failed = |problem: Problem| (Provisioned::Failed { failure: problem.message }, None);
         let lane = match self.lane(id).await {
             Ok(lane) => lane,
             Err(problem) => return failed(problem),
@@ -234,11 +271,11 @@ impl Engine {
             return failed(problem);
         }
         match self.bring_back(&lane, from).await {
-            Ok((branch, RestoredFrom::Trash)) => Provisioned::Ready { branch, warning: None, first: None },
-            Ok((branch, RestoredFrom::Refs)) => {
-                let warning =
-                    "its tree was not in the trash any more: it is what commits could hold".to_owned();
-                Provisioned::Ready { branch, warning: Some(warning), first: None }
+            Ok((branch, from)) => {
+                let warning = (from == RestoredFrom::Refs).then(|| {
+                    "its tree was not in the trash any more: it is what commits could hold".to_owned()
+                });
+                (Provisioned::Ready { branch, warning, first: None }, Some(from))
             }
             Err(problem) => failed(problem),
         }
@@ -258,9 +295,9 @@ impl Engine {
             let refs = repository.rescue_refs(&id).map_err(IntoProblem::into_problem)?;
             let tip = refs.get(&RescueRef::Branch).or_else(|| refs.get(&RescueRef::Head)).cloned();
             let base_commit =
-                tip.ok_or_else(|| not_restored(&RestoreError::NothingHeld { id: id.clone() }))?;
+                tip.ok_or_else(|| not_restored(&RestoreError::NothingHeld { id: id.clone() }, &old))?;
             let there = repository.branch(&on).map_err(IntoProblem::into_problem)?;
-            let branch_is_new = there.is_none();
+            let branch_is_new = is_branch_to_make(&on, there.as_ref(), &base_commit, &path)?;
             let record = TreeRecord {
                 lane: name,
                 path,
@@ -269,7 +306,7 @@ impl Engine {
                 base_commit,
                 upstream_remote: None,
             };
-            repository.restore(&rescue, &record).map_err(|error| not_restored(&error))
+            repository.restore(&rescue, &record).map_err(|error| not_restored(&error, &old))
         })
         .await??;
         Ok((branch, from))
@@ -281,47 +318,64 @@ impl Engine {
         Ok(lanes.iter().any(|lane| lane.restored_from == Some(from) && lane.lifecycle == Lifecycle::Open))
     }
 
-    /// A restore is recorded: what was kept for it can go.
-    pub(super) async fn let_go_of(&self, id: LaneId) {
-        let let_go = async {
-            let lane = self.lane(id).await?;
-            let repository = self.repository_of_lane(id).await?;
-            blocking(move || let_go(&repository, &lane)).await?
+    /// All of a tree has come back from the trash: its place there goes, if that is recorded and nothing is left in
+    /// it. Its refs stay for as long as any.
+    pub(super) async fn leave_trash(&self, from: LaneId) {
+        let left = async {
+            if !self.is_open(from).await? {
+                return Ok(());
+            }
+            let lane = self.lane(from).await?;
+            blocking(move || match Trashed::find(lane.path.as_path(), &lane.id.to_string()) {
+                Some(trashed) if is_empty(&trashed) => trashed.unlink().map_err(|error| not_let_go(&error)),
+                Some(_) | None => Ok(()),
+            })
+            .await?
         };
-        if let Err(problem) = let_go.await {
-            tracing::warn!(lane = %id, problem = problem.message, "what was kept of a restored lane is still there");
+        if let Err(problem) = left.await {
+            tracing::warn!(lane = %from, problem = problem.message, "a restored lane's place in the trash stays");
         }
     }
 
     /// Deletes for good what is kept of closed lanes, those closed longer ago than `older_than`; without `really` it
-    /// only says what it would delete.
+    /// only says what it would delete. With `only`, nothing but what is kept of these.
     pub(crate) async fn prune(
         &self,
         workspace: &Workspace,
         older_than: Duration,
+        only: Option<&[LaneId]>,
         really: bool,
-    ) -> Result<Vec<RescueView>, Problem> {
+    ) -> Result<Rescues, Problem> {
         let repository = self.repository(workspace).await?;
         let mut old = self.rescues(workspace).await?;
-        old.retain(|kept| kept.age(now()) >= older_than);
+        old.retain(|kept| {
+            kept.age(now()) >= older_than && only.is_none_or(|only| only.contains(&kept.lane.id))
+        });
         blocking(move || {
-            old.into_iter()
-                .map(|kept| {
-                    if really {
-                        let_go(&repository, &kept.lane)?;
-                    }
-                    Ok(kept.view())
-                })
-                .collect()
+            let mut pruned = Rescues::default();
+            for kept in old {
+                let view = kept.view();
+                match if really { let_go(&repository, kept) } else { Ok(()) } {
+                    Ok(()) => pruned.rescues.push(view),
+                    Err(problem) => pruned.failed.push(NotPruned {
+                        lane: view.lane,
+                        name: view.name,
+                        message: problem.message,
+                    }),
+                }
+            }
+            pruned
         })
-        .await?
+        .await
     }
 
     /// Lets go of what was kept long enough, now and whenever something comes due, for as long as the daemon lives.
     pub(crate) async fn keep_only_so_long(self) {
+        use tokio::sync::broadcast::error::RecvError;
         let mut events = self.store.subscribe();
+        let mut seen_due = SeenDue::default();
         loop {
-            let due = match self.let_go_of_the_old().await {
+            let due = match self.let_go_of_the_old(&mut seen_due).await {
                 Ok(due) => due,
                 Err(problem) => {
                     tracing::warn!(
@@ -335,8 +389,10 @@ impl Engine {
                 loop {
                     match events.recv().await {
                         Ok(event) if matches!(event.event, Event::LaneRescued { .. }) => return true,
-                        Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
-                        Err(tokio::sync::broadcast::error::RecvError::Closed) => return false,
+                        Ok(_) => {}
+                        // One of them may have been among those.
+                        Err(RecvError::Lagged(_)) => return true,
+                        Err(RecvError::Closed) => return false,
                     }
                 }
             };
@@ -351,37 +407,75 @@ impl Engine {
         }
     }
 
-    /// Lets go of it; says when the next is due, if anything is kept.
-    async fn let_go_of_the_old(&self) -> Result<Option<Duration>, Problem> {
+    /// Lets go of it; says when the next is due, if anything is kept. What fails in one repository is told, and
+    /// looked at again.
+    async fn let_go_of_the_old(&self, seen_due: &mut SeenDue) -> Result<Option<Duration>, Problem> {
         let mut next: Option<Duration> = None;
         for workspace in self.read(laneway_store::Store::workspaces).await? {
-            let Ok(repository) = self.repository(&workspace).await else { continue };
-            let now = now();
-            for kept in self.all_kept(&workspace).await? {
-                if kept.is_back {
-                    // The daemon was killed just after that was recorded, or this is under way.
-                    if self.is_open(kept.lane.id).await? {
-                        self.let_go_of(kept.lane.id).await;
-                    }
-                    continue;
+            let due = match self.let_go_of_the_old_in(&workspace, seen_due).await {
+                Ok(due) => due,
+                Err(problem) => {
+                    let root = workspace.root.shown();
+                    tracing::warn!(root, problem = problem.message, "what is kept here was not looked at");
+                    Some(IN_TRASH)
                 }
-                let age = kept.age(now);
-                let due = if kept.trashed.is_some() { IN_TRASH } else { IN_REFS };
-                if let Some(left) = due.checked_sub(age).filter(|left| !left.is_zero()) {
-                    next = Some(next.map_or(left, |next| next.min(left)));
-                    continue;
-                }
-                let repository = Arc::clone(&repository);
-                match blocking(move || let_go_of_old(&repository, kept)).await? {
-                    Ok(true) => next = Some(next.map_or(IN_REFS, |next| next.min(IN_REFS))),
-                    Ok(false) => {}
-                    Err(problem) => {
-                        tracing::warn!(problem = problem.message, "something kept was not let go");
-                    }
+            };
+            next = next.into_iter().chain(due).min();
+        }
+        Ok(next)
+    }
+
+    async fn let_go_of_the_old_in(
+        &self,
+        workspace: &Workspace,
+        seen_due: &mut SeenDue,
+    ) -> Result<Option<Duration>, Problem> {
+        let mut next: Option<Duration> = None;
+        let repository = self.repository(workspace).await?;
+        for kept in self.all_kept(workspace).await? {
+            let (id, age) = (kept.lane.id, kept.age(now()));
+            let limit = if kept.trashed.is_some() { IN_TRASH } else { IN_REFS };
+            let wait = match kept.back {
+                // It is needed until that is over, one way or the other.
+                Back::UnderWay => Some(DUE_FOR),
+                Back::No | Back::Yes => seen_due.wait(id, limit.saturating_sub(age), Instant::now()),
+            };
+            if let Some(wait) = wait {
+                next = Some(next.map_or(wait, |next| next.min(wait)));
+                continue;
+            }
+            let repository = Arc::clone(&repository);
+            match blocking(move || let_go_of_old(&repository, kept)).await? {
+                Ok(true) => next = Some(next.map_or(IN_REFS, |next| next.min(IN_REFS))),
+                Ok(false) => {}
+                Err(problem) => {
+                    tracing::warn!(lane = %id, problem = problem.message, "something kept was not let go");
                 }
             }
         }
         Ok(next)
+    }
+}
+
+/// What was found due at an earlier look, and when that was.
+#[derive(Default)]
+struct SeenDue(HashMap<LaneId, Instant>);
+
+impl SeenDue {
+    /// How long to wait before this is let go, of which so much of its time is left by the wall clock. None: now.
+    fn wait(&mut self, lane: LaneId, left: Duration, now: Instant) -> Option<Duration> {
+        if !left.is_zero() {
+            self.0.remove(&lane);
+            return Some(left);
+        }
+        let since = *self.0.entry(lane).or_insert(now);
+        let wait = DUE_FOR.saturating_sub(now.saturating_duration_since(since));
+        if wait.is_zero() {
+            // What comes due of it next is seen anew.
+            self.0.remove(&lane);
+            return None;
+        }
+        Some(wait)
     }
 }
 
@@ -401,24 +495,51 @@ fn let_go_of_old(repository: &Repository, kept: Kept) -> Result<bool, Problem> {
     }
 }
 
-fn let_go(repository: &Repository, lane: &Lane) -> Result<(), Problem> {
-    let id = lane.id.to_string();
-    if let Some(trashed) = Trashed::find(lane.path.as_path(), &id) {
+fn let_go(repository: &Repository, kept: Kept) -> Result<(), Problem> {
+    if let Some(trashed) = kept.trashed {
         trashed.unlink().map_err(|error| not_let_go(&error))?;
     }
-    repository.forget_rescue(&id).map_err(|error| not_let_go(&error))
+    repository.forget_rescue(&kept.lane.id.to_string()).map_err(|error| not_let_go(&error))
+}
+
+/// Neither files nor the repositories of submodules are in it.
+fn is_empty(trashed: &Trashed) -> bool {
+    [trashed.tree(), trashed.admin_copy().join("modules")]
+        .iter()
+        .all(|path| path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound))
+}
+
+/// Whether a restore makes its branch. One that is there is the restore's own, from before a crash, or was free and
+/// where it belongs when that was decided; any other is somebody's.
+fn is_branch_to_make(
+    branch: &str,
+    there: Option<&BranchFacts>,
+    tip: &CommitId,
+    path: &Path,
+) -> Result<bool, Problem> {
+    let somebodys = |what: String| {
+        let message = format!("branch {branch:?} is there by now, {what}; it was left as it is");
+        Err(Problem::new(ErrorKind::Failed, "not_restored", message).hint("lane restore NAME --name OTHER"))
+    };
+    match there {
+        None => Ok(true),
+        Some(facts) if facts.tip != *tip => somebodys(format!("at commit {} and not {tip}", facts.tip)),
+        Some(BranchFacts { checked_out_at: Some(at), .. }) if at != path => {
+            somebodys(format!("checked out at {}", at.display()))
+        }
+        Some(_) => Ok(false),
+    }
 }
 
 fn look(repository: &Repository, lane: Lane) -> Result<Option<Kept>, Problem> {
     Ok(kept_of(lane, &repository.rescues().map_err(IntoProblem::into_problem)?))
 }
 
-fn kept_of(lane: Lane, refs: &std::collections::BTreeMap<String, RescueRefs>) -> Option<Kept> {
+fn kept_of(lane: Lane, refs: &BTreeMap<String, RescueRefs>) -> Option<Kept> {
     let id = lane.id.to_string();
     let trashed = Trashed::find(lane.path.as_path(), &id).filter(Trashed::is_kept);
     let refs = refs.get(&id).cloned().unwrap_or_default();
-    let bytes = trashed.as_ref().map_or(0, |trashed| bytes_in(trashed.folder()));
-    (trashed.is_some() || !refs.is_empty()).then_some(Kept { lane, trashed, refs, bytes, is_back: false })
+    (trashed.is_some() || !refs.is_empty()).then_some(Kept { lane, trashed, refs, back: Back::No })
 }
 
 /// What a folder takes on the disk. What cannot be read is not counted.
@@ -450,7 +571,9 @@ fn preflight(repository: &Repository, old: &Lane, name: &Name) -> Result<TreeRec
     } else {
         lanes.join(name.as_str())
     };
-    repository.preflight_restore(&rescue, name.as_str(), &place, &spare).map_err(|error| not_restored(&error))
+    repository
+        .preflight_restore(&rescue, name.as_str(), &place, &spare)
+        .map_err(|error| not_restored(&error, old))
 }
 
 /// Deletes what can be made again, while nobody waits for it.
@@ -463,15 +586,73 @@ fn drop_disposable(rescued: Rescued) {
     });
 }
 
-fn not_restored(error: &RestoreError) -> Problem {
+fn not_restored(error: &RestoreError, old: &Lane) -> Problem {
     let kind = match error {
         RestoreError::NothingHeld { .. } => ErrorKind::NotFound,
         RestoreError::Refused(_) => ErrorKind::Refused,
         _ => ErrorKind::Failed,
     };
-    Problem::new(kind, "not_restored", chain(error)).hint("lane restore NAME --name OTHER")
+    let problem = Problem::new(kind, "not_restored", chain(error));
+    let tree = Trashed::find(old.path.as_path(), &old.id.to_string()).map(|trashed| trashed.tree());
+    match (error, tree.filter(|tree| tree.symlink_metadata().is_ok())) {
+        (RestoreError::NothingHeld { .. }, Some(tree)) => {
+            let message = format!("{}; its files are in {}", problem.message, tree.display());
+            Problem { message, ..problem }.hint("copy what you need from there")
+        }
+        _ => problem.hint("lane restore NAME --name OTHER"),
+    }
 }
 
 fn not_let_go(error: &dyn std::error::Error) -> Problem {
     Problem::new(ErrorKind::Failed, "not_pruned", chain(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_is_let_go_only_if_it_was_due_an_hour_before_as_well() {
+        let lane = LaneId::from_ulid(ulid::Ulid::nil());
+        let start = Instant::now();
+        let at = |minutes| start + Duration::from_mins(minutes);
+        let (day, none) = (Duration::from_hours(24), Duration::ZERO);
+        let mut seen = SeenDue::default();
+        assert_eq!(seen.wait(lane, day, at(0)), Some(day));
+        assert_eq!(seen.wait(lane, none, at(10)), Some(DUE_FOR));
+        assert_eq!(seen.wait(lane, none, at(40)), Some(Duration::from_mins(30)));
+        // The clock was wrong, and was put right.
+        assert_eq!(seen.wait(lane, day, at(60)), Some(day));
+        assert_eq!(seen.wait(lane, none, at(80)), Some(DUE_FOR));
+        assert_eq!(seen.wait(lane, none, at(140)), None);
+        assert_eq!(
+            seen.wait(lane, none, at(150)),
+            Some(DUE_FOR),
+            "its refs, which come due later, are another"
+        );
+    }
+
+    #[test]
+    fn a_restore_takes_no_branch_that_is_somebodys() {
+        let tip: CommitId = "1".repeat(40).parse().unwrap();
+        let path = Path::new("/repo/.lanes/a");
+        let there = |tip: &CommitId, at: Option<&str>| BranchFacts {
+            tip: tip.clone(),
+            checked_out_at: at.map(PathBuf::from),
+        };
+        let made = |there: Option<BranchFacts>| {
+            is_branch_to_make("lane/a", there.as_ref(), &tip, path).map_err(|problem| problem.message)
+        };
+        assert_eq!(made(None), Ok(true));
+        assert_eq!(made(Some(there(&tip, None))), Ok(false));
+        assert_eq!(made(Some(there(&tip, Some("/repo/.lanes/a")))), Ok(false), "its own, before a crash");
+        let moved: CommitId = "2".repeat(40).parse().unwrap();
+        for (somebodys, said) in [
+            (there(&moved, None), "at commit 2222"),
+            (there(&tip, Some("/elsewhere")), "checked out at /elsewhere"),
+        ] {
+            let said_of_it = made(Some(somebodys)).unwrap_err();
+            assert!(said_of_it.contains("lane/a") && said_of_it.contains(said), "{said_of_it}");
+        }
+    }
 }

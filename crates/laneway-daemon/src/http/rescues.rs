@@ -10,14 +10,14 @@ use laneway_api::view::Rescues;
 use laneway_core::workspace::Workspace;
 
 use super::{Caller, Failure, Json, TargetText, detached};
-use crate::engine::{Engine, Kept};
+use crate::engine::Engine;
 
 pub(super) async fn list(State(engine): State<Engine>, caller: Caller) -> Result<Json<Rescues>, Failure> {
     let rescues = match engine.known_workspace(&caller.cwd).await? {
-        Some(workspace) => engine.rescues(&workspace).await?,
+        Some(workspace) => engine.rescue_views(&workspace).await?,
         None => Vec::new(),
     };
-    Ok(Json(Rescues { rescues: rescues.iter().map(Kept::view).collect() }))
+    Ok(Json(Rescues { rescues, failed: Vec::new() }))
 }
 
 pub(super) async fn restore(
@@ -45,8 +45,11 @@ pub(super) async fn prune(
     }
     let workspace = where_it_stands(&engine, &caller).await?;
     let older_than = Duration::from_millis(wanted.older_than_ms);
-    let pruned = detached(async move { engine.prune(&workspace, older_than, wanted.really).await });
-    Ok(Json(Rescues { rescues: pruned.await? }))
+    let pruned =
+        detached(
+            async move { engine.prune(&workspace, older_than, wanted.only.as_deref(), wanted.really).await },
+        );
+    Ok(Json(pruned.await?))
 }
 
 async fn where_it_stands(engine: &Engine, caller: &Caller) -> Result<Workspace, Failure> {

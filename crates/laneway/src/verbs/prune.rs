@@ -38,14 +38,14 @@ pub(crate) struct PruneArgs {
 
 pub(crate) fn run(args: &PruneArgs, context: &Context) -> Outcome {
     let client = context.client()?;
-    let ask = |really| -> Result<Rescues, Failure> {
-        let body = Prune { older_than_ms: args.older_than.map_or(0, millis), really };
+    let ask = |really, only| -> Result<Rescues, Failure> {
+        let body = Prune { older_than_ms: args.older_than.map_or(0, millis), really, only };
         client.ask(&Request::post("deleting what is kept", routes::PRUNE).json(&body)?)
     };
     if args.yes {
-        return told(&ask(true)?, "deleted", context);
+        return told(&ask(true, None)?, "deleted", context);
     }
-    let would = ask(false)?;
+    let would = ask(false, None)?;
     if args.dry_run || would.rescues.is_empty() {
         return told(&would, "would be deleted", context);
     }
@@ -65,18 +65,27 @@ pub(crate) fn run(args: &PruneArgs, context: &Context) -> Outcome {
         context.printer.note("nothing was deleted");
         return Ok(exit_code::OK);
     }
-    told(&ask(true)?, "deleted", context)
+    // Only what was shown: meanwhile another lane may have been closed.
+    let shown = would.rescues.iter().map(|rescue| rescue.lane).collect();
+    told(&ask(true, Some(shown))?, "deleted", context)
 }
 
 fn told(rescues: &Rescues, done: &str, context: &Context) -> Outcome {
     if context.json() {
         context.printer.json(rescues)?;
     } else if rescues.rescues.is_empty() {
-        context.printer.note("nothing is kept of closed lanes");
+        if rescues.failed.is_empty() {
+            context.printer.note("nothing is kept of closed lanes");
+        }
     } else {
         let bytes = rescues.rescues.iter().map(|rescue| rescue.bytes).sum();
         context.printer.text(&rescued::table(&rescues.rescues, context.now))?;
         context.printer.line(&format!("{} in all, {done}", byte_count(bytes)))?;
     }
-    Ok(exit_code::OK)
+    for failed in rescues.failed.iter().filter(|_| !context.json()) {
+        context
+            .printer
+            .note(&format!("{} ({}) is not deleted: {}", failed.name, failed.lane, failed.message));
+    }
+    Ok(if rescues.failed.is_empty() { exit_code::OK } else { exit_code::FAILED })
 }

@@ -19,7 +19,8 @@ EXAMPLES:
 
 A lane that is closed with work in it (lane close --discard) goes to the trash beside the lanes as it is, and its
 commits are held by refs under refs/laneway/rescue. After 7 days the trash is emptied of what commits hold
-completely; after 30 days the refs go. What no commit can hold stays until lane prune.";
+completely; after 30 days the refs go. What no commit can hold stays until lane prune. A lane that was restored
+and closed again is listed twice while the refs of its first close are there; its name means the later one.";
 
 /// List what is kept of closed lanes
 #[derive(Debug, clap::Args)]
@@ -58,7 +59,8 @@ pub(super) fn table(rescues: &[RescueView], now: Timestamp) -> String {
 
 /// What a restore would bring back.
 fn what(rescue: &RescueView) -> &'static str {
-    let has_commits = rescue.refs.contains_key("head") || rescue.refs.contains_key("branch");
+    let has_commits =
+        ["head", "branch", "work", "index"].iter().any(|which| rescue.refs.contains_key(*which));
     match (rescue.in_trash, has_commits) {
         (true, _) => "all of it",
         (false, true) => "its commits",
