@@ -80,7 +80,7 @@ pub(crate) fn lanes_and_workers() -> ArgValueCompleter {
 /// Completes with the names of closed lanes of which something is kept.
 pub(crate) fn rescued() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| {
-        let kept = ask_for(routes::RESCUES).unwrap_or(Rescues { rescues: Vec::new() }).rescues;
+        let kept = ask_for::<Rescues>(routes::RESCUES).unwrap_or_default().rescues;
         candidates(
             typed,
             kept.into_iter().map(|kept| (kept.name.to_string(), kept.lane.to_string())).collect(),

@@ -363,7 +363,7 @@ impl Engine {
             let base = lane.base_commit.parse().map_err(|error: laneway_git::NotACommitId| failed(&error))?;
             let merged = repository.merge(&lane.base_ref, &commit, &base, &message).map_err(|error| {
                 let mut problem = failed(&error);
-                if let MergeError::NoSuchBranch { .. } = &error {
+                if let MergeError::NoSuchBranch { .. } | MergeError::Remade { .. } = &error {
                     problem.message = format!(
                         "{}; merge {branch} by hand where it belongs (git -C {root} merge {branch}, or git -C {path} \
                          push REMOTE HEAD:BRANCH), then: lane close {name}",

@@ -212,14 +212,12 @@ impl Engine {
         let id = lane.id;
         self.submit(Command::CreateLane { lane, max_lanes: MAX_LANES }, request).await?;
         let lane = self.settled(id, RESTORE_LIMIT).await?;
-        match lane.lifecycle {
-            Lifecycle::Open => Ok((id, lane.failure)),
-            _ => {
-                let mut problem = made_in_vain(&lane);
-                problem.hint.get_or_insert_with(|| format!("lane restore {target} --name OTHER"));
-                Err(problem)
-            }
+        if lane.lifecycle == Lifecycle::Open {
+            return Ok((id, lane.failure));
         }
+        let mut problem = made_in_vain(&lane);
+        problem.hint.get_or_insert_with(|| format!("lane restore {target} --name OTHER"));
+        Err(problem)
     }
 
     /// The one rescue that a name or an id means.
@@ -327,7 +325,9 @@ impl Engine {
             }
             let lane = self.lane(from).await?;
             blocking(move || match Trashed::find(lane.path.as_path(), &lane.id.to_string()) {
-                Some(trashed) if is_empty(&trashed) => trashed.unlink().map_err(|error| not_let_go(&error)),
+                Some(trashed) if trashed.has_been_emptied() => {
+                    trashed.unlink().map_err(|error| not_let_go(&error))
+                }
                 Some(_) | None => Ok(()),
             })
             .await?
@@ -500,13 +500,6 @@ fn let_go(repository: &Repository, kept: Kept) -> Result<(), Problem> {
         trashed.unlink().map_err(|error| not_let_go(&error))?;
     }
     repository.forget_rescue(&kept.lane.id.to_string()).map_err(|error| not_let_go(&error))
-}
-
-/// Neither files nor the repositories of submodules are in it.
-fn is_empty(trashed: &Trashed) -> bool {
-    [trashed.tree(), trashed.admin_copy().join("modules")]
-        .iter()
-        .all(|path| path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound))
 }
 
 /// Whether a restore makes its branch. One that is there is the restore's own, from before a crash, or was free and
