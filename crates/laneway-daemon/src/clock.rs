@@ -26,11 +26,7 @@ impl Ids {
     pub(crate) fn next(&self) -> Ulid {
         let mut last = self.last.lock().expect("no holder of this lock panics");
         let millis = u64::try_from(now().0 / 1000).unwrap_or(0);
-        let fresh = Ulid::from_parts(millis, random());
-        let next = match *last {
-            Some(last) if fresh <= last => last.increment().unwrap_or(fresh),
-            _ => fresh,
-        };
+        let next = following(*last, Ulid::from_parts(millis, random()));
         *last = Some(next);
         next
     }
@@ -38,6 +34,14 @@ impl Ids {
     /// A new id for a request.
     pub(crate) fn correlation(&self) -> CorrelationId {
         CorrelationId::from_ulid(self.next())
+    }
+}
+
+/// A fresh one, unless the last one is greater: then the one after that.
+fn following(last: Option<Ulid>, fresh: Ulid) -> Ulid {
+    match last {
+        Some(last) if fresh <= last => last.increment().unwrap_or(fresh),
+        Some(_) | None => fresh,
     }
 }
 
@@ -61,5 +65,18 @@ mod tests {
         let ids = Ids::default();
         let made: Vec<Ulid> = (0..1000).map(|_| ids.next()).collect();
         assert!(made.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn ids_grow_also_when_the_clock_is_set_back_or_stands_still() {
+        let mut last = None;
+        // A year on, back to 1970, and on as it was; the same random bits each time.
+        for millis in [1_800_000_000_000, 1_831_536_000_000, 0, 0, 1_800_000_000_001, 1_831_536_000_000] {
+            let next = following(last, Ulid::from_parts(millis, 7));
+            assert!(last.is_none_or(|last| last < next), "{millis}");
+            last = Some(next);
+        }
+        // And from a clock that is right again they have its time.
+        assert_eq!(following(last, Ulid::from_parts(1_900_000_000_000, 7)).timestamp_ms(), 1_900_000_000_000);
     }
 }

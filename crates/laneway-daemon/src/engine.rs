@@ -338,13 +338,13 @@ impl Engine {
         })
     }
 
-    /// Reads from the store on a thread that may block.
-    pub(crate) async fn read<T: Send + 'static>(
+    /// Reads from the store.
+    #[expect(clippy::unused_async, reason = "where a look takes place is not the affair of those who wait for it")]
+    pub(crate) async fn read<T>(
         &self,
-        read: impl FnOnce(&Store) -> Result<T, ReadError> + Send + 'static,
+        read: impl FnOnce(&Store) -> Result<T, ReadError>,
     ) -> Result<T, Problem> {
-        let store = self.store.clone();
-        blocking(move || read(&store)).await?.map_err(IntoProblem::into_problem)
+        briefly(|| read(&self.store)).map_err(IntoProblem::into_problem)
     }
 
     /// All events after `seq`.
@@ -372,6 +372,13 @@ async fn wait_for_room() {
 
 /// Events that are read at once.
 pub(crate) const EVENT_PAGE: u32 = 1_000;
+
+/// Does at once, on this thread, what takes less time than another thread takes to begin: a look at the record, or at
+/// a few files. On a busy machine each thread that a request waits for is a wait for a turn. What else waits for this
+/// one is taken over by another.
+pub(crate) fn briefly<T>(work: impl FnOnce() -> T) -> T {
+    tokio::task::block_in_place(work)
+}
 
 /// Runs `work` on a thread that may block.
 pub(crate) async fn blocking<T: Send + 'static>(

@@ -11,7 +11,7 @@ use std::convert::Infallible;
 
 use axum::Router;
 use axum::extract::connect_info::ConnectInfo;
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{
     DefaultBodyLimit, FromRef, FromRequest, FromRequestParts, Request as HttpRequest, State,
 };
@@ -36,6 +36,9 @@ use crate::engine::{Asking, Engine, Request, who_asks};
 
 /// The largest JSON body: arguments and an environment, in bytes.
 const MAX_BODY: usize = 4 << 20;
+
+/// The longest target, in characters: a lane's and a worker's name, and more than that.
+const MAX_TARGET: usize = 256;
 
 /// The largest terminal input, in bytes.
 const MAX_INPUT: usize = 16 << 20;
@@ -124,6 +127,7 @@ fn router(served: Served) -> Router {
         .route(routes::HEALTH, get(|| async { "ok" }))
         .route(routes::DAEMON_RESTART, post(host::restart))
         .fallback(unknown_route)
+        .method_not_allowed_fallback(unknown_route)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn(refuse_strangers))
         .with_state(served)
@@ -161,7 +165,8 @@ async fn refuse_newer_clients(request: HttpRequest, next: Next) -> Result<Respon
 }
 
 async fn unknown_route(request: HttpRequest) -> Failure {
-    let what = format!("{} {}", request.method(), request.uri().path());
+    let path: String = request.uri().path().chars().take(MAX_TARGET).collect();
+    let what = format!("{} {path}", request.method());
     Failure(Problem::new(ErrorKind::NotFound, "no_such_route", format!("there is no {what}")))
 }
 
@@ -246,9 +251,29 @@ impl<T: DeserializeOwned> FromRequest<Served> for Json<T> {
     type Rejection = Failure;
     async fn from_request(request: HttpRequest, served: &Served) -> Result<Self, Failure> {
         let read: Result<axum::Json<T>, JsonRejection> = axum::Json::from_request(request, served).await;
-        read.map(|axum::Json(value)| Self(value))
-            .map_err(|rejection| usage("bad_body", &rejection.body_text()))
+        read.map(|axum::Json(value)| Self(value)).map_err(|rejection| match rejection {
+            JsonRejection::BytesRejection(rejection) => not_read(&rejection, MAX_BODY),
+            rejection => usage("bad_body", &rejection.body_text()),
+        })
     }
+}
+
+/// A body as it is, refused in our own words.
+pub(crate) struct Octets(pub(crate) bytes::Bytes);
+
+impl FromRequest<Served> for Octets {
+    type Rejection = Failure;
+    async fn from_request(request: HttpRequest, served: &Served) -> Result<Self, Failure> {
+        let read = bytes::Bytes::from_request(request, served).await;
+        read.map(Self).map_err(|rejection| not_read(&rejection, MAX_INPUT))
+    }
+}
+
+fn not_read(rejection: &BytesRejection, bound: usize) -> Failure {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        return usage("body_too_long", &format!("the body has more than {bound} bytes"));
+    }
+    usage("bad_body", &rejection.body_text())
 }
 
 impl<T: Serialize> IntoResponse for Json<T> {
@@ -278,8 +303,12 @@ impl FromRequestParts<Served> for TargetText {
     async fn from_request_parts(parts: &mut Parts, served: &Served) -> Result<Self, Failure> {
         let read: Result<axum::extract::Path<String>, PathRejection> =
             axum::extract::Path::from_request_parts(parts, served).await;
-        read.map(|axum::extract::Path(text)| Self(text))
-            .map_err(|rejection| usage("bad_target", &rejection.body_text()))
+        let axum::extract::Path(text) =
+            read.map_err(|rejection| usage("bad_target", &rejection.body_text()))?;
+        if text.chars().count() > MAX_TARGET {
+            return Err(usage("bad_target", &format!("a target has at most {MAX_TARGET} characters")));
+        }
+        Ok(Self(text))
     }
 }
 

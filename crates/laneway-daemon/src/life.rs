@@ -339,5 +339,7 @@ fn log_to(path: &Path) -> io::Result<()> {
         .with_ansi(false)
         .with_writer(std::sync::Mutex::new(file))
         .try_init();
+    // Standard error is nowhere.
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "an error of ours")));
     Ok(())
 }

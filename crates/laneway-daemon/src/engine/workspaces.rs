@@ -10,20 +10,20 @@ use laneway_core::os_text::OsText;
 use laneway_core::workspace::Workspace;
 use laneway_git::{Location, Repository, discover};
 
-use super::{Engine, Request, blocking};
+use super::{Engine, Request, blocking, briefly};
 use crate::clock::now;
 use crate::problem::IntoProblem;
 
 impl Engine {
     /// The repository that `cwd` is in, if it is known: nothing is changed and git is not asked.
     pub(crate) async fn known_workspace(&self, cwd: &OsText) -> Result<Option<Workspace>, Problem> {
-        let location = locate(cwd.to_path_buf()).await?;
+        let location = locate(cwd.as_path())?;
         self.by_common_dir(&location).await
     }
 
     /// The repository that `cwd` is in; known from now on.
     pub(crate) async fn workspace(&self, cwd: &OsText, request: Request) -> Result<Workspace, Problem> {
-        let location = locate(cwd.to_path_buf()).await?;
+        let location = locate(cwd.as_path())?;
         if let Some(known) = self.by_common_dir(&location).await? {
             return Ok(known);
         }
@@ -59,7 +59,7 @@ impl Engine {
         if let Some(known) = known {
             return Ok(known);
         }
-        self.open_at(locate(workspace.common_dir.to_path_buf()).await?).await
+        self.open_at(locate(workspace.common_dir.as_path())?).await
     }
 
     async fn open_at(&self, location: Location) -> Result<Arc<Repository>, Problem> {
@@ -79,7 +79,7 @@ impl Engine {
     }
 }
 
-async fn locate(path: PathBuf) -> Result<Location, Problem> {
+fn locate(path: &Path) -> Result<Location, Problem> {
     if path == Path::new("") {
         return Err(Problem::new(
             ErrorKind::Usage,
@@ -87,5 +87,5 @@ async fn locate(path: PathBuf) -> Result<Location, Problem> {
             "the request does not say where it comes from",
         ));
     }
-    blocking(move || discover(&path)).await?.map_err(IntoProblem::into_problem)
+    briefly(|| discover(path)).map_err(IntoProblem::into_problem)
 }

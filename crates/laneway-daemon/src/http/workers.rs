@@ -1,6 +1,6 @@
 //! Requests about workers and their terminals.
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -10,7 +10,7 @@ use laneway_api::view::{TerminalAccess, TextView, WorkerView, Workers};
 use laneway_core::worker::WorkerStatus;
 use serde::Deserialize;
 
-use super::{All, Caller, Failure, Json, Line, Query, TargetText, detached, internal, usage};
+use super::{All, Caller, Failure, Json, Line, Octets, Query, TargetText, detached, internal, usage};
 use crate::engine::{Engine, ending};
 
 #[derive(Debug, Deserialize)]
@@ -112,7 +112,7 @@ pub(super) async fn input(
     caller: Caller,
     TargetText(target): TargetText,
     Query(how): Query<SendInput>,
-    text: Bytes,
+    Octets(text): Octets,
 ) -> Result<Response, Failure> {
     let worker = engine.worker_target(&caller.cwd, &target).await?;
     let mut steps = engine.send_input(worker, text.into(), &how).await?;

@@ -55,7 +55,8 @@ impl Shortage {
 
     /// Of a start that a holder has tried.
     fn of_start(failure: &StartFailure) -> Option<Self> {
-        let errno = Errno::from_raw_os_error(failure.errno);
+        // As a holder said it, which may be 0 where there is none.
+        let errno = Errno::from_io_error(&io::Error::from_raw_os_error(failure.errno))?;
         match (failure.stage, errno) {
             // Older holders tell it by the other number.
             (StartStage::Terminal, Errno::NOSPC | Errno::AGAIN) => Some(Self::Terminals),
@@ -123,6 +124,10 @@ mod tests {
         StartError::Program(StartFailure { stage, errno: errno.raw_os_error(), message: String::new() })
     }
 
+    fn with_number(errno: i32) -> StartError {
+        StartError::Program(StartFailure { stage: StartStage::Exec, errno, message: String::new() })
+    }
+
     #[test]
     fn a_shortage_is_found_behind_what_failed_for_it() {
         let os = |errno: Errno| io::Error::from(errno);
@@ -134,7 +139,7 @@ mod tests {
             complaint: Complaint::NoSpace,
             stderr: String::new(),
         };
-        let cases: [(&(dyn Error + 'static), Option<Shortage>); 12] = [
+        let cases: [(&(dyn Error + 'static), Option<Shortage>); 15] = [
             (&os(Errno::NOSPC), Some(Shortage::Disk)),
             (&os(Errno::DQUOT), Some(Shortage::Disk)),
             (&unreadable(Errno::MFILE), Some(Shortage::Files)),
@@ -148,6 +153,9 @@ mod tests {
             (&failed(StartStage::Terminal, Errno::NOSPC), Some(Shortage::Terminals)),
             (&failed(StartStage::Record, Errno::NOSPC), Some(Shortage::Disk)),
             (&failed(StartStage::Exec, Errno::AGAIN), Some(Shortage::Processes)),
+            (&with_number(0), None),
+            (&with_number(-7), None),
+            (&with_number(100_000), None),
         ];
         for (error, expected) in cases {
             assert_eq!(Shortage::of(error), expected, "{error:?}");

@@ -21,6 +21,7 @@ mod following;
 mod hardship;
 mod help;
 mod hostile;
+mod hostile_requests;
 mod json;
 mod lanes;
 mod places;
