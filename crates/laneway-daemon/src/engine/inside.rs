@@ -110,6 +110,7 @@ fn command_of(process: &Path) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests start processes to be looked at")]
 mod tests {
     use std::process::{Command, Stdio};
 
