@@ -339,7 +339,10 @@ impl Engine {
     }
 
     /// Reads from the store.
-    #[expect(clippy::unused_async, reason = "where a look takes place is not the affair of those who wait for it")]
+    #[expect(
+        clippy::unused_async,
+        reason = "where a look takes place is not the affair of those who wait for it"
+    )]
     pub(crate) async fn read<T>(
         &self,
         read: impl FnOnce(&Store) -> Result<T, ReadError>,

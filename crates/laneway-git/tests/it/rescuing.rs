@@ -35,6 +35,7 @@ fn restore(world: &World, record: &TreeRecord, lane: &str) -> (TreeRecord, Resto
 
 /// Whether this git can leave attributes out of account (`--attr-source`, 2.41). An older one converts what it
 /// commits, and only the trash has it byte for byte.
+#[expect(clippy::print_stderr, reason = "what is not looked at is said")]
 fn commits_bytes_as_they_are(world: &World) -> bool {
     let mut numbers = world.git.version().split('.').map(|number| number.parse::<u32>().unwrap_or(0));
     let can = (numbers.next(), numbers.next()) >= (Some(2), Some(41));
