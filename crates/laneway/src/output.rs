@@ -88,3 +88,25 @@ pub(crate) fn exit_of(exited: &Exited) -> Exit {
         (None, None) => Exit::Lost,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_of_an_older_version_is_told_of_in_plain_words() {
+        let code = refusal::UNKNOWN_REQUEST.to_owned();
+        let refused = OutputError::Refused { code, message: "it does not know this request".to_owned() };
+        let failure = refused.into_failure("fix");
+        assert!(failure.is("older_holder"));
+        let problem = failure.problem().unwrap();
+        assert!(problem.message.contains("fix runs under a holder of an older version"), "{problem:?}");
+        assert_eq!(problem.kind, ErrorKind::Refused);
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_not_taken_for_gone() {
+        assert!(matches!(ClientError::Closed.into(), OutputError::Gone(_)));
+        assert!(matches!(ClientError::OutOfPlace("x".to_owned()).into(), OutputError::Odd(_)));
+    }
+}

@@ -99,8 +99,10 @@ pub(crate) enum News {
     Ended(Exit),
     /// Lines went by before they could be looked at.
     Missed,
-    /// How things stood is not so any more: the holder went away without a word, or is there now.
-    LookAgain,
+    /// The worker is not starting any more.
+    Began,
+    /// The holder went away without a word.
+    HolderGone,
     /// It cannot be known.
     Failed(Failure),
 }
@@ -172,7 +174,7 @@ pub(crate) fn watch_start(client: Client, worker: WorkerId, tell: Sender<News>) 
     std::thread::spawn(move || {
         let others = WorkerStatus::ALL.into_iter().filter(|status| *status != WorkerStatus::Starting);
         let news = match status_is(&client, worker, &others.collect::<Vec<_>>()) {
-            Ok(_) => News::LookAgain,
+            Ok(_) => News::Began,
             Err(failure) => News::Failed(failure),
         };
         let _ = tell.send(news);
@@ -229,7 +231,7 @@ impl Watcher {
     fn say_why(&self, outcome: Result<(), WatchError>, name: &str) {
         let news = match outcome {
             Ok(()) | Err(WatchError::HungUp) => return,
-            Err(WatchError::Output(OutputError::Gone(_))) => News::LookAgain,
+            Err(WatchError::Output(OutputError::Gone(_))) => News::HolderGone,
             Err(WatchError::Output(error)) => News::Failed(error.into_failure(name)),
         };
         // Whoever waited may have left.

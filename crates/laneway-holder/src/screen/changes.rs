@@ -224,7 +224,9 @@ impl Gathering {
     }
 
     fn finish(&mut self, mark: Mark, alternate: bool) {
-        let text: String = self.rows.drain(..).collect();
+        let first = self.rows.pop_front().unwrap_or_default();
+        // Most lines are one row, and many come at once.
+        let text = self.rows.drain(..).fold(first, |text, row| text + &row);
         self.n_bytes = 0;
         let text = if self.ansi { text } else { without_blanks(text) };
         self.lines.push(Change { line: mark.line, changed: mark.changed, alternate, text });

@@ -140,8 +140,10 @@ impl Waiting<'_> {
             }
             match self.hear(&news)? {
                 Heard::Held(index, evidence) => return Ok((index, evidence)),
-                Heard::LookAgain => {
-                    until_recorded(self.worker, self.context);
+                heard @ (Heard::Began | Heard::HolderGone) => {
+                    if matches!(heard, Heard::HolderGone) {
+                        until_recorded(self.worker, self.context);
+                    }
                     access = self::access(&self.worker.to_string(), self.context)?;
                 }
             }
@@ -261,7 +263,8 @@ impl Waiting<'_> {
                     self.has_ended(&exit)?;
                 }
                 Ok(News::Missed) => missed = true,
-                Ok(News::LookAgain) => return Ok(Heard::LookAgain),
+                Ok(News::Began) => return Ok(Heard::Began),
+                Ok(News::HolderGone) => return Ok(Heard::HolderGone),
                 Ok(News::Failed(failure)) => return Err(failure),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     return Err(self.timed_out(missed));
@@ -325,10 +328,11 @@ fn described(args: &WaitArgs) -> String {
     texts.collect::<Vec<_>>().join(" or ")
 }
 
-/// What was heard that ends the waiting.
+/// What was heard: something holds, or it has to be looked again how things stand.
 enum Heard {
     Held(usize, Evidence),
-    LookAgain,
+    Began,
+    HolderGone,
 }
 
 impl<'a> Report<'a> {
