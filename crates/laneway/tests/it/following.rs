@@ -125,8 +125,9 @@ fn a_full_screen_program_is_told_of_once_and_its_picture_is_not_printed() {
 #[test]
 fn a_flood_is_followed_in_bounded_memory_to_its_last_line() {
     let world = environment();
-    let run = world.start("a", &["bash", "-c", "read -r _; seq 1 3000000; echo over; read -r _"]);
+    let run = world.start("a", &["bash", "-c", "echo ready; read -r _; seq 1 600000; echo over; read -r _"]);
     let mut following = Following::begin(&world, &["read", "a", "--follow", "--json"]);
+    assert!(following.line().contains("ready"));
     world.lane(&["send", "a", "--enter", ""]).ok();
     let (mut n_lines, mut last, mut missed) = (0, 0, false);
     loop {
@@ -138,12 +139,14 @@ fn a_flood_is_followed_in_bounded_memory_to_its_last_line() {
         }
         if let Ok(number) = text.parse::<u64>() {
             // In order, each once, and without a gap that is not told.
-            assert!(number == last + 1 || number > last && missed, "{last}, then {number}");
-            missed = false;
+            if number != last + 1 {
+                assert!(number > last && missed, "{last}, then {number}");
+                missed = false;
+            }
             (n_lines, last) = (n_lines + 1, number);
         }
     }
-    assert_eq!(last, 3_000_000);
+    assert_eq!(last, 600_000);
     assert!(n_lines >= 10_000, "{n_lines} lines came");
     let memory = |pid: u32| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
