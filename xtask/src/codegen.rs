@@ -30,7 +30,7 @@ pub(crate) fn write() -> Result<()> {
     Ok(())
 }
 
-/// Whether the file is what [`write`] would make of the `lane` that was built.
+/// Whether the file is what [`fn@write`] would make of the `lane` that was built.
 pub(crate) fn check() -> Result<()> {
     shell::heading("generated files");
     let kept = fs::read_to_string(path()).context(FILE)?;

@@ -9,7 +9,7 @@
 //! * [`Repository::resolve_base`], [`Repository::choose_branch`], [`Repository::choose_pull_request`],
 //!   [`Repository::preflight`], [`Repository::create`], [`Repository::undo`]: making a lane's tree, or nothing.
 //! * [`Repository::judge`], [`Repository::remove`], [`Trashed::unlink`]: taking it away without loss.
-//! * [`Repository::adoptable`]: a worktree that somebody made; [`label`]: what git's entry calls a lane's tree.
+//! * [`Repository::adoptable`]: a worktree that somebody made; [`fn@label`]: what git's entry calls a lane's tree.
 //! * [`Repository::diff`]: what a lane has done, against where it left its base.
 //! * [`Repository::worktrees`], [`Repository::tree_facts`], [`Repository::branches`]: for comparing records
 //!   with what is there.

@@ -51,8 +51,8 @@ pub enum Incoming<M> {
 }
 
 impl Decoder {
-    /// Like [`Decoder::feed`], with control frames read as messages of type `M`: [`ToHolder`] in the holder,
-    /// [`FromHolder`] elsewhere.
+    /// Like [`Decoder::feed`], with control frames read as messages of type `M`: [`super::ToHolder`] in the holder,
+    /// [`super::FromHolder`] elsewhere.
     pub fn feed_message<M>(&mut self, input: &mut &[u8]) -> Result<Option<Incoming<M>>, MessageError>
     where
         M: for<'b> Decode<'b, ()>,
