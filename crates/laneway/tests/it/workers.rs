@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use laneway_testkit::process::{self, ends_within, finish};
-use laneway_testkit::{TestEnvironment, screen};
+use laneway_testkit::{LIMIT, TestEnvironment, screen};
 use serde_json::{Value, json};
 
 use crate::environment;
@@ -30,12 +30,14 @@ fn a_program_that_ignores_signals_and_detaches_a_child_is_gone_after_its_grace()
     let detached = said_pid(&world, "a", "detached ");
     let program = world.pid("a");
     let holder = parent(program).unwrap();
-    let all = [holder, program, detached].map(|pid| process::open(pid).unwrap());
+    let all = [program, detached].map(|pid| process::open(pid).unwrap());
+    let holder = process::open(holder).unwrap();
     let began = Instant::now();
     let said = world.lane(&["stop", "a", "--grace", "0.3s"]).ok();
     assert!(began.elapsed() >= Duration::from_millis(300), "it has its grace");
     assert_eq!(said.out(), "a is stopped (ended by signal 9)\n");
     assert!(all.iter().all(|process| ends_within(process, Duration::ZERO)), "told when all of it is gone");
+    assert!(ends_within(&holder, LIMIT), "it leaves when the end is recorded");
     let worker = world.worker("a");
     assert_eq!(worker["status"], "stopped");
     assert_eq!(worker["exit"], json!({"kind": "signal", "signal": 9}));
