@@ -4,7 +4,7 @@
 //! * [`run`](fn@run): from the launch on standard input to the end of the run
 //! * [`screen`]: what a terminal's output looks like
 //! * `start`: the program's start; `sys`: what of it needs `unsafe`
-//! * `holder`: the run and its peers; `event_loop` drives it; `peer` is one connection
+//! * `holder`: the run and its peers; `event_loop` drives it; `peer` is one connection; `reader` reads a flood
 //! * `input`, `typing`, `keys`: what goes to the program; `tail`: what came from it; `recording`: the same in files
 //! * `tree`, `stop`: the run's processes and their end; `clock`: the time
 
@@ -14,6 +14,7 @@ mod holder;
 mod input;
 mod keys;
 mod peer;
+mod reader;
 mod recording;
 mod run;
 pub mod screen;

@@ -194,8 +194,8 @@ pub(crate) fn start_outside_the_tree(executable: &Executable) -> io::Result<u32>
     let (reading, writing) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     let null = OwnedFd::from(std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?);
     let flags = libc::c_long::from(libc::CLONE_PARENT | libc::SIGCHLD);
-    // SAFETY: without CLONE_VM this is a fork: the child has its own copy of memory. This process has one
-    // thread, and the child makes only async-signal-safe calls before it executes or exits.
+    // SAFETY: without CLONE_VM this is a fork: the child has its own copy of memory. Another thread of this process
+    // may hold a lock at this moment; the child makes only async-signal-safe calls before it executes or exits.
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
     if pid == 0 {
         // SAFETY: this is the child; the arrays end with null and their strings are alive in its memory.

@@ -9,7 +9,7 @@ use laneway_wire::{SOCKET_NAME, Stream, sockets};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process_group, wait};
 
-use super::{DEFAULT_GRACE, Holder, Ownership, Pty, READ_LENGTH, Response, Terminal};
+use super::{DEFAULT_GRACE, Holder, Ownership, Pty, Response, Terminal};
 use crate::clock::Moment;
 use crate::input::Asker;
 use crate::log;
@@ -128,7 +128,8 @@ impl Holder {
     /// has to get that first, it is read as the owner takes it.
     fn drain_at_exit(&mut self) {
         if let Terminal::Pty(_) = self.terminal {
-            self.read_output(Stream::Pty, READ_LENGTH);
+            self.stop_reader();
+            self.read_output(Stream::Pty);
             return;
         }
         for stream in [Stream::Stdout, Stream::Stderr] {
@@ -138,7 +139,7 @@ impl Holder {
             pipe.n_left_at_exit = n_bytes.unwrap_or(0);
             while !self.is_held_back(stream) && self.n_left(stream) > 0 {
                 let n_before = self.n_left(stream);
-                self.read_output(stream, READ_LENGTH);
+                self.read_output(stream);
                 if self.n_left(stream) == n_before {
                     break;
                 }

@@ -16,6 +16,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use requests::HOLDER_VERSION;
@@ -31,6 +32,7 @@ use crate::clock::Moment;
 use crate::input::{Asker, InputQueue, Notice};
 use crate::log;
 use crate::peer::{Peer, PeerId, View};
+use crate::reader::Reader;
 use crate::recording::Recording;
 use crate::screen::{self, Screen};
 use crate::start::Ends;
@@ -47,6 +49,9 @@ const PIPE_TAIL: usize = 1 << 20;
 /// How much is read at once: 64 KiB, sixteen reads of a terminal, so that the emulator and the viewers work in
 /// large pieces and nobody else waits long.
 pub(crate) const READ_LENGTH: usize = 64 << 10;
+
+/// A program that writes so much without a pause floods: 64 KiB, more than a screen takes to be drawn.
+const FLOOD: usize = 64 << 10;
 
 /// The most connections at once; more wait in the socket's queue.
 const MAX_PEERS: usize = 128;
@@ -109,7 +114,11 @@ enum Terminal {
 }
 
 struct Pty {
-    master: OwnedFd,
+    master: Arc<OwnedFd>,
+    /// Reads the master while the program floods; else the loop does.
+    reader: Option<Reader>,
+    /// How much has come so far of what may be a flood, in bytes. None: a thread could not be started.
+    n_flooded: Option<usize>,
     /// See [`Ends::Pty`].
     _slave: OwnedFd,
     screen: Box<Screen>,
@@ -208,7 +217,9 @@ impl Holder {
                 let recording =
                     launch.record.map(|plan| Recording::begin(&folder, plan, &launch.env, size, now));
                 Terminal::Pty(Pty {
-                    master,
+                    master: Arc::new(master),
+                    reader: None,
+                    n_flooded: Some(0),
                     _slave: slave,
                     screen: Box::new(Screen::new(size, launch.history_lines as usize)),
                     tail: Tail::new(PTY_TAIL),
@@ -328,10 +339,15 @@ impl Holder {
     pub(crate) fn handle(&mut self, event: Event, now: Moment) {
         match event {
             Event::Knock => self.accept(now),
-            Event::PeerReadable(id) => self.read_peer(id, now),
+            Event::PeerReadable(id) => {
+                // What was read by then is seen by whoever asks.
+                self.take_gathered(now);
+                self.read_peer(id, now);
+            }
             Event::OutputReadable(stream) => {
-                self.last_activity = now.instant;
-                self.read_output(stream, READ_LENGTH);
+                if self.read_output(stream) {
+                    self.last_activity = now.instant;
+                }
             }
             Event::Signalled => self.take_signals(now),
             Event::DeadlineReached => {

@@ -1,16 +1,18 @@
 //! From the program to those who look on.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Instant;
 
 use laneway_wire::message::{FromHolder, Offsets, Role};
 use laneway_wire::{FinalScreen, Stream, final_screen};
 use rustix::io::Errno;
 
-use super::{Holder, Ownership, PAUSE, Pipe, Pipes, Pty, READ_LENGTH, Terminal, wire_size};
+use super::{FLOOD, Holder, Ownership, PAUSE, Pipe, Pipes, Pty, READ_LENGTH, Terminal, wire_size};
 use crate::clock::Moment;
 use crate::log;
 use crate::peer::{OWNER_LIMIT, Peer, PeerId, VIEWER_LIMIT, View};
+use crate::reader::{FULL_READ, Progress, Reader};
 use crate::screen;
 use crate::start::set_window_size;
 use crate::sys;
@@ -34,10 +36,13 @@ impl Pipes {
 }
 
 impl Holder {
-    /// The descriptor of a stream that can still give something.
+    /// The descriptor of a stream that can still give something: readable when [`Self::read_output`] is of use.
     pub(super) fn output_descriptor(&self, stream: Stream) -> Option<BorrowedFd<'_>> {
         match (&self.terminal, stream) {
-            (Terminal::Pty(pty), Stream::Pty) => pty.is_open.then(|| pty.master.as_fd()),
+            (Terminal::Pty(pty), Stream::Pty) => match &pty.reader {
+                Some(reader) => Some(reader.ready()),
+                None => pty.is_open.then(|| pty.master.as_fd()),
+            },
             (Terminal::Pipes(pipes), _) => pipes.pipe(stream)?.fd.as_ref().map(AsFd::as_fd),
             (Terminal::Pty(_), _) => None,
         }
@@ -51,8 +56,8 @@ impl Holder {
             Ownership::Present(id) => {
                 self.peers.get(&id).is_some_and(|owner| owner.n_waiting() > OWNER_LIMIT)
             }
-            // Twice, since the emulator may pass on at once what it had held back.
-            Ownership::Awaited(_) => self.tail_free(stream) < 2 * READ_LENGTH,
+            // For this and for what is read at an exit; each time the emulator may pass on what it had held back.
+            Ownership::Awaited(_) => self.tail_free(stream) < 3 * READ_LENGTH,
         }
     }
 
@@ -63,15 +68,20 @@ impl Holder {
         }
     }
 
-    /// Reads up to `limit` bytes of what the program has written, as much as is there. Answers nothing: what
-    /// was read is shown, kept and given to the viewers.
-    pub(super) fn read_output(&mut self, stream: Stream, limit: usize) {
+    /// Reads up to 64 KiB of what the program has written, as much as is there: it is shown, kept and given to the
+    /// viewers. Answers whether there was something.
+    pub(super) fn read_output(&mut self, stream: Stream) -> bool {
+        if let Terminal::Pty(pty) = &mut self.terminal
+            && let Some(reader) = pty.reader.take()
+        {
+            return self.take_from(reader);
+        }
         let mut buffer = std::mem::take(&mut self.buffer);
-        let limit = limit.min(buffer.len());
         let mut n_filled = 0;
         let mut has_ended = false;
-        while n_filled < limit {
+        while n_filled < buffer.len() {
             let Some(fd) = self.output_descriptor(stream) else { break };
+            let limit = buffer.len();
             let room = match self.n_left_at_exit(stream) {
                 // First exactly what was there at the exit, so that the exit is told right after it.
                 Some(n_left) if n_left > 0 => limit.min(n_filled.saturating_add(n_left as usize)),
@@ -95,6 +105,68 @@ impl Holder {
         self.buffer = buffer;
         if has_ended {
             self.end_output(stream);
+        }
+        self.read_flood_apart(n_filled);
+        n_filled > 0
+    }
+
+    /// Has a thread read if the program floods: if each time when there was something to read, there was as much as
+    /// can be.
+    fn read_flood_apart(&mut self, n_read: usize) {
+        // Until the owner has come, reading goes on only as long as all of it is kept.
+        let is_awaited = matches!(self.ownership, Ownership::Awaited(_));
+        let Terminal::Pty(pty) = &mut self.terminal else { return };
+        let Some(n_flooded) = &mut pty.n_flooded else { return };
+        *n_flooded = if n_read >= FULL_READ { *n_flooded + n_read } else { 0 };
+        if *n_flooded < FLOOD || is_awaited {
+            return;
+        }
+        *n_flooded = 0;
+        match Reader::start(Arc::clone(&pty.master)) {
+            Ok(reader) => pty.reader = Some(reader),
+            Err(error) => {
+                log(&format!("floods are read without a thread: {error}"));
+                pty.n_flooded = None;
+            }
+        }
+    }
+
+    /// Takes what a thread has read so far, if there is one.
+    pub(super) fn take_gathered(&mut self, now: Moment) {
+        let has_reader = matches!(&self.terminal, Terminal::Pty(pty) if pty.reader.is_some());
+        if has_reader && !self.is_held_back(Stream::Pty) && self.read_output(Stream::Pty) {
+            self.last_activity = now.instant;
+        }
+    }
+
+    /// Takes what a thread has read. Answers whether there was something.
+    fn take_from(&mut self, mut reader: Reader) -> bool {
+        let (bytes, progress) = reader.take();
+        let has_come = !bytes.is_empty();
+        if has_come {
+            self.take_output(Stream::Pty, bytes);
+        }
+        if progress == Progress::Goes
+            && let Terminal::Pty(pty) = &mut self.terminal
+        {
+            pty.reader = Some(reader);
+            return has_come;
+        }
+        drop(reader);
+        sys::give_back_free_memory();
+        if progress == Progress::Closed {
+            self.end_output(Stream::Pty);
+        }
+        has_come
+    }
+
+    /// Takes all that a thread has read, and reads the terminal here again.
+    pub(super) fn stop_reader(&mut self) {
+        if let Terminal::Pty(pty) = &mut self.terminal
+            && let Some(reader) = pty.reader.take()
+        {
+            let bytes = reader.stop();
+            self.take_output(Stream::Pty, &bytes);
         }
     }
 

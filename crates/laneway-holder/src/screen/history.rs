@@ -12,8 +12,9 @@ use std::collections::VecDeque;
 /// Bytes of text after which a block is closed: with a last row of usual length it stays below 64 KiB.
 const BLOCK_SIZE: usize = 60 * 1024;
 
-/// Closed blocks that are not compressed yet: 1 MiB, more than 10 000 lines of usual length.
-const WAITING_BLOCKS: usize = 16;
+/// Closed blocks that are not compressed yet: 2.5 MiB, 10 000 lines of 250 bytes. Lines of usual length fall out of a
+/// history of usual length before they would have been compressed.
+const WAITING_BLOCKS: usize = 40;
 
 /// Bytes that a row may take on average; rows made to be large push the oldest out earlier.
 const BYTES_PER_ROW: usize = 4 * 1024;

@@ -275,6 +275,8 @@ pub(crate) struct Viewer {
     pub(crate) stderr: Vec<u8>,
     /// The offset behind the last byte of `Pty`, `Stdout`, `Stderr`.
     pub(crate) ends: [u64; 3],
+    /// The offset at which the last snapshot was made.
+    pub(crate) drawn_at: u64,
     /// Messages that came unasked, snapshots left out.
     pub(crate) told: Vec<FromHolder>,
 }
@@ -296,6 +298,7 @@ impl Viewer {
             stdout: Vec::new(),
             stderr: Vec::new(),
             ends: [0; 3],
+            drawn_at: 0,
             told: Vec::new(),
         }
     }
@@ -307,6 +310,7 @@ impl Viewer {
             Incoming::Message { message: FromHolder::Snapshot { offset, .. }, .. } => {
                 self.snapshot.clear();
                 self.ends[0] = offset;
+                self.drawn_at = offset;
             }
             Incoming::Message { message, .. } => self.told.push(message),
             Incoming::Unknown { tag } => panic!("an unknown answer to {tag}"),
