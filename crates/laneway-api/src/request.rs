@@ -6,6 +6,7 @@ use laneway_core::launch::TerminalSpec;
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
 use laneway_core::run::Exit;
+use laneway_core::supervise::RestartPolicy;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Problem;
@@ -28,6 +29,12 @@ pub struct Launch {
     /// What the terminal shows is recorded, also if the user's settings do not say so.
     #[serde(default)]
     pub record: bool,
+    /// Whether it is started again when it has ended by itself; a task never is.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// Exit codes that mean that its work is done; 0 always does.
+    #[serde(default)]
+    pub done_codes: Vec<u8>,
 }
 
 /// One resource limit.

@@ -6,6 +6,7 @@ use laneway_core::lane::LaneStatus;
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
 use laneway_core::run::Exit;
+use laneway_core::supervise::RestartPolicy;
 use laneway_core::worker::WorkerStatus;
 use serde::{Deserialize, Serialize};
 
@@ -143,6 +144,12 @@ pub struct WorkerView {
     pub cwd: OsText,
     /// How its latest run ended.
     pub exit: Option<Exit>,
+    /// Whether it is started again when its run has ended by itself.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// Exit codes, beside 0, that mean that its work is done.
+    #[serde(default)]
+    pub done_codes: Vec<u8>,
     /// When it was asked for.
     pub created_at: Time,
     /// When its latest run was proven to run.

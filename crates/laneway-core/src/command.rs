@@ -7,6 +7,7 @@ use crate::launch::TerminalSpec;
 use crate::name::Name;
 use crate::os_text::OsText;
 use crate::run::{Exit, ProcessIdentity, Run};
+use crate::supervise::RestartPolicy;
 use crate::time::Timestamp;
 use crate::worker::Worker;
 use crate::workspace::Workspace;
@@ -64,6 +65,10 @@ pub struct NewWorker {
     pub terminal: TerminalSpec,
     /// What its terminal shows is recorded.
     pub record: bool,
+    /// Whether it is started again when its run has ended by itself; a task never is.
+    pub restart: RestartPolicy,
+    /// Exit codes that mean that its work is done; 0 always does.
+    pub done_codes: Vec<u8>,
 }
 
 /// How making a lane's branch and worktree ended.

@@ -6,6 +6,7 @@
 //! * [`id`], [`name`], [`os_text`], [`time`], [`actor`]: the values everything is made of
 //! * [`workspace`], [`lane`], [`worker`], [`run`], [`launch`]: the records, and the one-word statuses
 //!   derived from them
+//! * [`supervise`]: whether a worker whose run has ended is started again
 //! * [`findings`]: what a look at a worktree found, and what of it a close would lose
 //! * [`command`] → [`decide`](mod@decide): what is asked, and the [`decision`] it becomes
 //! * [`refusal`], [`event`]: the two things a decision can say
@@ -26,6 +27,7 @@ pub mod os_text;
 pub mod reconcile;
 pub mod refusal;
 pub mod run;
+pub mod supervise;
 pub mod target;
 pub mod time;
 pub mod worker;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{LaneId, WorkerId, WorkspaceId};
 use crate::name::Name;
 use crate::run::{Exit, Run, RunState};
+use crate::supervise::RestartPolicy;
 use crate::time::Timestamp;
 
 /// What a worker is meant to be.
@@ -40,6 +41,10 @@ pub struct Worker {
     pub name: Option<Name>,
     /// What it is meant to be.
     pub desired: Desired,
+    /// Whether it is started again when its run has ended by itself.
+    pub restart: RestartPolicy,
+    /// Exit codes that mean that its work is done; 0 always does.
+    pub done_codes: Vec<u8>,
     /// When it was asked for.
     pub created_at: Timestamp,
 }

@@ -173,6 +173,8 @@ mod tests {
             limits: vec![],
             terminal: TerminalSpec::Pipes,
             record: false,
+            restart: laneway_core::supervise::RestartPolicy::Never,
+            done_codes: vec![],
         };
         let kept = Kept::from_launch(&launch);
         let names: Vec<String> = kept.environment.iter().map(|(name, _)| name.shown()).collect();

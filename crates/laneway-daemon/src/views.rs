@@ -144,6 +144,8 @@ impl Engine {
             left_behind: exit.is_some()
                 && run.and_then(|run| self.holders.of_run(run)).is_some_and(|holder| holder.is_lingering()),
             exit,
+            restart: worker.restart,
+            done_codes: worker.done_codes,
             created_at: worker.created_at.into(),
             started_at: latest.as_ref().and_then(|run| run.started_at).map(Into::into),
             ended_at: latest.and_then(|run| run.ended_at).map(Into::into),

@@ -187,10 +187,19 @@ fn insert_worker(connection: &Connection, worker: &Worker) -> Result<(), ApplyEr
     let row = WorkerRecord::from(worker);
     let changed = connection
         .prepare_cached(
-            "INSERT INTO workers (id, workspace, lane, name, desired, created_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO workers (id, workspace, lane, name, desired, restart, done_codes, created_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
-        .execute(params![row.id, row.workspace, row.lane, row.name, row.desired, row.created_at])?;
+        .execute(params![
+            row.id,
+            row.workspace,
+            row.lane,
+            row.name,
+            row.desired,
+            row.restart,
+            row.done_codes,
+            row.created_at
+        ])?;
     exactly_one(changed, "workers", row.id)
 }
 

@@ -3,15 +3,40 @@
 use std::ffi::OsString;
 use std::os::fd::AsFd;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use laneway_api::error::ErrorKind;
 use laneway_api::request::{Launch, Limit};
 use laneway_core::launch::TerminalSpec;
+use laneway_core::supervise::RestartPolicy;
 use rustix::process::{Resource, getrlimit};
 
 use crate::failure::Failure;
 
 /// The size of a terminal whose caller has none.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
+
+/// What becomes of a worker when its program has ended by itself.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Restarting {
+    /// Start it again when it has ended by itself [default: never]
+    #[arg(long, value_name = "WHEN", value_parser = policy())]
+    restart: Option<RestartPolicy>,
+    /// An exit code, beside 0, that means that its work is done; can be given several times
+    #[arg(long = "done-code", value_name = "CODE")]
+    done_codes: Vec<u8>,
+}
+
+fn policy() -> impl TypedValueParser<Value = RestartPolicy> {
+    PossibleValuesParser::new(RestartPolicy::ALL.map(RestartPolicy::as_str))
+        .map(|word| word.parse().expect("only the words of policies are possible"))
+}
+
+impl Restarting {
+    /// Says it in the launch.
+    pub(crate) fn applied_to(&self, launch: Launch) -> Launch {
+        Launch { restart: self.restart.unwrap_or_default(), done_codes: self.done_codes.clone(), ..launch }
+    }
+}
 
 /// A program as the caller stands, on `terminal`. Empty `argv`: the caller's shell. `record`: the terminal is
 /// recorded.
@@ -23,6 +48,8 @@ pub(crate) fn launch(argv: &[OsString], terminal: TerminalSpec, record: bool) ->
         limits: limits(),
         terminal,
         record,
+        restart: RestartPolicy::Never,
+        done_codes: Vec::new(),
     })
 }
 

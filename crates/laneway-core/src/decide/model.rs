@@ -19,6 +19,7 @@ use crate::launch::TerminalSpec;
 use crate::name::Name;
 use crate::refusal::Refusal;
 use crate::run::{Exit, ProcessIdentity, Run, RunState};
+use crate::supervise::RestartPolicy;
 use crate::time::Timestamp;
 use crate::worker::{Desired, Worker};
 
@@ -179,6 +180,8 @@ fn new_worker(n: u8, task: bool) -> NewWorker {
         environment: String::new(),
         terminal: TerminalSpec::Pipes,
         record: false,
+        restart: RestartPolicy::ALL[usize::from(n % 3)],
+        done_codes: vec![n],
     }
 }
 
@@ -372,6 +375,8 @@ fn with_a_lane(lifecycle: Lifecycle) -> LaneFacts {
         lane: lane.id,
         name: Some(name(0)),
         desired: Desired::Running,
+        restart: RestartPolicy::Never,
+        done_codes: vec![],
         created_at: Timestamp(0),
     };
     let run = Run {

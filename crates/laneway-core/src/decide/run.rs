@@ -10,6 +10,7 @@ use crate::launch::{DEFAULT_GRACE_MS, LaunchSpec, TerminalSpec};
 use crate::name::Name;
 use crate::refusal::Refusal;
 use crate::run::{Exit, ProcessIdentity, Run, RunState};
+use crate::supervise::RestartPolicy;
 use crate::time::Timestamp;
 use crate::worker::{Desired, Worker};
 
@@ -26,6 +27,8 @@ pub(super) fn create(facts: &LaneFacts, new: &NewWorker, now: Timestamp) -> Resu
         lane: lane.id,
         name: name.clone(),
         desired: Desired::Running,
+        restart: if name.is_some() { new.restart } else { RestartPolicy::Never },
+        done_codes: new.done_codes.clone(),
         created_at: now,
     };
     let spec = LaunchSpec {

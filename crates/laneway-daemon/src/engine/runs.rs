@@ -12,6 +12,7 @@ use laneway_core::id::{LaneId, RunId, WorkerId};
 use laneway_core::launch::{DEFAULT_GRACE_MS, StopSignal, TerminalSpec};
 use laneway_core::os_text::OsText;
 use laneway_core::run::{Exit, ProcessIdentity, Run, RunState};
+use laneway_core::supervise::RestartPolicy;
 use laneway_core::time::Timestamp;
 use laneway_core::worker::WorkerStatus;
 use laneway_store::{RunRow, SubmitError, WorkerRow};
@@ -60,6 +61,11 @@ impl Engine {
         wanted: &Wanted,
         naming: WorkerNaming,
     ) -> Result<NewWorker, Problem> {
+        if naming == WorkerNaming::Task && wanted.restart != RestartPolicy::Never {
+            let message = "a task runs once; what is to be started again is a worker";
+            return Err(Problem::new(ErrorKind::Usage, "task_restarts", message)
+                .hint(format!("lane run LANE --restart {} -- COMMAND", wanted.restart)));
+        }
         // Both are looked at again when it starts; refused here before anything is made.
         self.refuse_memory().await?;
         let record = self.is_to_be_recorded(wanted).await?;
@@ -85,6 +91,8 @@ impl Engine {
             environment,
             terminal: wanted.terminal,
             record,
+            restart: wanted.restart,
+            done_codes: wanted.done_codes.clone(),
         })
     }
 

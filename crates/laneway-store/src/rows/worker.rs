@@ -7,7 +7,8 @@ use super::{BadCell, Cells, TableRow, parsed, parsed_if_any};
 
 macro_rules! worker_columns {
     () => {
-        "workers.id, workers.workspace, workers.lane, workers.name, workers.desired, workers.created_at"
+        "workers.id, workers.workspace, workers.lane, workers.name, workers.desired, workers.restart, \
+         workers.done_codes, workers.created_at"
     };
 }
 pub(crate) use worker_columns;
@@ -18,13 +19,16 @@ pub(crate) struct WorkerRecord {
     pub(crate) lane: String,
     pub(crate) name: Option<String>,
     pub(crate) desired: String,
+    pub(crate) restart: String,
+    /// A JSON list of numbers.
+    pub(crate) done_codes: String,
     pub(crate) created_at: i64,
 }
 
 impl TableRow for WorkerRecord {
     type Record = Worker;
     const TABLE: &'static str = "workers";
-    const WIDTH: usize = 6;
+    const WIDTH: usize = 8;
 
     fn read(cells: &mut Cells<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -33,6 +37,8 @@ impl TableRow for WorkerRecord {
             lane: cells.take()?,
             name: cells.take()?,
             desired: cells.take()?,
+            restart: cells.take()?,
+            done_codes: cells.take()?,
             created_at: cells.take()?,
         })
     }
@@ -46,6 +52,8 @@ impl From<&Worker> for WorkerRecord {
             lane: worker.lane.to_string(),
             name: worker.name.as_ref().map(ToString::to_string),
             desired: worker.desired.as_str().to_owned(),
+            restart: worker.restart.as_str().to_owned(),
+            done_codes: serde_json::to_string(&worker.done_codes).expect("a list of numbers is JSON"),
             created_at: worker.created_at.0,
         }
     }
@@ -63,6 +71,9 @@ impl TryFrom<WorkerRecord> for Worker {
                 .into_iter()
                 .find(|desired| desired.as_str() == row.desired)
                 .ok_or_else(|| BadCell::new("desired", format_args!("{:?} is none", row.desired)))?,
+            restart: parsed("restart", &row.restart)?,
+            done_codes: serde_json::from_str(&row.done_codes)
+                .map_err(|error| BadCell::new("done_codes", error))?,
             created_at: Timestamp(row.created_at),
         })
     }

@@ -65,6 +65,9 @@ CREATE TABLE workers (
     lane       TEXT    NOT NULL REFERENCES lanes (id),
     name       TEXT,
     desired    TEXT    NOT NULL CHECK (desired IN ('running', 'stopped')),
+    restart    TEXT    NOT NULL CHECK (restart IN ('never', 'on-failure', 'always')),
+    -- a JSON list of numbers
+    done_codes TEXT    NOT NULL,
     created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 

@@ -14,6 +14,7 @@ use laneway_core::lane::{CloseTerms, LaneBranch, LaneTree};
 use laneway_core::launch::TerminalSpec;
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
+use laneway_core::supervise::RestartPolicy;
 use laneway_core::time::Timestamp;
 use laneway_core::workspace::Workspace;
 use laneway_store::{Asked, Committed, NewHost, Store, SubmitError};
@@ -128,6 +129,8 @@ pub(crate) fn new_worker(n: u32, naming: WorkerNaming) -> NewWorker {
         environment: format!("environment-{n}"),
         terminal: TerminalSpec::Pty { columns: 80, rows: 24 },
         record: true,
+        restart: RestartPolicy::ALL[n as usize % 3],
+        done_codes: vec![0, 255],
     }
 }
 

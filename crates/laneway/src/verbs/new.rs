@@ -13,7 +13,7 @@ use super::attach::{attach_to, needs_a_terminal};
 use crate::client::Request;
 use crate::context::{Context, Outcome};
 use crate::failure::Failure;
-use crate::launch::{launch, terminal_like_the_callers};
+use crate::launch::{Restarting, launch, terminal_like_the_callers};
 use crate::text::{
     BAD, FAINT, Lines, NAME, branch, program, short_commit, worker_name, worker_status, worker_style,
 };
@@ -31,6 +31,10 @@ EXAMPLES:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 #[command(group(ArgGroup::new("something_runs").args(["attach", "command"]).multiple(true)))]
+#[command(mut_args(|arg| match arg.get_id().as_str() {
+    "restart" | "done_codes" => arg.requires("something_runs"),
+    _ => arg,
+}))]
 pub(crate) struct NewArgs {
     /// Its name [default: from the branch or the pull request, or two words]
     name: Option<String>,
@@ -46,6 +50,8 @@ pub(crate) struct NewArgs {
     /// Record what its program's terminal shows; `lane replay` plays it
     #[arg(long, requires = "something_runs")]
     record: bool,
+    #[command(flatten)]
+    restarting: Restarting,
     /// Attach to its first worker at once: to the program, or without one to your shell
     #[arg(long)]
     attach: bool,
@@ -58,7 +64,8 @@ pub(crate) fn run(args: &NewArgs, context: &Context) -> Outcome {
     let leaves_by = if args.attach { Some(can_attach(args, context)?) } else { None };
     let launch = match args.command.as_slice() {
         [] if !args.attach => None,
-        command => Some(launch(command, terminal_like_the_callers(), args.record)?),
+        command => Some(launch(command, terminal_like_the_callers(), args.record)?)
+            .map(|launch| args.restarting.applied_to(launch)),
     };
     let doing = match &args.name {
         Some(name) => format!("making lane {name}"),

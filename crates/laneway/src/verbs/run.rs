@@ -11,13 +11,14 @@ use laneway_api::routes;
 use crate::client::Request;
 use crate::complete;
 use crate::context::{Context, Outcome};
-use crate::launch::{launch, terminal_like_the_callers};
+use crate::launch::{Restarting, launch, terminal_like_the_callers};
 use crate::text::{NAME, program, worker_name, worker_status, worker_style};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
   lane run fix                         your shell, as another worker of lane fix
   lane run fix --name tests -- make watch
+  lane run fix --restart on-failure -- ./serve   started again when it fails
   lane run fix --record -- claude      what it shows is kept: lane replay fix-2
   lane attach tests";
 
@@ -34,6 +35,8 @@ pub(crate) struct RunArgs {
     /// Record what its terminal shows; `lane replay` plays it
     #[arg(long)]
     record: bool,
+    #[command(flatten)]
+    restarting: Restarting,
     /// The program with its arguments [default: your shell]
     #[arg(last = true, value_hint = ValueHint::AnyPath)]
     command: Vec<OsString>,
@@ -41,6 +44,7 @@ pub(crate) struct RunArgs {
 
 pub(crate) fn run(args: &RunArgs, context: &Context) -> Outcome {
     let launch = launch(&args.command, terminal_like_the_callers(), args.record)?;
+    let launch = args.restarting.applied_to(launch);
     let body = RunWorker { name: args.name.clone(), launch };
     let doing = format!("starting a worker in {}", args.lane);
     let request = Request::post(doing, routes::with_target(routes::LANE_WORKERS, &args.lane)).json(&body)?;

@@ -83,6 +83,15 @@ fn lane_in_words(lane: &LaneView, context: &Context) -> String {
     text.into_string()
 }
 
+/// Its policy, with the exit codes that mean that its work is done.
+fn restart(worker: &WorkerView) -> String {
+    if worker.done_codes.is_empty() {
+        return worker.restart.to_string();
+    }
+    let codes: Vec<String> = worker.done_codes.iter().map(u8::to_string).collect();
+    format!("{} (done with {})", worker.restart, codes.join(", "))
+}
+
 fn worker_in_words(worker: &WorkerView) -> String {
     let what = if worker.name.is_some() { "worker" } else { "task" };
     let mut facts = Facts::of(what, &worker_name(worker));
@@ -92,6 +101,9 @@ fn worker_in_words(worker: &WorkerView) -> String {
     facts.add("lane", format!("{} ({})", worker.lane, worker.lane_id));
     facts.add("command", program(&worker.argv));
     facts.add("folder", &worker.cwd);
+    if worker.name.is_some() {
+        facts.add("restart", restart(worker));
+    }
     facts.add_if("pid", worker.pid);
     if let Some(run) = &worker.run {
         let number = worker.run_number.map(|number| format!(" (number {number})")).unwrap_or_default();

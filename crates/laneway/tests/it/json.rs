@@ -51,10 +51,11 @@ const LANE: [&str; 15] = [
     "workspace",
 ];
 
-const WORKER: [&str; 16] = [
+const WORKER: [&str; 18] = [
     "argv",
     "created_at",
     "cwd",
+    "done_codes",
     "ended_at",
     "exit",
     "id",
@@ -63,6 +64,7 @@ const WORKER: [&str; 16] = [
     "left_behind",
     "name",
     "pid",
+    "restart",
     "run",
     "run_number",
     "started_at",

@@ -30,6 +30,7 @@ mod progress;
 mod recording;
 mod renaming;
 mod rescuing;
+mod restarting;
 mod sending;
 mod support;
 mod systemd;
