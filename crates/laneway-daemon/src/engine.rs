@@ -38,7 +38,7 @@ use laneway_core::event::{Recorded, Subject};
 use laneway_core::id::{CorrelationId, LaneId, RunId};
 use laneway_core::run::{Exit, Run, RunState};
 use laneway_core::time::Timestamp;
-use laneway_git::{Git, Repository, Seen, TreeRecord};
+use laneway_git::{Git, Repository, TreeRecord};
 use laneway_store::{Asked, Committed, ReadError, Store, SubmitError};
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::task::TaskTracker;
@@ -76,9 +76,9 @@ pub(crate) struct Parts {
     /// What is being made right now, for the effect that makes it. After a crash it is undone instead.
     being_made: Mutex<HashMap<LaneId, BeingMade>>,
     /// What the second look saw, for the removal that follows it.
-    judged: Mutex<HashMap<(LaneId, u64), Seen>>,
-    /// Who may stand in a lane's worktree while it is closed: whoever asked for it, and what started them.
-    excused: Mutex<HashMap<LaneId, HashSet<u32>>>,
+    judged: Mutex<HashMap<(LaneId, u64), close::Judged>>,
+    /// What is known of a close from when it was asked for.
+    asked_to_close: Mutex<HashMap<LaneId, close::AskedToClose>>,
     /// Starts that are under way in this process.
     starting: Mutex<HashSet<RunId>>,
     /// Reports that the store could not take; few, as each is about something that happens once.
@@ -149,7 +149,7 @@ impl Engine {
             repositories: Mutex::default(),
             being_made: Mutex::default(),
             judged: Mutex::default(),
-            excused: Mutex::default(),
+            asked_to_close: Mutex::default(),
             starting: Mutex::default(),
             untaken: Mutex::default(),
             will_report_again: AtomicBool::new(false),

@@ -19,7 +19,10 @@ const PATHS_AT_ONCE: usize = 200;
 #[derive(Default)]
 pub(crate) struct HiddenFacts {
     pub(crate) changed: Vec<ChangedFile>,
+    /// Submodules with commits of their own.
     pub(crate) submodules: Vec<PathBuf>,
+    /// The index names submodules.
+    pub(crate) has_submodules: bool,
 }
 
 /// One line of `git ls-files -s -v -z`.
@@ -66,7 +69,7 @@ impl Repository {
         if let Some(odd) = odd {
             return Err(odd);
         }
-        let mut facts = HiddenFacts::default();
+        let mut facts = HiddenFacts { has_submodules: !submodules.is_empty(), ..HiddenFacts::default() };
         for entries in marked.chunks(PATHS_AT_ONCE) {
             self.compare_marked(admin, tree, entries, &mut facts.changed)?;
         }

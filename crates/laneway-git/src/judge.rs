@@ -1,13 +1,16 @@
 //! What would be lost if a tree and its branch went: facts only, the caller decides.
 
+use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::admin::{AdminFolder, present, registered_at, settled_path};
+use crate::both::both;
 use crate::hidden::HiddenFacts;
 use crate::names::CommitId;
 use crate::repository::{Repository, branch_of, not_read, settled};
 use crate::run::RunError;
+use crate::stamp::{TreeStamp, Watch};
 use crate::status::{ChangedFile, Listing, StatusEntry};
 
 /// Folders whose ignored content can be made again: build output, installed packages, caches. Only what git
@@ -46,6 +49,9 @@ pub struct TreeToJudge<'a> {
     pub branch_is_ours: bool,
     /// Branches that are being deleted too and so cannot hold a commit for this one.
     pub not_vouching: &'a [&'a str],
+    /// How its files looked when a judgement found nothing in them, a moment ago: if they still look like that, they
+    /// are not read again.
+    pub before: Option<&'a TreeStamp>,
 }
 
 /// What there is at the path.
@@ -135,6 +141,8 @@ pub struct Findings {
     pub n_stashes: usize,
     /// Where HEAD and the branch stood.
     pub seen: Seen,
+    /// How the files looked, if nothing was found in them and that can be told again.
+    pub stamp: Option<TreeStamp>,
 }
 
 impl Findings {
@@ -151,19 +159,23 @@ impl Findings {
             not_looked_at: None,
             n_stashes: 0,
             seen,
+            stamp: None,
         }
     }
 
     /// Nothing would be lost.
     pub fn is_clean(&self) -> bool {
         matches!(self.tree, TreeState::Present | TreeState::Missing)
-            && self.changed.is_empty()
-            && self.untracked.is_empty()
-            && self.ignored.is_empty()
+            && self.has_no_files()
             && self.unreachable.is_empty()
             && self.submodules.is_empty()
             && self.operation.is_none()
-            && self.not_looked_at.is_none()
+    }
+
+    /// No file would be lost.
+    fn has_no_files(&self) -> bool {
+        let nothing_found = self.changed.is_empty() && self.untracked.is_empty() && self.ignored.is_empty();
+        nothing_found && self.not_looked_at.is_none()
     }
 }
 
@@ -174,24 +186,27 @@ impl Repository {
         let admin = registered_at(self.common_dir(), &path).map_err(not_read)?;
         let tree = tree_state(&path, admin.as_ref()).map_err(not_read)?;
         let seen = self.seen(admin.as_ref(), asked.recorded_branch)?;
-        let unreachable = self.unreachable(&seen, asked)?;
-        let mut found = Findings {
-            tree,
-            unreachable,
-            operation: admin.as_ref().and_then(|admin| operation_in(&admin.folder)),
-            n_stashes: self.n_stashes()?,
-            ..Findings::none(seen)
-        };
-        if let Some(admin) = &admin {
-            match tree {
-                TreeState::Present => self.look_at_files(admin, &path, &mut found)?,
-                // Removed by hand: what was staged is still in the index.
-                TreeState::Missing => self.look_at_index(admin, &mut found)?,
-                TreeState::NotAFolder | TreeState::NotRegistered => {}
+        let commits = || Ok::<_, RunError>((self.unreachable(&seen, asked)?, self.n_stashes()?));
+        let files = || {
+            let mut found = Findings {
+                tree,
+                operation: admin.as_ref().and_then(|admin| operation_in(&admin.folder)),
+                ..Findings::none(seen.clone())
+            };
+            if let Some(admin) = &admin {
+                match tree {
+                    TreeState::Present => self.look_at_files(admin, &path, asked.before, &mut found)?,
+                    // Removed by hand: what was staged is still in the index.
+                    TreeState::Missing => self.look_at_index(admin, &mut found)?,
+                    TreeState::NotAFolder | TreeState::NotRegistered => {}
+                }
+                self.look_at_submodule_folders(admin, &mut found.submodules)?;
             }
-            self.look_at_submodule_folders(admin, &mut found.submodules)?;
-        }
-        Ok(found)
+            Ok::<_, RunError>(found)
+        };
+        let (commits, files) = both(commits, files);
+        let (unreachable, n_stashes) = commits?;
+        Ok(Findings { unreachable, n_stashes, ..files? })
     }
 
     /// What the index of a tree that is gone has beyond HEAD.
@@ -218,31 +233,55 @@ impl Repository {
         Ok(())
     }
 
+    /// Looks at the files of a tree, which may stand elsewhere by now; not if they look as they did `before`.
     pub(crate) fn look_at_files(
         &self,
         admin: &AdminFolder,
         tree: &Path,
+        before: Option<&TreeStamp>,
         found: &mut Findings,
     ) -> Result<(), RunError> {
-        let mut ignored = Vec::new();
-        found.not_looked_at = self.each_status_entry(admin, tree, None, &mut |entry| match entry {
-            StatusEntry::Changed(file) => found.changed.push(file),
-            StatusEntry::Untracked(path) => found.untracked.push(path),
-            StatusEntry::Ignored(path) if is_disposable(&path) => {}
-            StatusEntry::Ignored(path) if path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
-                ignored.push(path);
-            }
-            StatusEntry::Ignored(path) => found.ignored.push(path),
-        })?;
-        for folder in ignored {
-            walk_ignored(tree, &folder, &mut found.ignored);
+        let head = found.seen.head.as_ref().and_then(|head| head.commit.clone());
+        if let Some(before) = before
+            && before.still_holds(admin, tree, head.as_ref())
+        {
+            found.stamp = Some(before.clone());
+            return Ok(());
         }
-        let HiddenFacts { changed, submodules } = self.hidden_facts(admin, tree)?;
+        let watch = Watch::begin();
+        let (hidden, status) = both(
+            || self.hidden_facts(admin, tree),
+            || {
+                let mut disposable = HashSet::new();
+                let mut ignored = Vec::new();
+                found.not_looked_at =
+                    self.each_status_entry(admin, tree, None, &mut |entry| match entry {
+                        StatusEntry::Changed(file) => found.changed.push(file),
+                        StatusEntry::Untracked(path) => found.untracked.push(path),
+                        // Compared by its components: a final `/` makes no difference.
+                        StatusEntry::Ignored(path) if is_disposable(&path) => drop(disposable.insert(path)),
+                        StatusEntry::Ignored(path) if path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
+                            ignored.push(path);
+                        }
+                        StatusEntry::Ignored(path) => found.ignored.push(path),
+                    })?;
+                for folder in &ignored {
+                    walk_ignored(tree, folder, &mut found.ignored);
+                }
+                Ok((disposable, ignored.is_empty()))
+            },
+        );
+        let (disposable, nothing_else_ignored) = status?;
+        let HiddenFacts { changed, submodules, has_submodules } = hidden?;
         for file in changed {
             found.changed.push(file);
         }
         for path in submodules {
             found.submodules.push(path);
+        }
+        // What changes in a submodule need not show in this tree.
+        if nothing_else_ignored && !has_submodules && found.has_no_files() {
+            found.stamp = watch.end(admin, tree, head.as_ref(), disposable);
         }
         Ok(())
     }

@@ -39,6 +39,7 @@ mod repository;
 mod rescue;
 mod restore;
 mod run;
+mod stamp;
 mod status;
 mod trash;
 mod undo;
@@ -66,6 +67,7 @@ pub use repository::{BranchFacts, Identity, OpenError, Repository, TreeFacts, Wo
 pub use rescue::{MOST_IN_COMMIT, NotHeld, RescueRef, RescueRefs, Rescued, TreeToRescue};
 pub use restore::{Rescue, RestoreError, RestoredFrom};
 pub use run::RunError;
+pub use stamp::TreeStamp;
 pub use status::{ChangedFile, Listing};
 pub use trash::{NotUnlinked, Trashed};
 pub use undo::{Left, Undone, WhyBranchStays, WhyTreeStays};

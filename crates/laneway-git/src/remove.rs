@@ -182,7 +182,7 @@ impl Repository {
         let not_moved = |source| RemoveError::NotMoved { path: path.to_owned(), source };
         if found == TreeState::Present {
             if has_submodules(admin) {
-                self.look_again(admin, path, path, now)?;
+                self.look_again(admin, path, path, now, asked)?;
             }
             drop(keep_place(path, asked.id).map_err(not_moved)?);
             return move_aside(path, asked.id).map(Some).map_err(not_moved);
@@ -211,7 +211,7 @@ impl Repository {
         // Submodules find their repositories by relative paths, which do not lead there from the trash: with them
         // the tree was looked at just before it was renamed.
         if !has_submodules(admin) {
-            self.look_again(admin, path, &aside.tree(), seen)?;
+            self.look_again(admin, path, &aside.tree(), seen, asked)?;
         }
         let now = self.seen(Some(admin), asked.judged.recorded_branch)?;
         if now != *seen {
@@ -247,9 +247,10 @@ impl Repository {
         path: &Path,
         tree: &Path,
         seen: &Seen,
+        asked: &TreeToRemove<'_>,
     ) -> Result<(), RemoveError> {
         let mut found = Findings::none(seen.clone());
-        self.look_at_files(admin, tree, &mut found)?;
+        self.look_at_files(admin, tree, asked.judged.before, &mut found)?;
         if found.is_clean() {
             return Ok(());
         }

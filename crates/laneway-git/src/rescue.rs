@@ -194,6 +194,7 @@ impl Repository {
             recorded_branch: asked.recorded_branch,
             branch_is_ours: asked.delete_branch,
             not_vouching: &[],
+            before: None,
         };
         if let Some(holder) =
             self.hold(&named, &in_refs, &judged, &format!("commits that {} had", asked.id))?

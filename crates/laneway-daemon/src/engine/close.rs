@@ -21,8 +21,8 @@ use laneway_core::launch::DEFAULT_GRACE_MS;
 use laneway_core::os_text::OsText;
 use laneway_core::refusal::Refusal;
 use laneway_git::{
-    BranchFate, Listing, MergeError, Operation, RemoveError, Repository, Trashed, TreeState, TreeToJudge,
-    TreeToRemove, UnreachableCommit,
+    BranchFate, Listing, MergeError, Operation, RemoveError, Repository, Seen, Trashed, TreeStamp, TreeState,
+    TreeToJudge, TreeToRemove, UnreachableCommit,
 };
 
 use super::{Engine, Request, blocking, inside, not_found};
@@ -58,6 +58,29 @@ pub(crate) struct CloseAsked {
     pub(crate) caller: Option<u32>,
 }
 
+/// What is known of a close from when it was asked for.
+#[derive(Default)]
+pub(super) struct AskedToClose {
+    /// Who may stand in the worktree: whoever asked, and what started them.
+    excused: HashSet<u32>,
+    /// How its files looked then, if there was nothing in them.
+    stamp: Option<TreeStamp>,
+}
+
+/// What a look at a lane has shown.
+#[derive(Default)]
+struct Look {
+    findings: Findings,
+    judged: Judged,
+}
+
+/// What of a look is for the next one, or for the removal.
+#[derive(Default)]
+pub(super) struct Judged {
+    seen: Seen,
+    stamp: Option<TreeStamp>,
+}
+
 impl Default for CloseAsked {
     fn default() -> Self {
         Self { grace_ms: DEFAULT_GRACE_MS, terms: CloseTerms::default(), caller: None }
@@ -78,18 +101,24 @@ impl Engine {
             return Ok(Close { was_closed: true, ..Close::default() });
         }
         let excused = caller.map(inside::with_ancestors).unwrap_or_default();
-        let findings = match lane.lifecycle {
-            Lifecycle::Open => Some(self.look_at(&lane, terms, &excused).await?.0),
+        let look = match lane.lifecycle {
+            Lifecycle::Open => Some(self.look_at(&lane, terms, &excused, None).await?),
             Lifecycle::New | Lifecycle::Provisioning | Lifecycle::Cleaning | Lifecycle::Closed => None,
         };
+        let (findings, stamp) = look.map_or((None, None), |look| (Some(look.findings), look.judged.stamp));
         let stashes = findings.as_ref().map_or(0, |findings| findings.stashes);
         let close = Command::CloseLane { lane: id, findings, grace_ms, terms };
         // Before it is decided: the second look may follow at once. Of two who close it each may stand in it.
-        self.lock_excused().entry(id).or_default().extend(excused);
+        {
+            let mut closing = self.lock_asked_to_close();
+            let asked = closing.entry(id).or_default();
+            asked.excused.extend(excused);
+            asked.stamp = stamp;
+        }
         let committed = match self.submit(close, request).await {
             Ok(committed) => committed,
             Err(problem) => {
-                self.lock_excused().remove(&id);
+                self.lock_asked_to_close().remove(&id);
                 return Err(problem);
             }
         };
@@ -97,7 +126,7 @@ impl Engine {
         let before = committed.seq.saturating_sub(committed.events.len() as u64);
         let limit = CLOSE_LIMIT + Duration::from_millis(grace_ms);
         let lane = self.settled(id, limit).await?;
-        self.lock_excused().remove(&id);
+        self.lock_asked_to_close().remove(&id);
         if lane.lifecycle == Lifecycle::Closed {
             let branch_deleted = match lane.own_branch() {
                 Some(branch) => !self.branch_is_there(&lane, branch.to_owned()).await,
@@ -160,21 +189,22 @@ impl Engine {
         }
         refuse_terms(&lane, terms).map_err(IntoProblem::into_problem)?;
         let excused = caller.map(inside::with_ancestors).unwrap_or_default();
-        let findings = self.look_at(&lane, terms, &excused).await?.0;
+        let findings = self.look_at(&lane, terms, &excused, None).await?.findings;
         let branch_goes = lane.own_branch().is_some() && !terms.keep_branch;
         Ok((next_step(&findings, terms), findings, branch_goes))
     }
 
     /// Looks at a lane's worktree and branch, and at who stands in it but those that are excused. Of an adopted one nothing goes, so that
-    /// nothing can be lost.
+    /// nothing can be lost. Files that look as they did `before`, a moment ago, are not read again.
     async fn look_at(
         &self,
         lane: &Lane,
         terms: CloseTerms,
         excused: &HashSet<u32>,
-    ) -> Result<(Findings, laneway_git::Seen), Problem> {
+        before: Option<TreeStamp>,
+    ) -> Result<Look, Problem> {
         if lane.is_adopted() {
-            return Ok(<_>::default());
+            return Ok(Look::default());
         }
         let repository = self.repository_of_lane(lane.id).await?;
         let closing = self.branches_being_closed(lane).await?;
@@ -188,11 +218,12 @@ impl Engine {
         blocking(move || {
             let closing: Vec<&str> = closing.iter().map(String::as_str).collect();
             let path = lane.path.to_path_buf();
-            repository.judge(&to_judge(&lane, &path, &closing, terms)).map(|found| {
-                let seen = found.seen.clone();
+            let asked = TreeToJudge { before: before.as_ref(), ..to_judge(&lane, &path, &closing, terms) };
+            repository.judge(&asked).map(|found| {
+                let judged = Judged { seen: found.seen.clone(), stamp: found.stamp.clone() };
                 let mut findings = findings_of(found);
                 findings.losses.processes = inside::foreign_processes(&path, &own, &excused);
-                (findings, seen)
+                Look { findings, judged }
             })
         })
         .await?
@@ -200,11 +231,11 @@ impl Engine {
     }
 
     fn excused_in(&self, lane: LaneId) -> HashSet<u32> {
-        self.lock_excused().get(&lane).cloned().unwrap_or_default()
+        self.lock_asked_to_close().get(&lane).map(|asked| asked.excused.clone()).unwrap_or_default()
     }
 
-    fn lock_excused(&self) -> std::sync::MutexGuard<'_, HashMap<LaneId, HashSet<u32>>> {
-        self.excused.lock().expect("no holder of this lock panics")
+    fn lock_asked_to_close(&self) -> std::sync::MutexGuard<'_, HashMap<LaneId, AskedToClose>> {
+        self.asked_to_close.lock().expect("no holder of this lock panics")
     }
 
     /// The branches of the other lanes that are being closed, or made and perhaps undone: they hold no commit for
@@ -228,9 +259,9 @@ impl Engine {
         };
         let terms = lane.close_terms;
         let findings = self
-            .look_at(&lane, terms, &self.excused_in(id))
+            .look_at(&lane, terms, &self.excused_in(id), None)
             .await
-            .map_or_else(not_looked_at, |(findings, _)| findings);
+            .map_or_else(not_looked_at, |look| look.findings);
         let close =
             Command::CloseLane { lane: id, findings: Some(findings), grace_ms: DEFAULT_GRACE_MS, terms };
         // Not by `report`: what was found now must not decide later. The wish to close is recorded.
@@ -323,12 +354,13 @@ impl Engine {
     pub(super) async fn judge_again(&self, id: LaneId, epoch: u64, request: Request) {
         let looked = async {
             let lane = self.read(move |store| store.lane(id)).await?.ok_or_else(|| not_found("lane", &id))?;
-            self.look_at(&lane, lane.close_terms, &self.excused_in(id)).await
+            let before = self.lock_asked_to_close().get(&id).and_then(|asked| asked.stamp.clone());
+            self.look_at(&lane, lane.close_terms, &self.excused_in(id), before).await
         };
         let findings = match looked.await {
-            Ok((findings, seen)) => {
+            Ok(Look { findings, judged }) => {
                 if findings.losses.is_empty() {
-                    self.judged.lock().expect("no holder of this lock panics").insert((id, epoch), seen);
+                    self.judged.lock().expect("no holder of this lock panics").insert((id, epoch), judged);
                 }
                 findings
             }
@@ -406,7 +438,7 @@ impl Engine {
     pub(super) async fn finish_closing(&self, id: LaneId, epoch: u64, outcome: Removed, request: Request) {
         let gone = matches!(outcome, Removed::Gone { .. });
         self.report(Command::FinishClosing { lane: id, epoch, outcome }, request).await;
-        self.lock_excused().remove(&id);
+        self.lock_asked_to_close().remove(&id);
         if gone {
             self.forget_environments(id).await;
         }
@@ -414,8 +446,8 @@ impl Engine {
 
     async fn remove(&self, id: LaneId, epoch: u64) -> Result<Result<Option<Trashed>, Losses>, Problem> {
         let lane = self.read(move |store| store.lane(id)).await?.ok_or_else(|| not_found("lane", &id))?;
-        let seen = self.judged.lock().expect("no holder of this lock panics").remove(&(id, epoch));
-        let seen = seen.ok_or_else(|| {
+        let judged = self.judged.lock().expect("no holder of this lock panics").remove(&(id, epoch));
+        let Judged { seen, stamp } = judged.ok_or_else(|| {
             Problem::new(ErrorKind::Failed, "not_judged", "it was not looked at by this daemon")
         })?;
         let closing = self.branches_being_closed(&lane).await?;
@@ -424,7 +456,10 @@ impl Engine {
             let closing: Vec<&str> = closing.iter().map(String::as_str).collect();
             let path = lane.path.to_path_buf();
             repository.remove(&TreeToRemove {
-                judged: to_judge(&lane, &path, &closing, lane.close_terms),
+                judged: TreeToJudge {
+                    before: stamp.as_ref(),
+                    ..to_judge(&lane, &path, &closing, lane.close_terms)
+                },
                 seen: &seen,
                 tree_is_ours: !lane.is_adopted(),
                 id: &lane.id.to_string(),
@@ -483,6 +518,7 @@ fn to_judge<'a>(
         recorded_branch: lane.branch().unwrap_or_default(),
         branch_is_ours: lane.own_branch().is_some() && !terms.keep_branch,
         not_vouching: closing,
+        before: None,
     }
 }
 

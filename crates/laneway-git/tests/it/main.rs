@@ -10,6 +10,7 @@ mod diffing;
 mod discovery;
 mod hooks;
 mod judging;
+mod looking_again;
 mod merging;
 mod removing;
 mod rescuing;

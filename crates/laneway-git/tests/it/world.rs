@@ -170,6 +170,7 @@ pub(crate) fn to_judge<'a>(record: &'a TreeRecord, not_vouching: &'a [&'a str]) 
         recorded_branch: &record.branch,
         branch_is_ours: record.branch_is_new,
         not_vouching,
+        before: None,
     }
 }
 
