@@ -85,6 +85,13 @@ impl Trashed {
         Self::find(tree_path, id).filter(|trashed| !trashed.is_kept())
     }
 
+    /// Removes the trash beside a tree if nothing is in it: a deletion that was broken off may have left it.
+    pub fn remove_empty(tree_path: &Path) {
+        if let Some(parent) = tree_path.parent() {
+            remove_if_empty(&parent.join(FOLDER));
+        }
+    }
+
     /// Whether it is kept for a restore, and so deleted only when that is asked for.
     pub fn is_kept(&self) -> bool {
         self.admin_copy().symlink_metadata().is_ok()
@@ -247,6 +254,10 @@ mod tests {
         move_aside(&tree, "id").unwrap().unlink().unwrap();
         assert!(outside.join("kept").is_dir());
         assert!(!tree.exists() && !folder.path().join(FOLDER).exists());
+        // As one that was broken off at the very end leaves it.
+        mark(&folder.path().join(FOLDER)).unwrap();
+        Trashed::remove_empty(&tree);
+        assert!(!folder.path().join(FOLDER).exists());
         assert_eq!(Trashed::find(&tree, "id"), None);
     }
 }

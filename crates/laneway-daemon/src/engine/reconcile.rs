@@ -208,6 +208,9 @@ impl Engine {
             .map(|lane| (lane.path.to_path_buf(), lane.id.to_string()))
             .collect();
         let left = blocking(move || {
+            for (path, _) in &closed {
+                Trashed::remove_empty(path);
+            }
             closed.iter().filter_map(|(path, id)| Trashed::to_finish(path, id)).collect::<Vec<_>>()
         });
         left.await.unwrap_or_default().into_iter().for_each(unlink);

@@ -252,7 +252,8 @@ fn nothing_is_half_made(world: &TestEnvironment) {
     }
     assert_eq!(worktrees.matches("worktree ").count(), n_open + 1, "{worktrees}");
     let trash = world.repository.join(".lanes/.trash");
-    assert_eq!(fs::read_dir(trash).map_or(0, Iterator::count), 0, "the trash is emptied");
+    let left: Vec<_> = fs::read_dir(trash).into_iter().flatten().map(|e| e.unwrap().file_name()).collect();
+    assert!(left.is_empty(), "the trash is emptied of {left:?}");
     for (pid, called) in processes_beside_the_daemon(world) {
         let is_known = |pid: u32| live.contains(&u64::from(pid));
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
