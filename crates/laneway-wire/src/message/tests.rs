@@ -4,6 +4,8 @@
 use std::collections::HashSet;
 use std::fmt::Debug;
 
+use minicbor::bytes::ByteVec;
+use minicbor::{Decode, Encode};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
