@@ -229,11 +229,7 @@ impl Repository {
         commit: &CommitId,
         lock: &RepositoryLock,
     ) -> Result<(), RunError> {
-        self.run("git update-ref -d")
-            .holding(lock.descriptor()?)
-            .args(["update-ref", "-d", &which.full(id), commit.as_str()])
-            .succeed()
-            .map(drop)
+        self.update_ref(&["-d", &which.full(id), commit.as_str()], lock)
     }
 
     pub(crate) fn set_rescue_ref(
@@ -243,11 +239,12 @@ impl Repository {
         commit: &CommitId,
         lock: &RepositoryLock,
     ) -> Result<(), RunError> {
-        self.run("git update-ref")
-            .holding(lock.descriptor()?)
-            .args(["update-ref", &which.full(id), commit.as_str()])
-            .succeed()
-            .map(drop)
+        self.update_ref(&[&which.full(id), commit.as_str()], lock)
+    }
+
+    fn update_ref(&self, arguments: &[&str], lock: &RepositoryLock) -> Result<(), RunError> {
+        let run = self.run("git update-ref").holding(lock.descriptor()?);
+        run.arg("update-ref").args(arguments).succeed().map(drop)
     }
 
     /// The refs of one rescue; empty if there are none.
