@@ -25,5 +25,5 @@ mod writer;
 
 pub use error::{CloseError, OpenError, ReadError, SubmitError, UnreadableRow};
 pub use glance::{Glance, glance};
-pub use reads::{RunRow, WorkerRow, WorkersOf};
+pub use reads::{Counts, RunRow, WorkerRow, WorkersOf};
 pub use store::{Asked, Committed, NewHost, Store};

@@ -45,6 +45,15 @@ pub struct RunRow {
     pub spec: LaunchSpec,
 }
 
+/// How much there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Lanes that are not closed.
+    pub unclosed_lanes: u64,
+    /// Runs that have not ended.
+    pub live_runs: u64,
+}
+
 /// Which workers are meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkersOf {
@@ -217,6 +226,20 @@ impl Store {
                 run_row,
             )
         })
+    }
+
+    /// How many lanes are not closed, and how many runs have not ended.
+    pub fn counts(&self) -> Result<Counts, ReadError> {
+        let sql = "SELECT \
+                   (SELECT count(*) FROM lanes INDEXED BY lanes_unclosed WHERE lifecycle <> 'closed'), \
+                   (SELECT count(*) FROM runs INDEXED BY runs_live WHERE state <> 'exited')";
+        let counted = self.ask(|db| {
+            first(db, sql, [], |cells| {
+                let (lanes, runs): (i64, i64) = (cells.value("lanes")?, cells.value("runs")?);
+                Ok(Counts { unclosed_lanes: lanes.cast_unsigned(), live_runs: runs.cast_unsigned() })
+            })
+        });
+        counted.map(Option::unwrap_or_default)
     }
 
     /// Everything in a repository that a person can mean, as of one moment.

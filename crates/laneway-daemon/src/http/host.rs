@@ -25,8 +25,7 @@ use crate::views::event_view;
 const LAST_EVENTS: u32 = 50;
 
 pub(super) async fn status(State(engine): State<Engine>) -> Result<Json<DaemonStatus>, Failure> {
-    let (lanes, live, last_seq) =
-        engine.read(|store| Ok((store.lanes(None, false)?, store.live_runs()?, store.last_seq()?))).await?;
+    let (counts, last_seq) = engine.read(|store| Ok((store.counts()?, store.last_seq()?))).await?;
     Ok(Json(DaemonStatus {
         pid: std::process::id(),
         version: VERSION.to_owned(),
@@ -34,8 +33,8 @@ pub(super) async fn status(State(engine): State<Engine>) -> Result<Json<DaemonSt
         started_at: engine.started_at.into(),
         host: engine.store.host(),
         log: engine.home.log().into(),
-        n_lanes: lanes.len() as u64,
-        n_live_runs: live.len() as u64,
+        n_lanes: counts.unclosed_lanes,
+        n_live_runs: counts.live_runs,
         last_seq,
     }))
 }
