@@ -332,6 +332,12 @@ pub(crate) fn of_holder(code: &str, message: String) -> Problem {
         refusal::QUEUE_FULL => refused("lane read TARGET shows what it is doing instead of reading"),
         refusal::UNKNOWN_KEY => Problem::new(ErrorKind::Usage, "unknown_key", message)
             .hint("keys are like a, F5, page-up, ctrl-c, shift-tab, ctrl-alt-x"),
+        refusal::UNKNOWN_REQUEST => Problem::new(
+            ErrorKind::Refused,
+            "older_holder",
+            "the program runs under a holder of an older version, which cannot do this",
+        )
+        .hint("it runs on as it is; stopped and started again, it has a new one"),
         refusal::NOT_DRIVER | refusal::NOT_OWNABLE | refusal::DROPPED => {
             Problem::new(ErrorKind::Refused, &code.replace('-', "_"), message)
         }
