@@ -112,15 +112,32 @@ impl Home {
         Self { root }
     }
 
-    /// Makes the folder if it is missing, private to its user, and checks that it is his.
-    pub fn prepare(&self) -> Result<(), HomeError> {
+    /// Sees that the folder, if it is there, is one, and its user's. Nothing is made or changed.
+    pub fn check(&self) -> Result<(), HomeError> {
+        match self.metadata() {
+            Err(HomeError::Unusable { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+            checked => checked.map(drop),
+        }
+    }
+
+    fn metadata(&self) -> Result<fs::Metadata, HomeError> {
         let unusable = |source| HomeError::Unusable { path: self.root.clone(), source };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.root).map_err(unusable)?;
         let metadata = fs::metadata(&self.root).map_err(unusable)?;
+        if !metadata.is_dir() {
+            return Err(unusable(io::ErrorKind::NotADirectory.into()));
+        }
         let uid = rustix::process::geteuid().as_raw();
         if metadata.uid() != uid {
             return Err(HomeError::Foreign { path: self.root.clone(), owner: metadata.uid(), uid });
         }
+        Ok(metadata)
+    }
+
+    /// Makes the folder if it is missing, private to its user, and checks that it is his.
+    pub fn prepare(&self) -> Result<(), HomeError> {
+        let unusable = |source| HomeError::Unusable { path: self.root.clone(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.root).map_err(unusable)?;
+        let metadata = self.metadata()?;
         if metadata.mode() & 0o077 != 0 {
             fs::set_permissions(&self.root, fs::Permissions::from_mode(0o700)).map_err(unusable)?;
         }

@@ -10,6 +10,7 @@ use laneway_daemon::home::Home;
 use laneway_wire::client::peer_uid;
 use laneway_wire::sockets;
 
+use crate::context::home_problem;
 use crate::failure::Failure;
 
 /// How long a daemon with a full queue of connections may take to accept one.
@@ -28,7 +29,7 @@ pub(super) fn connect_within(home: &Home, limit: Duration) -> Result<Option<Unix
             if uid == rustix::process::geteuid().as_raw() {
                 return Ok(Some(stream));
             }
-            Err(unreachable(home, &format!("who answers there is uid {uid}, not you")))
+            Err(answered_by_another(home, uid))
         }
         Err(error) => match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory => {
@@ -42,18 +43,27 @@ pub(super) fn connect_within(home: &Home, limit: Duration) -> Result<Option<Unix
     }
 }
 
+/// Somebody else serves at the socket: the home is his, or was open to him once.
+fn answered_by_another(home: &Home, uid: u32) -> Failure {
+    let hint = format!("chmod 700 {} && rm {}", OsText::from(home.root()), OsText::from(home.socket()));
+    unusable(home, &format!("who answers there is uid {uid}, not you"), hint)
+}
+
 fn try_connect(home: &Home, limit: Duration) -> io::Result<UnixStream> {
     sockets::connect(sockets::open_folder(home.root())?, Home::SOCKET_NAME, limit)
 }
 
 fn unreachable(home: &Home, why: &str) -> Failure {
-    Problem::new(
-        ErrorKind::Unreachable,
-        "daemon_unreachable",
-        format!("the daemon's socket {} cannot be used: {why}", OsText::from(home.socket())),
-    )
-    .hint("lane daemon logs")
-    .into()
+    unusable(home, why, "lane daemon logs".to_owned())
+}
+
+/// The socket cannot be used. If that is so because the home cannot be, that is what is said.
+fn unusable(home: &Home, why: &str, hint: String) -> Failure {
+    if let Err(error) = home.check() {
+        return home_problem(&error).into();
+    }
+    let message = format!("the daemon's socket {} cannot be used: {why}", OsText::from(home.socket()));
+    Problem::new(ErrorKind::Unreachable, "daemon_unreachable", message).hint(hint).into()
 }
 
 #[cfg(test)]

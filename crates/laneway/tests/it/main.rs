@@ -32,9 +32,13 @@ mod renaming;
 mod rescuing;
 mod restarting;
 mod sending;
+mod strangers;
 mod support;
+mod surroundings;
 mod systemd;
 mod terminals;
+mod versions;
+mod viewers;
 mod waiting;
 mod workers;
 
