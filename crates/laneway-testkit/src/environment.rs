@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -47,6 +47,12 @@ impl TestEnvironment {
         fs::create_dir(&environment.repository).expect("a new folder");
         fs::create_dir(environment.folder.path().join("user")).expect("a new folder");
         environment.git(&["init", "--quiet", "--initial-branch", "main"]);
+        // Else the first commit leaves one that tidies up, and may outlive a short test.
+        let mut config = fs::OpenOptions::new();
+        let config = config.append(true).open(environment.repository.join(".git/config"));
+        config
+            .and_then(|mut file| file.write_all(b"[maintenance]\n\tauto = false\n"))
+            .expect("a file of git's");
         fs::write(environment.repository.join("README"), "a test\n").expect("a new file");
         environment.git(&["add", "."]);
         environment.git(&["commit", "--quiet", "--message", "first"]);
