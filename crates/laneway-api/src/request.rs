@@ -1,5 +1,6 @@
 //! The bodies and queries of requests, and the answers of those that change something.
 
+use laneway_core::attachment::Role;
 use laneway_core::findings::Losses;
 use laneway_core::id::LaneId;
 use laneway_core::launch::TerminalSpec;
@@ -10,7 +11,7 @@ use laneway_core::supervise::RestartPolicy;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Problem;
-use crate::view::{LaneView, WorkerView};
+use crate::view::{AttachmentView, LaneView, WorkerView};
 
 /// What a program is started with, as its caller stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +117,65 @@ pub struct Renamed {
     pub lane: LaneView,
     /// The worker; for a lane the one that was called like it, and so was renamed with it.
     pub worker: Option<WorkerView>,
+}
+
+/// Use a lane, or renew the lease of one who does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JoinLane {
+    /// Who. None: the worker that asks, else the user's login name.
+    pub who: Option<String>,
+    /// What he is to be in it. None: what he was, or driver.
+    pub role: Option<Role>,
+    /// Milliseconds his lease is to last. None: as long as before, or half an hour.
+    pub ttl_ms: Option<u64>,
+}
+
+/// Somebody uses a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneJoined {
+    /// His attachment.
+    pub attachment: AttachmentView,
+    /// He used it before, and his lease was renewed.
+    pub renewed: bool,
+    /// The lane.
+    pub lane: LaneView,
+}
+
+/// Use a lane no longer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaveLane {
+    /// Who. None: the worker that asks, else the user's login name.
+    pub who: Option<String>,
+}
+
+/// Somebody uses a lane no longer, or did not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneLeft {
+    /// Who.
+    pub who: Name,
+    /// He used it until now.
+    pub was_attached: bool,
+    /// The lane.
+    pub lane: LaneView,
+}
+
+/// Mark a lane as shared, or no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShareLane {
+    /// It is to be.
+    pub shared: bool,
+}
+
+/// A lane is marked as asked, or was before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneShared {
+    /// It was otherwise until now.
+    pub changed: bool,
+    /// The lane.
+    pub lane: LaneView,
 }
 
 /// Start a worker in a lane.

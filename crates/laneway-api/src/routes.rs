@@ -29,6 +29,12 @@ pub const RENAME: &str = "/api/v1/rename/{target}";
 /// GET with [`crate::request::CloseLane`] as a query: [`crate::request::CloseForecast`];
 /// POST [`crate::request::CloseLane`].
 pub const LANE_CLOSE: &str = "/api/v1/lanes/{target}/close";
+/// POST [`crate::request::JoinLane`]: [`crate::request::LaneJoined`].
+pub const LANE_JOIN: &str = "/api/v1/lanes/{target}/join";
+/// POST [`crate::request::LeaveLane`]: [`crate::request::LaneLeft`].
+pub const LANE_LEAVE: &str = "/api/v1/lanes/{target}/leave";
+/// POST [`crate::request::ShareLane`]: [`crate::request::LaneShared`].
+pub const LANE_SHARE: &str = "/api/v1/lanes/{target}/share";
 /// GET: [`crate::view::LaneDiff`].
 pub const LANE_DIFF: &str = "/api/v1/lanes/{target}/diff";
 /// GET [`crate::request::DiffText`] as a query: octets, as `git diff` writes them.

@@ -1,7 +1,8 @@
 //! Lanes, workers, terminals and the daemon as they are shown. `--json` prints these.
 
+use laneway_core::attachment::{Attachment, Role};
 use laneway_core::event::Recorded;
-use laneway_core::id::{HostId, LaneId, RunId, WorkerId, WorkspaceId};
+use laneway_core::id::{AttachmentId, HostId, LaneId, RunId, WorkerId, WorkspaceId};
 use laneway_core::lane::LaneStatus;
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
@@ -33,8 +34,11 @@ pub struct LaneView {
     pub workspace: WorkspaceId,
     /// The one word for it.
     pub status: LaneStatus,
-    /// More than one may use it.
+    /// It is marked as shared.
     pub shared: bool,
+    /// Who uses it, by name.
+    #[serde(default)]
+    pub attachments: Vec<AttachmentView>,
     /// Its branch; none if it was adopted with a detached HEAD.
     pub branch: Option<String>,
     /// The branch was made for it.
@@ -56,6 +60,36 @@ pub struct LaneView {
     pub closed_at: Option<Time>,
     /// Its named workers and its live tasks, the oldest first.
     pub workers: Vec<WorkerView>,
+}
+
+/// Somebody who uses a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachmentView {
+    /// The attachment's id.
+    pub id: AttachmentId,
+    /// Who: a person or an agent.
+    pub who: Name,
+    /// What he is in it.
+    pub role: Role,
+    /// When he joined.
+    pub joined_at: Time,
+    /// When his lease was renewed last.
+    pub renewed_at: Time,
+    /// When his lease ends, unless it is renewed.
+    pub until: Time,
+}
+
+impl From<Attachment> for AttachmentView {
+    fn from(attachment: Attachment) -> Self {
+        Self {
+            id: attachment.id,
+            who: attachment.who,
+            role: attachment.role,
+            joined_at: attachment.joined_at.into(),
+            renewed_at: attachment.renewed_at.into(),
+            until: attachment.until.into(),
+        }
+    }
 }
 
 /// What became of a file.

@@ -1,7 +1,8 @@
 //! Commands: what is asked of Laneway, by people, programs, or its own executors reporting back.
 
+use crate::attachment::{Attachment, Role};
 use crate::findings::{Findings, Losses};
-use crate::id::{HostId, LaneId, RunId, WorkerId, WorkspaceId};
+use crate::id::{AttachmentId, HostId, LaneId, RunId, WorkerId, WorkspaceId};
 use crate::lane::{CloseTerms, Lane, LaneBranch, LaneTree};
 use crate::launch::TerminalSpec;
 use crate::name::Name;
@@ -69,6 +70,20 @@ pub struct NewWorker {
     pub restart: RestartPolicy,
     /// Exit codes that mean that its work is done; 0 always does.
     pub done_codes: Vec<u8>,
+}
+
+/// Somebody wants to use a lane, or to go on using it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Join {
+    /// The id it will have, if he does not use it yet.
+    pub id: AttachmentId,
+    /// Who.
+    pub who: Name,
+    /// What he is to be in it. None: what he was, or driver.
+    pub role: Option<Role>,
+    /// How long his lease is to last, in milliseconds. None: as long as before, or
+    /// [`crate::attachment::DEFAULT_TTL_MS`].
+    pub ttl_ms: Option<u64>,
 }
 
 /// How making a lane's branch and worktree ended.
@@ -228,6 +243,32 @@ pub enum Command {
         /// The processes that are left.
         left: Vec<u32>,
     },
+    /// Use a lane, or renew the lease of one who does.
+    JoinLane {
+        /// The lane.
+        lane: LaneId,
+        /// Who, as what, for how long.
+        join: Join,
+    },
+    /// Use a lane no longer.
+    LeaveLane {
+        /// The lane.
+        lane: LaneId,
+        /// Who.
+        who: Name,
+    },
+    /// Mark a lane as shared, or no longer.
+    ShareLane {
+        /// The lane.
+        lane: LaneId,
+        /// It is to be.
+        shared: bool,
+    },
+    /// The clock shows that leases in a lane may have ended, or was set back.
+    LookAtLeases {
+        /// The lane.
+        lane: LaneId,
+    },
     /// Close a lane, given what a first look found.
     CloseLane {
         /// The lane.
@@ -238,6 +279,8 @@ pub enum Command {
         grace_ms: u64,
         /// What it may do beyond taking a clean lane away.
         terms: CloseTerms,
+        /// Who asks for it, if that is somebody with a name.
+        by: Option<Name>,
     },
     /// The programs of a lane that is being closed have ended, or would not.
     FinishQuieting {
@@ -307,7 +350,7 @@ pub enum Scope {
     CommonDir(OsText),
     /// The open lanes of a repository.
     Workspace(WorkspaceId),
-    /// A lane with its named workers and live runs, and the worker names of its repository.
+    /// A lane with its named workers, live runs and attachments, and the worker names of its repository.
     Lane(LaneId),
     /// The same, and the open lanes of its repository.
     LaneAmongOthers(LaneId),
@@ -326,6 +369,10 @@ impl Command {
             Command::BeginProvisioning { lane, .. }
             | Command::FinishProvisioning { lane, .. }
             | Command::RunWorker { lane, .. }
+            | Command::JoinLane { lane, .. }
+            | Command::LeaveLane { lane, .. }
+            | Command::ShareLane { lane, .. }
+            | Command::LookAtLeases { lane }
             | Command::CloseLane { lane, .. }
             | Command::FinishQuieting { lane, .. }
             | Command::JudgeAgain { lane, .. }
@@ -374,6 +421,8 @@ pub struct LaneFacts {
     pub workers: Vec<WorkerFacts>,
     /// Every worker name that is in use in the repository.
     pub taken_names: Vec<WorkerName>,
+    /// Who uses it, by name; also those whose lease is over without anybody having looked.
+    pub attachments: Vec<Attachment>,
 }
 
 /// What is recorded at the moment of the decision, as far as the command's [`Scope`] needs it.

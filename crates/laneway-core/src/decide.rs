@@ -1,13 +1,16 @@
 //! `decide`: what is asked, against what is recorded, becomes a decision or a refusal.
 //!
 //! Three answers: changed; unchanged (an idempotent repeat, [`Decision::unchanged`]); refused.
-//! [`lane`] decides what happens to lanes, [`run`] what happens to workers and their runs.
+//! [`lane`] decides what happens to lanes, [`attachment`] who uses them, [`run`] what happens to workers and their
+//! runs.
 
+mod attachment;
 mod lane;
 #[cfg(test)]
 mod model;
 mod run;
 
+pub use attachment::others_in;
 pub use lane::{CloseStep, next_step, refuse_terms};
 
 use crate::command::{Command, Facts, LaneFacts, Scope};
@@ -68,14 +71,17 @@ fn in_a_lane(facts: &LaneFacts, command: &Command, now: Timestamp) -> Result<Dec
         Command::FinishProvisioning { epoch, outcome, .. } => {
             lane::finish_provisioning(facts, *epoch, outcome, now)
         }
-        Command::CloseLane { findings, grace_ms, terms, .. } => {
-            lane::close(facts, findings.as_ref(), *grace_ms, *terms)
+        Command::JoinLane { join, .. } => attachment::join(facts, join, now),
+        Command::LeaveLane { who, .. } => Ok(attachment::leave(facts, who, now)),
+        Command::ShareLane { shared, .. } => attachment::share(facts, *shared),
+        Command::LookAtLeases { .. } => Ok(attachment::look_at_leases(facts, now)),
+        Command::CloseLane { findings, grace_ms, terms, by, .. } => {
+            let asked = lane::Close { grace_ms: *grace_ms, terms: *terms, by: by.as_ref() };
+            lane::close(facts, findings.as_ref(), asked, now)
         }
         Command::FinishQuieting { epoch, outcome, .. } => lane::finish_quieting(&facts.lane, *epoch, outcome),
-        Command::JudgeAgain { epoch, findings, .. } => lane::judge_again(&facts.lane, *epoch, findings),
-        Command::FinishClosing { epoch, outcome, .. } => {
-            lane::finish_closing(&facts.lane, *epoch, outcome, now)
-        }
+        Command::JudgeAgain { epoch, findings, .. } => lane::judge_again(facts, *epoch, findings, now),
+        Command::FinishClosing { epoch, outcome, .. } => lane::finish_closing(facts, *epoch, outcome, now),
         Command::RunWorker { worker, .. } => run::create(facts, worker, now),
         Command::RecordStarted { run, process, at } => run::started(facts, *run, process, *at),
         Command::RecordExit { run, exit, at } => run::exited(facts, *run, exit, *at),

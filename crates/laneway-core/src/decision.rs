@@ -1,10 +1,12 @@
 //! Decisions: what a command becomes. Changes and events are written together; effects come after.
 
+use crate::attachment::Attachment;
 use crate::event::{Event, Subject};
-use crate::id::{LaneId, RunId, WorkerId};
+use crate::id::{AttachmentId, LaneId, RunId, WorkerId};
 use crate::lane::{Lane, Lifecycle};
 use crate::launch::LaunchSpec;
 use crate::run::Run;
+use crate::time::Timestamp;
 use crate::worker::Worker;
 use crate::workspace::Workspace;
 
@@ -24,6 +26,17 @@ pub enum Change {
         /// What it becomes.
         lane: Lane,
     },
+    /// Somebody uses a lane from now on.
+    InsertAttachment(Attachment),
+    /// An attachment becomes this, provided its lease still ends when the decision saw it end.
+    UpdateAttachment {
+        /// When it would have ended.
+        was_until: Timestamp,
+        /// What it becomes.
+        attachment: Attachment,
+    },
+    /// An attachment is over.
+    DeleteAttachment(AttachmentId),
     /// A worker is recorded.
     InsertWorker(Worker),
     /// A worker becomes this.
@@ -80,6 +93,8 @@ pub enum Effect {
         /// The lane.
         lane: LaneId,
     },
+    /// The ends of leases are others now: wait for the first of them.
+    AwaitLeases,
     /// End everything that runs in the lane.
     QuietLane {
         /// The lane.

@@ -6,8 +6,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::actor::Actor;
+use crate::attachment::Role;
 use crate::findings::Losses;
-use crate::id::{CorrelationId, HostId, LaneId, RunId, WorkerId, WorkspaceId};
+use crate::id::{AttachmentId, CorrelationId, HostId, LaneId, RunId, WorkerId, WorkspaceId};
 use crate::lane::Lifecycle;
 use crate::name::Name;
 use crate::os_text::OsText;
@@ -93,6 +94,52 @@ pub enum Event {
         to: Lifecycle,
         /// What went wrong, if something did.
         failure: Option<String>,
+    },
+    /// Somebody uses a lane.
+    #[serde(rename = "lane.attachment.joined")]
+    LaneAttachmentJoined {
+        /// The attachment.
+        attachment: AttachmentId,
+        /// Who.
+        who: Name,
+        /// What he is in it.
+        role: Role,
+        /// Milliseconds his lease lasts.
+        ttl_ms: u64,
+    },
+    /// Somebody goes on using a lane: his lease is counted from now.
+    #[serde(rename = "lane.attachment.renewed")]
+    LaneAttachmentRenewed {
+        /// The attachment.
+        attachment: AttachmentId,
+        /// Who.
+        who: Name,
+        /// What he is in it.
+        role: Role,
+        /// Milliseconds his lease lasts.
+        ttl_ms: u64,
+    },
+    /// Somebody uses a lane no longer, or it was closed.
+    #[serde(rename = "lane.attachment.left")]
+    LaneAttachmentLeft {
+        /// The attachment.
+        attachment: AttachmentId,
+        /// Who.
+        who: Name,
+    },
+    /// Somebody's lease was not renewed, and is over.
+    #[serde(rename = "lane.attachment.expired")]
+    LaneAttachmentExpired {
+        /// The attachment.
+        attachment: AttachmentId,
+        /// Who.
+        who: Name,
+    },
+    /// A lane is marked as shared, or no longer.
+    #[serde(rename = "lane.shared.changed")]
+    LaneSharedChanged {
+        /// It is.
+        shared: bool,
     },
     /// A close was asked for while the lane was being made; it is done next.
     #[serde(rename = "lane.close.remembered")]

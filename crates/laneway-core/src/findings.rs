@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::attachment::{Attachment, Role};
+use crate::name::Name;
 use crate::os_text::OsText;
 
 /// The first few of something, and how many there are in all.
@@ -46,6 +48,24 @@ pub struct ProcessLine {
     pub command: String,
 }
 
+/// Somebody's use of a lane, as it is shown to people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachmentLine {
+    /// Who.
+    pub who: Name,
+    /// What he is in it.
+    pub role: Role,
+    /// When his lease ends, as RFC 3339 in UTC.
+    pub until: String,
+}
+
+impl From<&Attachment> for AttachmentLine {
+    fn from(attachment: &Attachment) -> Self {
+        let Attachment { who, role, until, .. } = attachment;
+        Self { who: who.clone(), role: *role, until: until.in_utc() }
+    }
+}
+
 /// What a look at a worktree found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
@@ -73,6 +93,9 @@ pub struct Losses {
     /// Programs of others that stand in the worktree: what they write there would go with it.
     #[serde(default)]
     pub processes: Listed<ProcessLine>,
+    /// Others who use the lane: it is not taken from under them, whatever else is said.
+    #[serde(default)]
+    pub attachments: Listed<AttachmentLine>,
     /// What could not be looked at, and why; never taken for nothing.
     pub not_looked_at: Option<String>,
 }
@@ -84,6 +107,12 @@ impl Losses {
         !self.commits.is_empty() && without.is_empty()
     }
 
+    /// The same, but for others who use the lane.
+    #[must_use]
+    pub fn without_attachments(&self) -> Self {
+        Self { attachments: Listed::default(), ..self.clone() }
+    }
+
     /// Nothing would be lost.
     pub const fn is_empty(&self) -> bool {
         self.changed.is_empty()
@@ -93,6 +122,7 @@ impl Losses {
             && self.commits.is_empty()
             && self.operation.is_none()
             && self.processes.is_empty()
+            && self.attachments.is_empty()
             && self.not_looked_at.is_none()
     }
 }
@@ -121,6 +151,11 @@ impl fmt::Display for Losses {
             0 => {}
             1 => parts.push("1 program of somebody else in it".to_owned()),
             n => parts.push(format!("{n} programs of somebody else in it")),
+        }
+        match self.attachments.count {
+            0 => {}
+            1 => parts.push("1 other who uses it".to_owned()),
+            n => parts.push(format!("{n} others who use it")),
         }
         if self.not_looked_at.is_some() {
             parts.push("something that could not be looked at".to_owned());

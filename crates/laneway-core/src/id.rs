@@ -88,6 +88,8 @@ ids! {
     WorkerId = "wk";
     /// One process lifetime of a worker.
     RunId = "rn";
+    /// Somebody's use of a lane.
+    AttachmentId = "at";
     /// The request that caused an event.
     CorrelationId = "cor";
 }

@@ -111,6 +111,8 @@ pub struct Lane {
     pub close_requested: bool,
     /// How a close was asked for: the one that is remembered, under way, or done.
     pub close_terms: CloseTerms,
+    /// Who asked for it, if that is somebody with a name: his own use of the lane is no reason to refuse it.
+    pub close_by: Option<Name>,
     /// The closed lane that it brings back.
     pub restored_from: Option<LaneId>,
     /// What went wrong last, for people.
@@ -141,7 +143,7 @@ pub enum LaneStatus {
     Provisioning,
     /// It can be worked in, and nothing runs.
     Ready,
-    /// It is shared, and nothing runs.
+    /// It is marked as shared or several use it, and nothing runs.
     Shared,
     /// At least one program runs in it.
     Running,
@@ -188,13 +190,13 @@ impl Lane {
         matches!(self.tree, LaneTree::Adopted { .. })
     }
 
-    /// The word for this lane, given whether any run in it is alive.
-    pub const fn status(&self, something_runs: bool) -> LaneStatus {
+    /// The word for this lane, given whether any run in it is alive, and how many use it.
+    pub const fn status(&self, something_runs: bool, n_attached: usize) -> LaneStatus {
         match self.lifecycle {
             Lifecycle::New => LaneStatus::New,
             Lifecycle::Provisioning => LaneStatus::Provisioning,
             Lifecycle::Open if something_runs => LaneStatus::Running,
-            Lifecycle::Open if self.shared => LaneStatus::Shared,
+            Lifecycle::Open if self.shared || n_attached >= 2 => LaneStatus::Shared,
             Lifecycle::Open => LaneStatus::Ready,
             Lifecycle::Cleaning => LaneStatus::Cleaning,
             Lifecycle::Closed => LaneStatus::Closed,

@@ -4,7 +4,7 @@
 //! clock, a file or a socket.
 //!
 //! * [`id`], [`name`], [`os_text`], [`time`], [`actor`]: the values everything is made of
-//! * [`workspace`], [`lane`], [`worker`], [`run`], [`launch`]: the records, and the one-word statuses
+//! * [`workspace`], [`lane`], [`attachment`], [`worker`], [`run`], [`launch`]: the records, and the one-word statuses
 //!   derived from them
 //! * [`supervise`]: whether a worker whose run has ended is started again
 //! * [`findings`]: what a look at a worktree found, and what of it a close would lose
@@ -14,6 +14,7 @@
 //! * [`target`]: what a person typed, resolved to exactly one thing
 
 pub mod actor;
+pub mod attachment;
 pub mod command;
 pub mod decide;
 pub mod decision;

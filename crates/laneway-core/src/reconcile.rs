@@ -302,6 +302,7 @@ mod tests {
                     name: "a".parse().unwrap(),
                     lifecycle,
                     close_terms: crate::lane::CloseTerms::default(),
+                    close_by: None,
                     restored_from: None,
                     close_requested: true,
                     failure: None,

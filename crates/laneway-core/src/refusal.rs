@@ -73,7 +73,7 @@ pub enum Refusal {
         lane: Name,
     },
     /// A close would lose work.
-    #[error("closing {lane} would lose work: {losses}")]
+    #[error("{}", why_not_closed(lane, losses))]
     WouldLose {
         /// The lane.
         lane: Name,
@@ -136,10 +136,37 @@ impl Refusal {
                 }
             }),
             Refusal::NotOurTree { lane } => Some(format!("lane close {lane}")),
-            Refusal::WouldLose { lane, .. } => Some(format!(
-                "lane close {lane} --merge, or lane close {lane} --discard (all of it is kept for lane restore {lane})"
-            )),
+            Refusal::WouldLose { lane, losses } => Some(what_helps(lane, losses)),
             Refusal::Unknown { .. } | Refusal::MovedOn { .. } => None,
         }
     }
+}
+
+/// What would be lost, and who uses the lane: the latter is no loss, and by itself a reason.
+fn why_not_closed(lane: &Name, losses: &Losses) -> String {
+    let work = losses.without_attachments();
+    if losses.attachments.is_empty() {
+        return format!("closing {lane} would lose work: {work}");
+    }
+    let others = losses.attachments.first.iter();
+    let others = others.map(|other| format!("{} ({} until {})", other.who, other.role, other.until));
+    let mut text = format!("lane {lane} is in use by {}", others.collect::<Vec<_>>().join(", "));
+    let more = losses.attachments.count.saturating_sub(losses.attachments.first.len() as u64);
+    if more > 0 {
+        text = format!("{text} and {more} more");
+    }
+    if work.is_empty() { text } else { format!("{text}, and closing it would lose work: {work}") }
+}
+
+/// What to type: who uses the lane has to leave it first, which no consent to anything else says.
+fn what_helps(lane: &Name, losses: &Losses) -> String {
+    let leaving =
+        losses.attachments.first.iter().map(|other| format!("lane leave {lane} --as {}", other.who));
+    let mut hints: Vec<String> = leaving.collect();
+    if !losses.without_attachments().is_empty() {
+        hints.push(format!(
+            "lane close {lane} --merge, or lane close {lane} --discard (all of it is kept for lane restore {lane})"
+        ));
+    }
+    hints.join("\n")
 }

@@ -17,6 +17,7 @@ mod prepare;
 mod reconcile;
 mod rescue;
 mod runs;
+mod sharing;
 mod workspaces;
 
 pub(crate) use close::CloseAsked;
@@ -40,7 +41,7 @@ use laneway_core::run::{Exit, Run, RunState};
 use laneway_core::time::Timestamp;
 use laneway_git::{Git, Repository, TreeRecord};
 use laneway_store::{Asked, Committed, ReadError, Store, SubmitError};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{Notify, broadcast, mpsc};
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Ids, now};
@@ -79,6 +80,8 @@ pub(crate) struct Parts {
     judged: Mutex<HashMap<(LaneId, u64), close::Judged>>,
     /// What is known of a close from when it was asked for.
     asked_to_close: Mutex<HashMap<LaneId, close::AskedToClose>>,
+    /// Leases end at other times than before.
+    leases_changed: Notify,
     /// Starts that are under way in this process.
     starting: Mutex<HashSet<RunId>>,
     /// Reports that the store could not take; few, as each is about something that happens once.
@@ -150,6 +153,7 @@ impl Engine {
             being_made: Mutex::default(),
             judged: Mutex::default(),
             asked_to_close: Mutex::default(),
+            leases_changed: Notify::new(),
             starting: Mutex::default(),
             untaken: Mutex::default(),
             will_report_again: AtomicBool::new(false),
@@ -275,6 +279,7 @@ impl Engine {
                 Effect::StopRun { run, grace_ms } => engine.stop_run(run, grace_ms, request).await,
                 Effect::ReleaseHolder { run } => engine.release(run).await,
                 Effect::LabelTree { lane } => engine.label_tree(lane).await,
+                Effect::AwaitLeases => engine.leases_changed.notify_one(),
                 Effect::CloseRemembered { lane } => engine.close_remembered(lane, request).await,
                 Effect::QuietLane { lane, epoch, grace_ms } => {
                     engine.quiet_lane(lane, epoch, Some(grace_ms), request).await;

@@ -1,10 +1,11 @@
 //! HTTP on the unix socket: who may ask, what is asked, and the answers.
 //!
-//! The handlers ([`lanes`], [`rescues`], [`workers`], [`host`]) translate; what happens is the engine's.
+//! The handlers ([`lanes`], [`sharing`], [`rescues`], [`workers`], [`host`]) translate; what happens is the engine's.
 
 mod host;
 mod lanes;
 mod rescues;
+mod sharing;
 mod workers;
 
 use std::convert::Infallible;
@@ -103,6 +104,9 @@ fn router(served: Served) -> Router {
         .route(routes::RENAME, post(lanes::rename))
         .route(routes::LANES, get(lanes::list).post(lanes::create))
         .route(routes::LANE, get(lanes::show))
+        .route(routes::LANE_JOIN, post(sharing::join))
+        .route(routes::LANE_LEAVE, post(sharing::leave))
+        .route(routes::LANE_SHARE, post(sharing::share))
         .route(routes::LANE_DIFF, get(lanes::diff))
         .route(routes::LANE_DIFF_TEXT, get(lanes::diff_text))
         .route(routes::LANE_CLOSE, get(lanes::forecast).post(lanes::close))

@@ -9,6 +9,7 @@
 //! * `problem`: the one place where errors become what a person reads
 //! * `launches`: environments of workers, kept by reference; `clock`: time and ids
 
+mod alarm;
 mod clock;
 pub mod config;
 mod engine;
@@ -17,6 +18,7 @@ pub mod home;
 mod http;
 mod launches;
 mod life;
+mod login;
 pub mod probe;
 mod problem;
 mod recordings;

@@ -23,6 +23,7 @@ use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::alarm::Alarm;
 use crate::clock::{Ids, now};
 use crate::engine::{Engine, Ingredients};
 use crate::holders::HolderProgram;
@@ -260,6 +261,7 @@ async fn live(
 async fn begin(home: &Home) -> Result<Engine, ServeError> {
     let lane = std::env::current_exe().map_err(system("find its own program"))?;
     let holder_program = HolderProgram::beside(&lane).map_err(|path| ServeError::NoHolder { path })?;
+    let alarm = Alarm::new().map_err(system("make its timer"))?;
     let git = Git::find(Environment::of_this_process())?;
     let host = NewHost(HostId::from_ulid(Ids::default().next()));
     let database = home.database();
@@ -274,6 +276,7 @@ async fn begin(home: &Home) -> Result<Engine, ServeError> {
     // After that, so that no exit is recorded before its start; what was told meanwhile is in the channel.
     tokio::spawn(engine.clone().listen_to_holders(told));
     tokio::spawn(engine.clone().keep_only_so_long());
+    tokio::spawn(engine.clone().keep_leases(alarm));
     Ok(engine)
 }
 

@@ -15,15 +15,20 @@ pub(crate) fn adopt(fd: RawFd) -> Option<OwnedFd> {
     is_open.then(|| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Has the runtime watch a descriptor. None if it cannot.
+pub(crate) fn watch(fd: OwnedFd) -> Option<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd keeps one descriptor open, always the same, until it is dropped, and the AsyncFd that owns it
+    // deregisters before that.
+    unsafe { AsyncFd::register(fd) }.ok()
+}
+
 /// A process that is watched for its end, by its pidfd.
 pub(crate) struct Watched(AsyncFd<OwnedFd>);
 
 impl Watched {
     /// None if the runtime cannot watch it.
     pub(crate) fn new(pidfd: OwnedFd) -> Option<Self> {
-        // SAFETY: an OwnedFd keeps one descriptor open, always the same, until it is dropped, and the AsyncFd that
-        // owns it deregisters before that.
-        unsafe { AsyncFd::register(pidfd) }.ok().map(Self)
+        watch(pidfd).map(Self)
     }
 
     /// Waits until it has ended. Can be waited for again.

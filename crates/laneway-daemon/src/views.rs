@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use laneway_api::error::Problem;
-use laneway_api::view::{EventView, LaneView, TerminalKind, TerminalView, WorkerView};
+use laneway_api::view::{AttachmentView, EventView, LaneView, TerminalKind, TerminalView, WorkerView};
+use laneway_core::attachment::Attachment;
 use laneway_core::event::Recorded;
 use laneway_core::id::{LaneId, WorkerId, WorkspaceId};
 use laneway_core::lane::Lane;
@@ -12,6 +13,7 @@ use laneway_core::name::Name;
 use laneway_core::run::RunState;
 use laneway_store::{WorkerRow, WorkersOf};
 
+use crate::clock::now;
 use crate::engine::{Engine, blocking, not_found};
 use crate::recordings;
 
@@ -22,11 +24,16 @@ impl Engine {
         workspace: WorkspaceId,
         closed: bool,
     ) -> Result<Vec<LaneView>, Problem> {
-        let (lanes, rows) = self
+        let (lanes, rows, attachments) = self
             .read(move |store| {
-                Ok((store.lanes(Some(workspace), closed)?, store.workers(WorkersOf::Workspace(workspace))?))
+                let rows = store.workers(WorkersOf::Workspace(workspace))?;
+                Ok((store.lanes(Some(workspace), closed)?, rows, store.attachments(None)?))
             })
             .await?;
+        let mut users: HashMap<LaneId, Vec<Attachment>> = HashMap::new();
+        for attachment in attachments {
+            users.entry(attachment.lane).or_default().push(attachment);
+        }
         let mut by_lane: HashMap<LaneId, Vec<WorkerRow>> = HashMap::new();
         for row in self.all_as_known(rows) {
             by_lane.entry(row.worker.lane).or_default().push(row);
@@ -35,17 +42,22 @@ impl Engine {
             .into_iter()
             .map(|lane| {
                 let rows = by_lane.remove(&lane.id).unwrap_or_default();
-                self.lane_view(lane, rows)
+                let users = users.remove(&lane.id).unwrap_or_default();
+                self.lane_view(lane, rows, users)
             })
             .collect())
     }
 
     /// One lane with what is in it.
     pub(crate) async fn lane_by_id(&self, id: LaneId) -> Result<LaneView, Problem> {
-        let (lane, rows) =
-            self.read(move |store| Ok((store.lane(id)?, store.workers(WorkersOf::Lane(id))?))).await?;
+        let (lane, rows, users) = self
+            .read(move |store| {
+                let rows = store.workers(WorkersOf::Lane(id))?;
+                Ok((store.lane(id)?, rows, store.attachments(Some(id))?))
+            })
+            .await?;
         let rows = self.all_as_known(rows).collect();
-        Ok(self.lane_view(lane.ok_or_else(|| not_found("lane", &id))?, rows))
+        Ok(self.lane_view(lane.ok_or_else(|| not_found("lane", &id))?, rows, users))
     }
 
     fn all_as_known(&self, rows: Vec<WorkerRow>) -> impl Iterator<Item = WorkerRow> {
@@ -93,19 +105,23 @@ impl Engine {
         Ok(view)
     }
 
-    fn lane_view(&self, lane: Lane, rows: Vec<WorkerRow>) -> LaneView {
+    fn lane_view(&self, lane: Lane, rows: Vec<WorkerRow>, users: Vec<Attachment>) -> LaneView {
+        let now = now();
+        let attachments: Vec<AttachmentView> =
+            users.into_iter().filter_map(|user| user.as_of(now)).map(AttachmentView::from).collect();
         let something_runs = rows.iter().any(is_live);
         let workers =
             rows.into_iter().filter(counts).map(|row| self.worker_view(lane.name.clone(), row)).collect();
         LaneView {
             id: lane.id,
-            status: lane.status(something_runs),
+            status: lane.status(something_runs, attachments.len()),
             branch: lane.branch().map(str::to_owned),
             branch_is_ours: lane.own_branch().is_some(),
             adopted: lane.is_adopted(),
             name: lane.name,
             workspace: lane.workspace,
             shared: lane.shared,
+            attachments,
             base_ref: lane.base_ref,
             base_commit: lane.base_commit,
             path: lane.path,

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use laneway_core::attachment::Attachment;
 use laneway_core::decision::{Change, Decision};
 use laneway_core::event::Recorded;
-use laneway_core::id::{HostId, WorkerId};
+use laneway_core::id::{AttachmentId, HostId, WorkerId};
 use laneway_core::lane::{Lane, Lifecycle};
 use laneway_core::launch::LaunchSpec;
 use laneway_core::run::Run;
@@ -13,7 +14,9 @@ use laneway_core::worker::Worker;
 use laneway_core::workspace::Workspace;
 use rusqlite::{Connection, params};
 
-use crate::rows::{EventRecord, LaneRecord, RunRecord, SpecRecord, WorkerRecord, WorkspaceRecord};
+use crate::rows::{
+    AttachmentRecord, EventRecord, LaneRecord, RunRecord, SpecRecord, WorkerRecord, WorkspaceRecord,
+};
 use crate::store::Asked;
 
 /// Why a decision could not be written.
@@ -77,6 +80,11 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), ApplyError> {
         Change::InsertWorkspace(workspace) => insert_workspace(connection, workspace),
         Change::InsertLane(lane) => insert_lane(connection, lane),
         Change::UpdateLane { was, was_epoch, lane } => update_lane(connection, *was, *was_epoch, lane),
+        Change::InsertAttachment(attachment) => insert_attachment(connection, attachment),
+        Change::UpdateAttachment { was_until, attachment } => {
+            update_attachment(connection, *was_until, attachment)
+        }
+        Change::DeleteAttachment(attachment) => delete_attachment(connection, *attachment),
         Change::InsertWorker(worker) => insert_worker(connection, worker),
         Change::UpdateWorker(worker) => update_worker(connection, worker),
         Change::DeleteWorker(worker) => delete_worker(connection, *worker),
@@ -116,9 +124,9 @@ fn insert_lane(connection: &Connection, lane: &Lane) -> Result<(), ApplyError> {
         .prepare_cached(
             "INSERT INTO lanes (id, host, workspace, epoch, name, lifecycle, close_requested, failure, \
              branch, branch_ours, adopted, base_ref, base_commit, path, shared, created_at, closed_at, \
-             close_discard, close_merge, close_keep_branch, restored_from) \
+             close_discard, close_merge, close_keep_branch, restored_from, close_by) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
-             ?20, ?21)",
+             ?20, ?21, ?22)",
         )?
         .execute(params![
             row.id,
@@ -141,7 +149,8 @@ fn insert_lane(connection: &Connection, lane: &Lane) -> Result<(), ApplyError> {
             row.close_discard,
             row.close_merge,
             row.close_keep_branch,
-            row.restored_from
+            row.restored_from,
+            row.close_by
         ])?;
     exactly_one(changed, "lanes", row.id)
 }
@@ -158,7 +167,8 @@ fn update_lane(
         .prepare_cached(
             "UPDATE lanes SET epoch = ?4, name = ?5, lifecycle = ?6, close_requested = ?7, failure = ?8, \
              branch = ?9, branch_ours = ?10, base_ref = ?11, base_commit = ?12, path = ?13, shared = ?14, \
-             closed_at = ?15, close_discard = ?16, close_merge = ?17, close_keep_branch = ?18 WHERE id = ?1 AND lifecycle = ?2 AND epoch = ?3",
+             closed_at = ?15, close_discard = ?16, close_merge = ?17, close_keep_branch = ?18, \
+             close_by = ?19 WHERE id = ?1 AND lifecycle = ?2 AND epoch = ?3",
         )?
         .execute(params![
             row.id,
@@ -178,9 +188,42 @@ fn update_lane(
             row.closed_at,
             row.close_discard,
             row.close_merge,
-            row.close_keep_branch
+            row.close_keep_branch,
+            row.close_by
         ])?;
     exactly_one(changed, "lanes", row.id)
+}
+
+fn insert_attachment(connection: &Connection, attachment: &Attachment) -> Result<(), ApplyError> {
+    let row = AttachmentRecord::from(attachment);
+    let changed = connection
+        .prepare_cached(
+            "INSERT INTO attachments (id, lane, who, role, joined_at, renewed_at, until) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![row.id, row.lane, row.who, row.role, row.joined_at, row.renewed_at, row.until])?;
+    exactly_one(changed, "attachments", row.id)
+}
+
+/// Who it is stays, and in which lane: only what can change is written.
+fn update_attachment(
+    connection: &Connection,
+    was_until: Timestamp,
+    attachment: &Attachment,
+) -> Result<(), ApplyError> {
+    let row = AttachmentRecord::from(attachment);
+    let changed = connection
+        .prepare_cached(
+            "UPDATE attachments SET role = ?3, renewed_at = ?4, until = ?5 WHERE id = ?1 AND until = ?2",
+        )?
+        .execute(params![row.id, was_until.0, row.role, row.renewed_at, row.until])?;
+    exactly_one(changed, "attachments", row.id)
+}
+
+fn delete_attachment(connection: &Connection, attachment: AttachmentId) -> Result<(), ApplyError> {
+    let id = attachment.to_string();
+    let changed = connection.prepare_cached("DELETE FROM attachments WHERE id = ?1")?.execute([&id])?;
+    exactly_one(changed, "attachments", id)
 }
 
 fn insert_worker(connection: &Connection, worker: &Worker) -> Result<(), ApplyError> {

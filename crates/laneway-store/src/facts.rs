@@ -8,8 +8,8 @@ use rusqlite::{Connection, params};
 
 use crate::query::{QueryError, all, first};
 use crate::rows::{
-    LaneRecord, RunRecord, WorkerRecord, WorkspaceRecord, lane_columns, optional_record, record, run_columns,
-    worker_columns, workspace_columns,
+    AttachmentRecord, LaneRecord, RunRecord, WorkerRecord, WorkspaceRecord, attachment_columns, lane_columns,
+    optional_record, record, run_columns, worker_columns, workspace_columns,
 };
 
 /// Reads what `scope` asks for.
@@ -124,5 +124,7 @@ fn of_lane(
             lane: cells.text("lanes")?,
         })
     })?;
-    Ok(Some(LaneFacts { lane, workers, taken_names }))
+    let sql = concat!("SELECT ", attachment_columns!(), " FROM attachments WHERE lane = ?1 ORDER BY who");
+    let attachments = all(connection, sql, [&id], record::<AttachmentRecord>)?;
+    Ok(Some(LaneFacts { lane, workers, taken_names, attachments }))
 }

@@ -3,6 +3,7 @@
 //! Each takes one connection, blocks until it has its answer (10 µs to some ms) and finishes its
 //! statements; an asynchronous caller asks from a thread that may block.
 
+use laneway_core::attachment::Attachment;
 use laneway_core::event::Recorded;
 use laneway_core::id::{LaneId, RunId, WorkerId, WorkspaceId};
 use laneway_core::lane::{Lane, Lifecycle};
@@ -10,6 +11,7 @@ use laneway_core::launch::LaunchSpec;
 use laneway_core::os_text::OsText;
 use laneway_core::run::Run;
 use laneway_core::target::{LaneEntry, Snapshot, WorkerEntry};
+use laneway_core::time::Timestamp;
 use laneway_core::worker::Worker;
 use laneway_core::workspace::Workspace;
 use rusqlite::{Connection, params};
@@ -17,9 +19,9 @@ use rusqlite::{Connection, params};
 use crate::error::{ReadError, UnreadableRow};
 use crate::query::{QueryError, all, first};
 use crate::rows::{
-    Cells, EventRecord, LaneRecord, RunRecord, SpecRecord, WorkerRecord, WorkspaceRecord, event_columns,
-    lane_columns, lifecycle, optional_record, record, run_columns, spec_columns, worker_columns,
-    workspace_columns,
+    AttachmentRecord, Cells, EventRecord, LaneRecord, RunRecord, SpecRecord, WorkerRecord, WorkspaceRecord,
+    attachment_columns, event_columns, lane_columns, lifecycle, optional_record, record, run_columns,
+    spec_columns, worker_columns, workspace_columns,
 };
 use crate::store::Store;
 
@@ -177,6 +179,29 @@ impl Store {
               AND (lifecycle <> 'open' OR close_requested) ORDER BY id"
         );
         self.ask(|db| all(db, sql, [], record::<LaneRecord>))
+    }
+
+    /// Who uses this lane, or any one, by lane and name; also those whose lease is over without anybody having
+    /// looked.
+    pub fn attachments(&self, lane: Option<LaneId>) -> Result<Vec<Attachment>, ReadError> {
+        let sql = concat!(
+            "SELECT ",
+            attachment_columns!(),
+            " FROM attachments WHERE ?1 IS NULL OR lane = ?1 ORDER BY lane, who"
+        );
+        self.ask(|db| all(db, sql, [lane.map(|lane| lane.to_string())], record::<AttachmentRecord>))
+    }
+
+    /// The lanes in which a lease is over when the clock shows `now`, or was counted when it showed more; and when
+    /// the first of the other leases ends.
+    pub fn leases_to_look_at(&self, now: Timestamp) -> Result<(Vec<LaneId>, Option<Timestamp>), ReadError> {
+        self.ask(|db| {
+            let sql = "SELECT DISTINCT lane FROM attachments WHERE until <= ?1 OR renewed_at > ?1";
+            let lanes = all(db, sql, [now.0], |row| row.text("attachments"))?;
+            let sql = "SELECT until FROM attachments WHERE until > ?1 ORDER BY until LIMIT 1";
+            let next = first(db, sql, [now.0], |row| row.value("attachments"))?;
+            Ok((lanes, next.map(Timestamp)))
+        })
     }
 
     /// One worker.

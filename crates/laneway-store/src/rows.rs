@@ -3,6 +3,7 @@
 //! A row type has one field per column, in the order of its `*_columns!` list. Writing is total
 //! (`From`), reading can fail (`TryFrom`): the database is a file that others can write to.
 
+mod attachment;
 mod event;
 mod lane;
 mod run;
@@ -16,6 +17,7 @@ use std::str::FromStr;
 use rusqlite::Row;
 use rusqlite::types::{FromSql, ValueRef};
 
+pub(crate) use attachment::{AttachmentRecord, attachment_columns};
 pub(crate) use event::{EventRecord, event_columns};
 pub(crate) use lane::{LaneRecord, lane_columns, lifecycle};
 pub(crate) use run::{RunRecord, run_columns};

@@ -29,6 +29,9 @@ pub(crate) fn list(losses: &Losses) -> String {
     let programs =
         programs.map(|line| format!("{} {}", line.pid, OsText::from(line.command.as_str()).shown()));
     add(&mut text, "programs", losses.processes.count, programs);
+    let users = losses.attachments.first.iter();
+    let users = users.map(|user| format!("{} ({} until {})", user.who, user.role, user.until));
+    add(&mut text, "used by", losses.attachments.count, users);
     if let Some(why) = &losses.not_looked_at {
         add(&mut text, "not seen", 1, std::iter::once(OsText::from(why.as_str()).shown()));
     }
@@ -78,7 +81,8 @@ fn commit(line: &CommitLine) -> String {
 
 #[cfg(test)]
 mod tests {
-    use laneway_core::findings::ProcessLine;
+    use laneway_core::attachment::Role;
+    use laneway_core::findings::{AttachmentLine, ProcessLine};
 
     use super::*;
 
@@ -98,6 +102,14 @@ mod tests {
             },
             operation: Some("rebase".into()),
             processes: Listed { first: vec![ProcessLine { pid: 7, command: "vim a".into() }], count: 1 },
+            attachments: Listed {
+                first: vec![AttachmentLine {
+                    who: "anna".parse().unwrap(),
+                    role: Role::Driver,
+                    until: "2026-11-20T06:14:00.000000Z".into(),
+                }],
+                count: 2,
+            },
             not_looked_at: Some("folder x: permission denied".into()),
         };
         assert_eq!(
@@ -110,6 +122,8 @@ mod tests {
                 "  commits     0123456789 work",
                 "  unfinished  rebase",
                 "  programs    7 vim a",
+                "  used by     anna (driver until 2026-11-20T06:14:00.000000Z)",
+                "              and 1 more",
                 "  not seen    folder x: permission denied",
             ]
         );

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use anstyle::{AnsiColor, Style};
-use laneway_api::view::{LaneView, WorkerView};
+use laneway_api::view::{AttachmentView, LaneView, WorkerView};
 use laneway_core::lane::LaneStatus;
 use laneway_core::os_text::OsText;
 use laneway_core::time::Timestamp;
@@ -69,6 +69,11 @@ pub(crate) fn branch(lane: &LaneView) -> String {
         Some(branch) => OsText::from(branch.as_str()).shown(),
         None => "(detached)".to_owned(),
     }
+}
+
+/// Those who use a lane, by name.
+pub(crate) fn users(attachments: &[AttachmentView]) -> String {
+    attachments.iter().map(|user| user.who.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// What to type for a worker: its name, or for a task its id.

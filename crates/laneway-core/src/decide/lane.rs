@@ -1,6 +1,7 @@
 //! What happens to lanes: made, closed, and back to open when work turns up in between.
 
 use crate::command::{LaneFacts, Merged, NewLane, Provisioned, Quieted, Removed};
+use crate::decide::attachment::Users;
 use crate::decide::{about, run};
 use crate::decision::{Change, Decision, Effect};
 use crate::event::Event;
@@ -52,6 +53,7 @@ pub(super) fn create(
         },
         close_requested: false,
         close_terms: CloseTerms::default(),
+        close_by: None,
         restored_from: new.restored_from,
         failure: None,
         tree: new.tree.clone(),
@@ -164,14 +166,26 @@ pub(super) fn finish_provisioning(
     }
 }
 
-/// A close: refused if it would lose work, remembered while the lane is being made.
+/// How a close is asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Close<'a> {
+    /// Milliseconds that programs have to end by themselves.
+    pub(super) grace_ms: u64,
+    /// What it may do.
+    pub(super) terms: CloseTerms,
+    /// Who asks.
+    pub(super) by: Option<&'a Name>,
+}
+
+/// A close: refused if it would lose work or somebody else uses the lane, remembered while the lane is being made.
 pub(super) fn close(
     facts: &LaneFacts,
     findings: Option<&Findings>,
-    grace_ms: u64,
-    terms: CloseTerms,
+    asked: Close<'_>,
+    now: Timestamp,
 ) -> Result<Decision, Refusal> {
     let lane = &facts.lane;
+    let (terms, close_by) = (asked.terms, asked.by.cloned());
     refuse_terms(lane, terms)?;
     match lane.lifecycle {
         Lifecycle::Closed | Lifecycle::Cleaning => Ok(Decision::unchanged()),
@@ -179,7 +193,7 @@ pub(super) fn close(
             Ok(Decision::unchanged())
         }
         Lifecycle::New | Lifecycle::Provisioning => {
-            let remembered = Lane { close_requested: true, close_terms: terms, ..lane.clone() };
+            let remembered = Lane { close_requested: true, close_terms: terms, close_by, ..lane.clone() };
             Ok(Decision {
                 changes: vec![update(lane, remembered)],
                 events: vec![(about(lane), Event::LaneCloseRemembered {})],
@@ -189,11 +203,13 @@ pub(super) fn close(
         Lifecycle::Open => {
             let Some(findings) = findings else {
                 // It became open while the close was asked: remembered, and done right now.
-                let remembered = Lane { close_requested: true, close_terms: terms, ..lane.clone() };
+                let remembered = Lane { close_requested: true, close_terms: terms, close_by, ..lane.clone() };
                 let changes = vec![update(lane, remembered)];
                 return Ok(Decision { changes, ..Decision::default() }
                     .then(Effect::CloseRemembered { lane: lane.id }));
             };
+            let users = Users::as_of(facts, now);
+            let findings = &with_others(findings, &users, asked.by);
             if next_step(findings, terms) == CloseStep::Refuse {
                 if !lane.close_requested {
                     let losses = Box::new(findings.losses.clone());
@@ -208,7 +224,7 @@ pub(super) fn close(
                     effects: vec![],
                 });
             }
-            Ok(begin_cleaning(facts, grace_ms, terms))
+            Ok(begin_cleaning(facts, users, asked))
         }
     }
 }
@@ -221,18 +237,28 @@ pub fn refuse_terms(lane: &Lane, terms: CloseTerms) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn begin_cleaning(facts: &LaneFacts, grace_ms: u64, terms: CloseTerms) -> Decision {
+/// What was found, with those who use the lane at this very moment.
+fn with_others(findings: &Findings, users: &Users<'_>, by: Option<&Name>) -> Findings {
+    let losses = Losses { attachments: users.others(by), ..findings.losses.clone() };
+    Findings { losses, ..findings.clone() }
+}
+
+fn begin_cleaning(facts: &LaneFacts, users: Users<'_>, asked: Close<'_>) -> Decision {
     let lane = &facts.lane;
+    let Close { grace_ms, terms, by } = asked;
     let epoch = lane.epoch + 1;
     let cleaning = Lane {
         lifecycle: Lifecycle::Cleaning,
         close_requested: false,
         close_terms: terms,
+        close_by: by.cloned(),
+        shared: users.mark(),
         failure: None,
         epoch,
         ..lane.clone()
     };
     let mut decision = becomes(lane, cleaning);
+    users.add_to(&mut decision);
     for worker in &facts.workers {
         let (changes, events) = run::asked_to_end(lane, worker);
         decision.changes.extend(changes);
@@ -259,6 +285,8 @@ pub fn next_step(findings: &Findings, terms: CloseTerms) -> CloseStep {
     let losses = &findings.losses;
     let nothing = losses.is_empty();
     match terms {
+        // No consent is meant for others who use it.
+        _ if !losses.attachments.is_empty() => CloseStep::Refuse,
         CloseTerms { merge: true, discard, .. } if nothing || losses.are_commits_only() || discard => {
             CloseStep::Merge
         }
@@ -278,9 +306,16 @@ pub(super) fn finish_quieting(lane: &Lane, epoch: u64, outcome: &Quieted) -> Res
 }
 
 /// The second look decides: take the lane away, or keep it for the work that turned up.
-pub(super) fn judge_again(lane: &Lane, epoch: u64, findings: &Findings) -> Result<Decision, Refusal> {
+pub(super) fn judge_again(
+    facts: &LaneFacts,
+    epoch: u64,
+    findings: &Findings,
+    now: Timestamp,
+) -> Result<Decision, Refusal> {
+    let lane = &facts.lane;
     expect(lane, epoch, Lifecycle::Cleaning)?;
     let id = lane.id;
+    let findings = &with_others(findings, &Users::as_of(facts, now), lane.close_by.as_ref());
     Ok(match next_step(findings, lane.close_terms) {
         CloseStep::Refuse => reopened_for(lane, &findings.losses),
         CloseStep::Merge => Decision::unchanged().then(Effect::Merge { lane: id, epoch }),
@@ -308,16 +343,24 @@ pub(super) fn finish_merging(lane: &Lane, epoch: u64, outcome: &Merged) -> Resul
 
 /// The lane is over, or could not be taken away and is open again.
 pub(super) fn finish_closing(
-    lane: &Lane,
+    facts: &LaneFacts,
     epoch: u64,
     outcome: &Removed,
     now: Timestamp,
 ) -> Result<Decision, Refusal> {
+    let lane = &facts.lane;
     expect(lane, epoch, Lifecycle::Cleaning)?;
     Ok(match outcome {
         Removed::Gone { rescue } => {
-            let closed = Lane { lifecycle: Lifecycle::Closed, closed_at: Some(now), ..lane.clone() };
+            let users = Users::as_of(facts, now).without(|_| true);
+            let closed = Lane {
+                lifecycle: Lifecycle::Closed,
+                closed_at: Some(now),
+                shared: users.mark(),
+                ..lane.clone()
+            };
             let mut decision = becomes(lane, closed);
+            users.add_to(&mut decision);
             let rescued = rescue.map(|rescue| Event::LaneRescued {
                 in_trash: rescue.in_trash,
                 n_refs: rescue.n_refs,
@@ -350,7 +393,7 @@ fn becomes(lane: &Lane, next: Lane) -> Decision {
     Decision { changes: vec![update(lane, next)], events: vec![(about(lane), event)], effects: vec![] }
 }
 
-fn update(lane: &Lane, next: Lane) -> Change {
+pub(super) fn update(lane: &Lane, next: Lane) -> Change {
     Change::UpdateLane { was: lane.lifecycle, was_epoch: lane.epoch, lane: next }
 }
 

@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use ulid::Ulid;
 
+use crate::attachment::{Attachment, Role};
 use crate::command::{
-    Command, Facts, LaneFacts, Merged, NewLane, NewWorker, Provisioned, Quieted, Removed, Scope, WorkerFacts,
-    WorkerName, WorkerNaming,
+    Command, Facts, Join, LaneFacts, Merged, NewLane, NewWorker, Provisioned, Quieted, Removed, Scope,
+    WorkerFacts, WorkerName, WorkerNaming,
 };
-use crate::decide::decide;
+use crate::decide::{decide, others_in};
 use crate::decision::{Change, Decision, Effect};
 use crate::event::Event;
 use crate::findings::{Findings, Listed, Losses};
-use crate::id::{HostId, LaneId, RunId, WorkerId, WorkspaceId};
+use crate::id::{AttachmentId, HostId, LaneId, RunId, WorkerId, WorkspaceId};
 use crate::lane::{CloseTerms, Lane, LaneBranch, LaneTree, Lifecycle};
 use crate::launch::TerminalSpec;
 use crate::name::Name;
@@ -31,6 +32,7 @@ struct Record {
     lanes: BTreeMap<LaneId, Lane>,
     workers: BTreeMap<WorkerId, Worker>,
     runs: BTreeMap<RunId, Run>,
+    attachments: BTreeMap<AttachmentId, Attachment>,
 }
 
 impl Record {
@@ -66,7 +68,16 @@ impl Record {
             let name = worker.name.clone().filter(|_| lane.lifecycle != Lifecycle::Closed)?;
             Some(WorkerName { name, worker: worker.id, lane: lane.name.clone() })
         });
-        Some(LaneFacts { lane: lane.clone(), workers: workers.collect(), taken_names: taken_names.collect() })
+        Some(LaneFacts {
+            lane: lane.clone(),
+            workers: workers.collect(),
+            taken_names: taken_names.collect(),
+            attachments: self.attachments_in(lane.id),
+        })
+    }
+
+    fn attachments_in(&self, lane: LaneId) -> Vec<Attachment> {
+        self.attachments.values().filter(|attachment| attachment.lane == lane).cloned().collect()
     }
 
     fn apply(&mut self, decision: &Decision) {
@@ -87,6 +98,19 @@ impl Record {
                     assert_eq!(lane.path, before.path);
                     assert_eq!(lane.closed_at.is_some(), lane.lifecycle == Lifecycle::Closed);
                     self.lanes.insert(lane.id, lane.clone());
+                }
+                Change::InsertAttachment(attachment) => {
+                    assert_eq!(self.lanes[&attachment.lane].lifecycle, Lifecycle::Open);
+                    assert!(self.attachments.insert(attachment.id, attachment.clone()).is_none());
+                }
+                Change::UpdateAttachment { was_until, attachment } => {
+                    let before = &self.attachments[&attachment.id];
+                    assert_eq!(before.until, *was_until, "compare and set");
+                    assert_eq!((&before.who, before.lane), (&attachment.who, attachment.lane));
+                    self.attachments.insert(attachment.id, attachment.clone());
+                }
+                Change::DeleteAttachment(attachment) => {
+                    assert!(self.attachments.remove(attachment).is_some());
                 }
                 Change::InsertWorker(worker) => {
                     assert_eq!(self.lanes[&worker.lane].lifecycle, Lifecycle::Open);
@@ -123,6 +147,15 @@ impl Record {
                 assert_ne!(lane.path, other.path);
             }
         }
+        let mut users = Vec::new();
+        for attachment in self.attachments.values() {
+            assert_ne!(self.lanes[&attachment.lane].lifecycle, Lifecycle::Closed, "nobody uses what is over");
+            users.push((attachment.lane, &attachment.who));
+        }
+        let n_users = users.len();
+        users.sort();
+        users.dedup();
+        assert_eq!(users.len(), n_users, "one uses a lane once");
         let mut names = Vec::new();
         for worker in self.workers.values() {
             let lane = &self.lanes[&worker.lane];
@@ -254,9 +287,10 @@ fn commands() -> impl Strategy<Value = Command> {
             worker: WorkerId::from_ulid(Ulid::from(u128::from(n))),
             to: name(to)
         }),
-        (lane.clone(), proptest::option::of(0..2_u64), terms()).prop_map(|(lane, lost, terms)| {
-            Command::CloseLane { lane, findings: lost.map(findings), grace_ms: 1, terms }
+        (lane.clone(), proptest::option::of(0..2_u64), terms(), who()).prop_map(|(lane, lost, terms, by)| {
+            Command::CloseLane { lane, findings: lost.map(findings), grace_ms: 1, terms, by: Some(by) }
         }),
+        about_users(),
         (lane.clone(), epoch.clone(), any::<bool>()).prop_map(|(lane, epoch, done)| Command::FinishMerging {
             lane,
             epoch,
@@ -290,6 +324,35 @@ fn commands() -> impl Strategy<Value = Command> {
     ]
 }
 
+fn about_users() -> impl Strategy<Value = Command> {
+    let lane = (0..4_u8).prop_map(lane_id);
+    prop_oneof![
+        (lane.clone(), 0..200_u8, who(), proptest::option::of(0..90_000_u64)).prop_map(
+            |(lane, n, who, ttl_ms)| Command::JoinLane {
+                lane,
+                join: Join {
+                    id: AttachmentId::from_ulid(Ulid::from(u128::from(n))),
+                    who,
+                    role: n.is_multiple_of(3).then_some(Role::Observer),
+                    ttl_ms,
+                },
+            }
+        ),
+        (lane.clone(), who()).prop_map(|(lane, who)| Command::LeaveLane { lane, who }),
+        (lane.clone(), any::<bool>()).prop_map(|(lane, shared)| Command::ShareLane { lane, shared }),
+        lane.prop_map(|lane| Command::LookAtLeases { lane }),
+    ]
+}
+
+fn who() -> impl Strategy<Value = Name> {
+    (0..3_u8).prop_map(name)
+}
+
+/// How far a clock goes on between two decisions, in microseconds: mostly a little, sometimes a jump, also back.
+fn ticks() -> impl Strategy<Value = i64> {
+    prop_oneof![8 => 0..2_000_000_i64, 1 => 0..200_000_000_i64, 1 => -200_000_000_i64..0]
+}
+
 fn terms() -> impl Strategy<Value = CloseTerms> {
     any::<(bool, bool, bool)>().prop_map(|(discard, merge, keep_branch)| CloseTerms {
         discard,
@@ -301,50 +364,148 @@ fn terms() -> impl Strategy<Value = CloseTerms> {
 proptest! {
     #[test]
     fn no_sequence_of_commands_reaches_an_illegal_state(
-        commands in proptest::collection::vec(commands(), 0..80),
+        commands in proptest::collection::vec((commands(), ticks()), 0..80),
+    ) {
+        carry_out(Record::default(), &commands)?;
+    }
+
+    #[test]
+    fn whoever_uses_a_lane_does_so_once_for_as_long_as_was_asked_and_is_not_closed_out(
+        commands in proptest::collection::vec((in_an_open_lane(), ticks()), 0..60),
     ) {
         let mut record = Record::default();
-        for (n, command) in commands.iter().enumerate() {
-            let fresh = match command {
-                Command::CreateLane { lane, .. } => !record.lanes.contains_key(&lane.id),
-                Command::RunWorker { worker, .. } => !record.workers.contains_key(&worker.id),
-                Command::FinishProvisioning { outcome: Provisioned::Ready { first: Some(first), .. }, .. } => {
-                    !record.workers.contains_key(&first.id)
+        let LaneFacts { lane, .. } = with_a_lane(Lifecycle::Open);
+        record.lanes.insert(lane.id, lane);
+        carry_out(record, &commands)?;
+    }
+}
+
+fn in_an_open_lane() -> impl Strategy<Value = Command> {
+    let close = (proptest::option::weighted(0.9, 0..2_u64), terms(), who()).prop_map(|(lost, terms, by)| {
+        Command::CloseLane {
+            lane: lane_id(0),
+            findings: lost.map(findings),
+            grace_ms: 1,
+            terms,
+            by: Some(by),
+        }
+    });
+    let judge = (1..6_u64, 0..2_u64).prop_map(|(epoch, lost)| Command::JudgeAgain {
+        lane: lane_id(0),
+        epoch,
+        findings: findings(lost),
+    });
+    let finish = (1..6_u64).prop_map(|epoch| Command::FinishClosing {
+        lane: lane_id(0),
+        epoch,
+        outcome: Removed::Gone { rescue: None },
+    });
+    let users = about_users().prop_map(|mut command| {
+        match &mut command {
+            Command::JoinLane { lane, .. }
+            | Command::LeaveLane { lane, .. }
+            | Command::ShareLane { lane, .. }
+            | Command::LookAtLeases { lane } => *lane = lane_id(0),
+            other => panic!("not about users: {other:?}"),
+        }
+        command
+    });
+    prop_oneof![12 => users, 2 => close, 1 => judge, 1 => finish]
+}
+
+/// Decides one after the other on a clock that goes on by its tick before each.
+fn carry_out(mut record: Record, commands: &[(Command, i64)]) -> Result<(), TestCaseError> {
+    let mut now = Timestamp(0);
+    for (command, tick) in commands {
+        now = Timestamp(now.0 + tick);
+        let fresh = match command {
+            Command::CreateLane { lane, .. } => !record.lanes.contains_key(&lane.id),
+            Command::RunWorker { worker, .. } => !record.workers.contains_key(&worker.id),
+            Command::JoinLane { join, .. } => !record.attachments.contains_key(&join.id),
+            Command::FinishProvisioning {
+                outcome: Provisioned::Ready { first: Some(first), .. }, ..
+            } => !record.workers.contains_key(&first.id),
+            _ => true,
+        };
+        // Ids are made once; a command with a used one cannot come.
+        if !fresh {
+            continue;
+        }
+        let facts = record.facts(&command.scope());
+        let terms = match &facts {
+            Facts::Lane(Some(facts)) => facts.lane.close_terms,
+            _ => CloseTerms::default(),
+        };
+        let (lane, used_by) = match &facts {
+            Facts::Lane(Some(facts)) => (Some(facts.lane.id), facts.attachments.clone()),
+            _ => (None, vec![]),
+        };
+        let close_by = match (command, &facts) {
+            (Command::CloseLane { by, .. }, _) => by.clone(),
+            (_, Facts::Lane(Some(facts))) => facts.lane.close_by.clone(),
+            _ => None,
+        };
+        match decide(&facts, command, now) {
+            Ok(decision) => {
+                record.apply(&decision);
+                if let Some(lane) = lane {
+                    check_users(&record, lane, &used_by, command, now);
                 }
-                _ => true,
-            };
-            // Ids are made once; a command with a used one cannot come.
-            if !fresh {
-                continue;
+                let others = !others_in(&used_by, close_by.as_ref(), now).is_empty();
+                let ends = decision.effects.iter().any(|effect| {
+                    matches!(effect, Effect::QuietLane { .. } | Effect::Merge { .. } | Effect::Remove { .. })
+                });
+                let rescues = matches!(command, Command::JudgeAgain { .. })
+                    && decision.effects.iter().any(|effect| matches!(effect, Effect::Rescue { .. }));
+                prop_assert!(!(others && (ends || rescues)), "a lane is not closed while others use it");
+                let made = decision.effects.iter().any(|e| matches!(e, Effect::Provision { .. }));
+                let adopts = matches!(command, Command::CreateLane { lane, .. } if matches!(lane.tree, LaneTree::Adopted { .. }));
+                prop_assert!(!(made && adopts), "nothing is made of a worktree that is there");
+                let removes = decision.effects.iter().any(|e| matches!(e, Effect::Remove { .. }));
+                if removes {
+                    let judged =
+                        matches!(command, Command::JudgeAgain { findings, .. } if findings.losses.is_empty());
+                    prop_assert!(judged, "only a clean second look takes a lane away");
+                }
+                if decision.effects.iter().any(|e| matches!(e, Effect::Rescue { .. })) {
+                    let looked =
+                        matches!(command, Command::JudgeAgain { .. } | Command::FinishClosing { .. });
+                    prop_assert!(looked && terms.discard, "work goes only where that was said");
+                }
             }
-            let facts = record.facts(&command.scope());
-            let terms = match &facts {
-                Facts::Lane(Some(facts)) => facts.lane.close_terms,
-                _ => CloseTerms::default(),
-            };
-            match decide(&facts, command, Timestamp(n as i64)) {
-                Ok(decision) => {
-                    record.apply(&decision);
-                    let made = decision.effects.iter().any(|e| matches!(e, Effect::Provision { .. }));
-                    let adopts =
-                        matches!(command, Command::CreateLane { lane, .. } if matches!(lane.tree, LaneTree::Adopted { .. }));
-                    prop_assert!(!(made && adopts), "nothing is made of a worktree that is there");
-                    let removes = decision.effects.iter().any(|e| matches!(e, Effect::Remove { .. }));
-                    if removes {
-                        let judged = matches!(command, Command::JudgeAgain { findings, .. } if findings.losses.is_empty());
-                        prop_assert!(judged, "only a clean second look takes a lane away");
-                    }
-                    if decision.effects.iter().any(|e| matches!(e, Effect::Rescue { .. })) {
-                        let looked = matches!(command, Command::JudgeAgain { .. } | Command::FinishClosing { .. });
-                        prop_assert!(looked && terms.discard, "work goes only where that was said");
-                    }
-                }
-                Err(refusal) => {
-                    prop_assert!(!refusal.to_string().is_empty());
-                    prop_assert!(!refusal.slug().is_empty());
-                }
+            Err(refusal) => {
+                prop_assert!(!refusal.to_string().is_empty());
+                prop_assert!(!refusal.slug().is_empty());
             }
         }
+    }
+    Ok(())
+}
+
+/// What holds of those who use a lane after a decision in it, given those who did before.
+fn check_users(record: &Record, lane: LaneId, before: &[Attachment], command: &Command, now: Timestamp) {
+    let after = record.attachments_in(lane);
+    if !before.is_empty() && after.is_empty() {
+        assert!(!record.lanes[&lane].shared, "the last one takes the mark along");
+    }
+    let is_about_users = matches!(
+        command,
+        Command::JoinLane { .. } | Command::LeaveLane { .. } | Command::LookAtLeases { .. }
+    );
+    for attachment in &after {
+        let known = before.iter().find(|known| known.id == attachment.id);
+        if is_about_users {
+            assert!(now < attachment.until, "what is over is gone");
+            assert!(attachment.until.millis_since(now) <= attachment.ttl_ms(), "no lease without an end");
+        }
+        if let (Some(known), false) = (known, matches!(command, Command::JoinLane { .. })) {
+            assert_eq!(known.ttl_ms(), attachment.ttl_ms(), "only who renews it changes its length");
+        }
+    }
+    for known in before.iter().filter(|known| after.iter().all(|attachment| attachment.id != known.id)) {
+        let has_left = matches!(command, Command::LeaveLane { who, .. } if *who == known.who);
+        let is_over = known.until <= now || record.lanes[&lane].lifecycle == Lifecycle::Closed;
+        assert!(has_left || is_over, "a live lease ends only by who has it, or with its lane");
     }
 }
 
@@ -358,6 +519,7 @@ fn with_a_lane(lifecycle: Lifecycle) -> LaneFacts {
         name: name(0),
         lifecycle,
         close_terms: CloseTerms::default(),
+        close_by: None,
         restored_from: None,
         close_requested: false,
         failure: None,
@@ -390,7 +552,12 @@ fn with_a_lane(lifecycle: Lifecycle) -> LaneFacts {
         ended_at: None,
     };
     let taken = WorkerName { name: name(0), worker: worker.id, lane: lane.name.clone() };
-    LaneFacts { lane, workers: vec![WorkerFacts { worker, latest: Some(run) }], taken_names: vec![taken] }
+    LaneFacts {
+        lane,
+        workers: vec![WorkerFacts { worker, latest: Some(run) }],
+        taken_names: vec![taken],
+        attachments: vec![],
+    }
 }
 
 fn decided(facts: &LaneFacts, command: &Command) -> Result<Decision, Refusal> {
@@ -405,6 +572,7 @@ fn a_close_that_would_lose_work_is_refused_and_changes_nothing() {
         findings: Some(findings(1)),
         grace_ms: 1,
         terms: CloseTerms::default(),
+        by: None,
     };
     assert!(matches!(decided(&facts, &close), Err(Refusal::WouldLose { .. })));
 }
@@ -430,6 +598,7 @@ fn a_remembered_close_that_would_lose_work_is_over_and_does_not_come_back() {
         findings: lost.map(findings),
         grace_ms: 1,
         terms: CloseTerms::default(),
+        by: None,
     };
     let remembered = decided(&facts, &close(None)).unwrap();
     assert_eq!(remembered.effects, [Effect::CloseRemembered { lane: lane_id(0) }]);
@@ -467,7 +636,7 @@ fn commits_are_merged_first_and_then_looked_at_again() {
 fn with_consent_what_would_be_lost_is_rescued_and_a_clean_lane_just_goes() {
     let mut facts = with_a_lane(Lifecycle::Open);
     let (lane, terms) = (lane_id(0), CloseTerms { discard: true, ..CloseTerms::default() });
-    let close = Command::CloseLane { lane, findings: Some(findings(1)), grace_ms: 1, terms };
+    let close = Command::CloseLane { lane, findings: Some(findings(1)), grace_ms: 1, terms, by: None };
     let Change::UpdateLane { lane: cleaning, .. } = decided(&facts, &close).unwrap().changes.swap_remove(0)
     else {
         panic!("it is not cleaning")
@@ -491,8 +660,13 @@ fn what_was_begun_in_an_older_epoch_is_void() {
 #[test]
 fn closing_a_closed_lane_and_reporting_an_exit_twice_change_nothing() {
     let facts = with_a_lane(Lifecycle::Closed);
-    let close =
-        Command::CloseLane { lane: lane_id(0), findings: None, grace_ms: 1, terms: CloseTerms::default() };
+    let close = Command::CloseLane {
+        lane: lane_id(0),
+        findings: None,
+        grace_ms: 1,
+        terms: CloseTerms::default(),
+        by: None,
+    };
     assert_eq!(decided(&facts, &close), Ok(Decision::unchanged()));
 
     let mut facts = with_a_lane(Lifecycle::Open);

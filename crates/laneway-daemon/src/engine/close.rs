@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use laneway_api::error::{ErrorKind, Problem};
 use laneway_core::command::{Command, Merged, Quieted, Removed};
-use laneway_core::decide::{CloseStep, next_step, refuse_terms};
+use laneway_core::decide::{CloseStep, next_step, others_in, refuse_terms};
 use laneway_core::event::{Event, Subject};
 use laneway_core::findings::{CommitLine, Findings, Listed, Losses};
 use laneway_core::id::{LaneId, RunId};
 use laneway_core::lane::{CloseTerms, Lane, Lifecycle};
 use laneway_core::launch::DEFAULT_GRACE_MS;
+use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
 use laneway_core::refusal::Refusal;
 use laneway_git::{
@@ -28,6 +29,7 @@ use laneway_git::{
 use super::{Engine, Request, blocking, inside, not_found};
 use laneway_store::{Store, WorkersOf};
 
+use crate::clock::now;
 use crate::holders::Holder;
 use crate::problem::{IntoProblem, chain};
 
@@ -50,10 +52,12 @@ pub(crate) struct Close {
 }
 
 /// How a close is asked for.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct CloseAsked {
     pub(crate) grace_ms: u64,
     pub(crate) terms: CloseTerms,
+    /// Who asks, if that is somebody with a name.
+    pub(crate) by: Option<Name>,
     /// The process that asks: it and those above it may stand in the worktree.
     pub(crate) caller: Option<u32>,
 }
@@ -83,7 +87,7 @@ pub(super) struct Judged {
 
 impl Default for CloseAsked {
     fn default() -> Self {
-        Self { grace_ms: DEFAULT_GRACE_MS, terms: CloseTerms::default(), caller: None }
+        Self { grace_ms: DEFAULT_GRACE_MS, terms: CloseTerms::default(), by: None, caller: None }
     }
 }
 
@@ -95,19 +99,19 @@ impl Engine {
         asked: CloseAsked,
         request: Request,
     ) -> Result<Close, Problem> {
-        let CloseAsked { grace_ms, terms, caller } = asked;
+        let CloseAsked { grace_ms, terms, by, caller } = asked;
         let lane = self.read(move |store| store.lane(id)).await?.ok_or_else(|| not_found("lane", &id))?;
         if lane.lifecycle == Lifecycle::Closed {
             return Ok(Close { was_closed: true, ..Close::default() });
         }
         let excused = caller.map(inside::with_ancestors).unwrap_or_default();
         let look = match lane.lifecycle {
-            Lifecycle::Open => Some(self.look_at(&lane, terms, &excused, None).await?),
+            Lifecycle::Open => Some(self.look_at(&lane, terms, by.as_ref(), &excused, None).await?),
             Lifecycle::New | Lifecycle::Provisioning | Lifecycle::Cleaning | Lifecycle::Closed => None,
         };
         let (findings, stamp) = look.map_or((None, None), |look| (Some(look.findings), look.judged.stamp));
         let stashes = findings.as_ref().map_or(0, |findings| findings.stashes);
-        let close = Command::CloseLane { lane: id, findings, grace_ms, terms };
+        let close = Command::CloseLane { lane: id, findings, grace_ms, terms, by };
         // Before it is decided: the second look may follow at once. Of two who close it each may stand in it.
         {
             let mut closing = self.lock_asked_to_close();
@@ -179,8 +183,7 @@ impl Engine {
     pub(crate) async fn forecast(
         &self,
         id: LaneId,
-        terms: CloseTerms,
-        caller: Option<u32>,
+        CloseAsked { terms, by, caller, .. }: CloseAsked,
     ) -> Result<(CloseStep, Findings, bool), Problem> {
         let lane = self.read(move |store| store.lane(id)).await?.ok_or_else(|| not_found("lane", &id))?;
         if lane.lifecycle != Lifecycle::Open {
@@ -189,22 +192,29 @@ impl Engine {
         }
         refuse_terms(&lane, terms).map_err(IntoProblem::into_problem)?;
         let excused = caller.map(inside::with_ancestors).unwrap_or_default();
-        let findings = self.look_at(&lane, terms, &excused, None).await?.findings;
+        let findings = self.look_at(&lane, terms, by.as_ref(), &excused, None).await?.findings;
         let branch_goes = lane.own_branch().is_some() && !terms.keep_branch;
         Ok((next_step(&findings, terms), findings, branch_goes))
     }
 
-    /// Looks at a lane's worktree and branch, and at who stands in it but those that are excused. Of an adopted one nothing goes, so that
-    /// nothing can be lost. Files that look as they did `before`, a moment ago, are not read again.
+    /// Looks at a lane's worktree and branch, at who uses it beside `by`, and at who stands in it but those that are
+    /// excused. Of an adopted one nothing goes, so that nothing can be lost. Files that look as they did `before`, a
+    /// moment ago, are not read again.
     async fn look_at(
         &self,
         lane: &Lane,
         terms: CloseTerms,
+        by: Option<&Name>,
         excused: &HashSet<u32>,
         before: Option<TreeStamp>,
     ) -> Result<Look, Problem> {
+        let id = lane.id;
+        let attachments = self.read(move |store| store.attachments(Some(id))).await?;
+        let attachments = others_in(&attachments, by, now());
         if lane.is_adopted() {
-            return Ok(Look::default());
+            let mut look = Look::default();
+            look.findings.losses.attachments = attachments;
+            return Ok(look);
         }
         let repository = self.repository_of_lane(lane.id).await?;
         let closing = self.branches_being_closed(lane).await?;
@@ -223,6 +233,7 @@ impl Engine {
                 let judged = Judged { seen: found.seen.clone(), stamp: found.stamp.clone() };
                 let mut findings = findings_of(found);
                 findings.losses.processes = inside::foreign_processes(&path, &own, &excused);
+                findings.losses.attachments = attachments;
                 Look { findings, judged }
             })
         })
@@ -259,11 +270,11 @@ impl Engine {
         };
         let terms = lane.close_terms;
         let findings = self
-            .look_at(&lane, terms, &self.excused_in(id), None)
+            .look_at(&lane, terms, lane.close_by.as_ref(), &self.excused_in(id), None)
             .await
             .map_or_else(not_looked_at, |look| look.findings);
-        let close =
-            Command::CloseLane { lane: id, findings: Some(findings), grace_ms: DEFAULT_GRACE_MS, terms };
+        let (findings, by) = (Some(findings), lane.close_by);
+        let close = Command::CloseLane { lane: id, findings, grace_ms: DEFAULT_GRACE_MS, terms, by };
         // Not by `report`: what was found now must not decide later. The wish to close is recorded.
         if let Err(problem) = self.submit(close, request).await {
             tracing::warn!(lane = %id, problem = problem.message, "a remembered close was not done");
@@ -355,7 +366,7 @@ impl Engine {
         let looked = async {
             let lane = self.read(move |store| store.lane(id)).await?.ok_or_else(|| not_found("lane", &id))?;
             let before = self.lock_asked_to_close().get(&id).and_then(|asked| asked.stamp.clone());
-            self.look_at(&lane, lane.close_terms, &self.excused_in(id), before).await
+            self.look_at(&lane, lane.close_terms, lane.close_by.as_ref(), &self.excused_in(id), before).await
         };
         let findings = match looked.await {
             Ok(Look { findings, judged }) => {
@@ -545,6 +556,7 @@ fn findings_of(found: laneway_git::Findings) -> Findings {
         commits: commit_lines(found.unreachable),
         operation: found.operation.map(|operation| operation_name(operation).to_owned()),
         processes: Listed::default(),
+        attachments: Listed::default(),
         not_looked_at,
     };
     let stashes = u32::try_from(found.n_stashes).unwrap_or(u32::MAX);

@@ -4,14 +4,14 @@ use laneway_core::lane::{CloseTerms, Lane, LaneBranch, LaneTree, Lifecycle};
 use laneway_core::os_text::OsText;
 use laneway_core::time::Timestamp;
 
-use super::{BadCell, Cells, TableRow, parsed};
+use super::{BadCell, Cells, TableRow, parsed, parsed_if_any};
 
 macro_rules! lane_columns {
     () => {
         "lanes.id, lanes.host, lanes.workspace, lanes.epoch, lanes.name, lanes.lifecycle, \
          lanes.close_requested, lanes.failure, lanes.branch, lanes.branch_ours, lanes.adopted, lanes.base_ref, \
          lanes.base_commit, lanes.path, lanes.shared, lanes.created_at, lanes.closed_at, \
-         lanes.close_discard, lanes.close_merge, lanes.close_keep_branch, lanes.restored_from"
+         lanes.close_discard, lanes.close_merge, lanes.close_keep_branch, lanes.restored_from, lanes.close_by"
     };
 }
 pub(crate) use lane_columns;
@@ -39,12 +39,13 @@ pub(crate) struct LaneRecord {
     pub(crate) close_merge: bool,
     pub(crate) close_keep_branch: bool,
     pub(crate) restored_from: Option<String>,
+    pub(crate) close_by: Option<String>,
 }
 
 impl TableRow for LaneRecord {
     type Record = Lane;
     const TABLE: &'static str = "lanes";
-    const WIDTH: usize = 21;
+    const WIDTH: usize = 22;
 
     fn read(cells: &mut Cells<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -69,6 +70,7 @@ impl TableRow for LaneRecord {
             close_merge: cells.take()?,
             close_keep_branch: cells.take()?,
             restored_from: cells.take()?,
+            close_by: cells.take()?,
         })
     }
 }
@@ -97,6 +99,7 @@ impl From<&Lane> for LaneRecord {
             close_merge: lane.close_terms.merge,
             close_keep_branch: lane.close_terms.keep_branch,
             restored_from: lane.restored_from.map(|from| from.to_string()),
+            close_by: lane.close_by.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -130,6 +133,7 @@ impl TryFrom<LaneRecord> for Lane {
                 keep_branch: row.close_keep_branch,
             },
             restored_from: row.restored_from.map(|from| parsed("restored_from", &from)).transpose()?,
+            close_by: parsed_if_any("close_by", row.close_by.as_deref())?,
         })
     }
 }

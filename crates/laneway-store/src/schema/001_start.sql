@@ -48,6 +48,8 @@ CREATE TABLE lanes (
     close_discard     INTEGER NOT NULL CHECK (close_discard IN (0, 1)),
     close_merge       INTEGER NOT NULL CHECK (close_merge IN (0, 1)),
     close_keep_branch INTEGER NOT NULL CHECK (close_keep_branch IN (0, 1)),
+    -- who asked for it
+    close_by        TEXT,
     -- the closed lane that it brings back
     restored_from   TEXT    REFERENCES lanes (id),
     CHECK ((lifecycle = 'closed') = (closed_at IS NOT NULL))
@@ -58,6 +60,20 @@ CREATE UNIQUE INDEX lanes_unclosed_path ON lanes (workspace, path) WHERE lifecyc
 -- Closed lanes become many and are rarely asked for: what goes on does not read them.
 CREATE INDEX lanes_unclosed ON lanes (workspace, id) WHERE lifecycle <> 'closed';
 CREATE INDEX lanes_workspace ON lanes (workspace, id);
+
+-- Who uses a lane, by leases. A row goes when its lease ends: the events tell of it.
+CREATE TABLE attachments (
+    id         TEXT    NOT NULL PRIMARY KEY,
+    lane       TEXT    NOT NULL REFERENCES lanes (id),
+    who        TEXT    NOT NULL,
+    role       TEXT    NOT NULL CHECK (role IN ('driver', 'observer')),
+    joined_at  INTEGER NOT NULL,
+    renewed_at INTEGER NOT NULL,
+    until      INTEGER NOT NULL,
+    UNIQUE (lane, who)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX attachments_until ON attachments (until);
 
 CREATE TABLE workers (
     id         TEXT    NOT NULL PRIMARY KEY,

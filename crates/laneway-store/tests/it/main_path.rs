@@ -15,6 +15,30 @@ use laneway_store::{NewHost, ReadError, Store, SubmitError, WorkersOf};
 
 use crate::support::*;
 
+/// Lane 1 as it is recorded at first.
+fn lane_as_asked(created_at: Timestamp) -> Lane {
+    Lane {
+        id: lane_id(1),
+        host: HOST,
+        workspace: WORKSPACE,
+        epoch: 1,
+        name: name("lane-1"),
+        lifecycle: Lifecycle::New,
+        close_requested: false,
+        close_terms: CloseTerms::default(),
+        close_by: None,
+        restored_from: None,
+        failure: None,
+        tree: LaneTree::Ours { branch: LaneBranch { name: "Lane/1".into(), ours: true } },
+        base_ref: "main".into(),
+        base_commit: "0".repeat(40),
+        path: "/lanes/1".into(),
+        shared: false,
+        created_at,
+        closed_at: None,
+    }
+}
+
 #[test]
 fn a_lane_lives_from_new_to_closed_and_every_row_reads_back() {
     let (folder, store) = store();
@@ -27,25 +51,7 @@ fn a_lane_lives_from_new_to_closed_and_every_row_reads_back() {
     let created = done(&store, create_lane(1));
     assert_eq!(created.effects, [Effect::Provision { lane: lane_id(1), epoch: 1 }]);
     assert_eq!(created.seq, 2);
-    let lane = Lane {
-        id: lane_id(1),
-        host: HOST,
-        workspace: WORKSPACE,
-        epoch: 1,
-        name: name("lane-1"),
-        lifecycle: Lifecycle::New,
-        close_requested: false,
-        close_terms: CloseTerms::default(),
-        restored_from: None,
-        failure: None,
-        tree: LaneTree::Ours { branch: LaneBranch { name: "Lane/1".into(), ours: true } },
-        base_ref: "main".into(),
-        base_commit: "0".repeat(40),
-        path: "/lanes/1".into(),
-        shared: false,
-        created_at: created.events[0].at,
-        closed_at: None,
-    };
+    let lane = lane_as_asked(created.events[0].at);
     assert_eq!(store.lane(lane_id(1)).unwrap(), Some(lane.clone()));
     assert_eq!(store.unfinished_lanes().unwrap(), std::slice::from_ref(&lane));
 

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use laneway_core::attachment::{Attachment, Role};
 use laneway_core::command::{
-    Command, Facts, LaneFacts, NewLane, Provisioned, Quieted, Removed, Scope, WorkerFacts, WorkerName,
+    Command, Facts, Join, LaneFacts, NewLane, Provisioned, Quieted, Removed, Scope, WorkerFacts, WorkerName,
     WorkerNaming,
 };
 use laneway_core::decide::decide;
 use laneway_core::decision::{Change, Decision};
 use laneway_core::event::{Event, Subject};
 use laneway_core::findings::{Findings, Listed, Losses};
-use laneway_core::id::{LaneId, RunId, WorkerId, WorkspaceId};
+use laneway_core::id::{AttachmentId, LaneId, RunId, WorkerId, WorkspaceId};
 use laneway_core::lane::{CloseTerms, Lane, LaneBranch, LaneTree, Lifecycle};
 use laneway_core::launch::{LaunchSpec, TerminalSpec};
 use laneway_core::os_text::OsText;
@@ -33,6 +34,7 @@ struct Memory {
     workers: BTreeMap<WorkerId, Worker>,
     specs: BTreeMap<(WorkerId, u32), LaunchSpec>,
     runs: BTreeMap<RunId, Run>,
+    attachments: BTreeMap<AttachmentId, Attachment>,
     events: Vec<(Subject, Event)>,
 }
 
@@ -76,7 +78,19 @@ impl Memory {
             let name = worker.name.clone().filter(|_| lane.lifecycle != Lifecycle::Closed)?;
             Some(WorkerName { name, worker: worker.id, lane: lane.name.clone() })
         });
-        Some(LaneFacts { lane: lane.clone(), workers: workers.collect(), taken_names: taken_names.collect() })
+        Some(LaneFacts {
+            lane: lane.clone(),
+            workers: workers.collect(),
+            taken_names: taken_names.collect(),
+            attachments: self.users(Some(lane.id)),
+        })
+    }
+
+    fn users(&self, lane: Option<LaneId>) -> Vec<Attachment> {
+        let mut users: Vec<Attachment> = self.attachments.values().cloned().collect();
+        users.retain(|user| lane.is_none_or(|lane| user.lane == lane));
+        users.sort_by(|a, b| (a.lane, &a.who).cmp(&(b.lane, &b.who)));
+        users
     }
 
     fn apply(&mut self, decision: &Decision) {
@@ -86,6 +100,10 @@ impl Memory {
                 Change::InsertLane(lane) | Change::UpdateLane { lane, .. } => {
                     drop(self.lanes.insert(lane.id, lane));
                 }
+                Change::InsertAttachment(new) | Change::UpdateAttachment { attachment: new, .. } => {
+                    drop(self.attachments.insert(new.id, new));
+                }
+                Change::DeleteAttachment(id) => drop(self.attachments.remove(&id)),
                 Change::InsertWorker(new) | Change::UpdateWorker(new) => {
                     drop(self.workers.insert(new.id, new));
                 }
@@ -127,7 +145,18 @@ impl Memory {
         for lane in &all {
             let workers = self.workers.values().filter(|worker| worker.lane == lane.id).map(worker_row);
             assert_eq!(store.workers(WorkersOf::Lane(lane.id)).unwrap(), workers.collect::<Vec<_>>());
+            assert_eq!(store.attachments(Some(lane.id)).unwrap(), self.users(Some(lane.id)));
         }
+        assert_eq!(store.attachments(None).unwrap(), self.users(None));
+        let ends: Vec<Timestamp> = self.attachments.values().map(|user| user.until).collect();
+        assert_eq!(store.leases_to_look_at(NOW).unwrap(), (vec![], ends.iter().min().copied()));
+        let all_are_over = store.leases_to_look_at(Timestamp(i64::MAX)).unwrap();
+        let mut used: Vec<LaneId> = self.attachments.values().map(|user| user.lane).collect();
+        used.sort();
+        used.dedup();
+        assert_eq!((all_are_over.0.len(), all_are_over.1), (used.len(), None));
+        let set_back = store.leases_to_look_at(Timestamp(NOW.0 - 1)).unwrap();
+        assert_eq!((set_back.0.len(), set_back.1), (used.len(), ends.into_iter().min()));
         let of_open = self.workers.values().filter(|worker| open.iter().any(|lane| lane.id == worker.lane));
         let of_open: Vec<WorkerRow> = of_open.map(worker_row).collect();
         assert_eq!(store.workers(WorkersOf::Workspace(WORKSPACE)).unwrap(), of_open);
@@ -259,13 +288,29 @@ fn commands() -> impl Strategy<Value = Command> {
             worker: worker_id(n),
             to: name(&format!("n{to}")),
         }),
-        2 => (lane, proptest::option::of(findings()))
+        2 => (lane.clone(), proptest::option::of(findings()))
             .prop_map(|(lane, findings)| Command::CloseLane {
                 lane,
                 terms: CloseTerms { discard: findings.is_none(), merge: false, keep_branch: true },
                 findings,
                 grace_ms: 1,
+                by: Some(name("n0")),
             }),
+        3 => (lane.clone(), 0..200_u32, 0..3_u8, proptest::option::of(any::<u64>())).prop_map(
+            |(lane, id, who, ttl_ms)| Command::JoinLane {
+                lane,
+                join: Join {
+                    id: AttachmentId::from_ulid(ulid::Ulid(u128::from(id))),
+                    who: name(&format!("n{who}")),
+                    role: id.is_multiple_of(3).then_some(Role::Observer),
+                    ttl_ms,
+                },
+            }
+        ),
+        1 => (lane.clone(), 0..3_u8)
+            .prop_map(|(lane, who)| Command::LeaveLane { lane, who: name(&format!("n{who}")) }),
+        1 => (lane.clone(), any::<bool>()).prop_map(|(lane, shared)| Command::ShareLane { lane, shared }),
+        1 => lane.prop_map(|lane| Command::LookAtLeases { lane }),
         2 => (begun.clone(), quieted)
             .prop_map(|((lane, epoch), outcome)| Command::FinishQuieting { lane, epoch, outcome }),
         2 => (begun.clone(), findings())
@@ -292,6 +337,7 @@ proptest! {
             let fresh = match &command {
                 Command::CreateLane { lane, .. } => !memory.lanes.contains_key(&lane.id),
                 Command::RunWorker { worker, .. } => !memory.workers.contains_key(&worker.id),
+                Command::JoinLane { join, .. } => !memory.attachments.contains_key(&join.id),
                 Command::FinishProvisioning { outcome: Provisioned::Ready { first: Some(first), .. }, .. } => {
                     !memory.workers.contains_key(&first.id)
                 }

@@ -150,6 +150,7 @@ pub(crate) fn close_lane(lane: LaneId) -> Command {
         findings: Some(Findings::default()),
         grace_ms: 1,
         terms: CloseTerms::default(),
+        by: None,
     }
 }
 

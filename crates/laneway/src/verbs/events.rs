@@ -165,6 +165,13 @@ fn what(event: &Event) -> String {
         Event::LaneStateChanged { from, to, failure: Some(failure) } => {
             format!("{from} → {to}: {}", shown(failure))
         }
+        Event::LaneAttachmentJoined { who, role, ttl_ms, .. }
+        | Event::LaneAttachmentRenewed { who, role, ttl_ms, .. } => {
+            format!("{who} as {role} for {} s", ttl_ms / 1_000)
+        }
+        Event::LaneAttachmentLeft { who, .. } | Event::LaneAttachmentExpired { who, .. } => who.to_string(),
+        Event::LaneSharedChanged { shared: true } => "marked as shared".to_owned(),
+        Event::LaneSharedChanged { shared: false } => "no longer marked as shared".to_owned(),
         Event::LaneCloseRemembered {} => String::new(),
         Event::LaneCloseRefused { losses } => shown(&losses.to_string()),
         Event::WorkerCreated { name: Some(name), program } => format!("{name}: {program}"),

@@ -12,7 +12,7 @@ use crate::client::Request;
 use crate::context::{Context, Outcome};
 use crate::failure::Failure;
 use crate::table::{Cell, Table};
-use crate::text::{BAD, FAINT, NAME, age, branch, lane_status, worker_name};
+use crate::text::{BAD, FAINT, NAME, age, branch, lane_status, users, worker_name};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -54,18 +54,32 @@ pub(super) fn lanes(context: &Context, closed: bool) -> Result<Lanes, Failure> {
 
 /// The lanes as people read them.
 pub(super) fn table(lanes: &[LaneView], cwd: Option<&OsText>, now: Timestamp) -> String {
-    let mut table = Table::new(&["LANE", "STATUS", "WORKERS", "BRANCH", "AGE", "PATH"]);
+    // Most people are alone: the column is there where somebody has joined a lane.
+    let some_are_used = lanes.iter().any(|lane| !lane.attachments.is_empty());
+    let mut titles = vec!["LANE", "STATUS", "WORKERS", "BRANCH", "AGE", "PATH"];
+    if some_are_used {
+        titles.insert(2, "USED BY");
+    }
+    let mut table = Table::new(&titles);
     for lane in lanes {
-        table.row(vec![
+        let mut cells = vec![
             Cell::styled(lane.name.as_str(), NAME),
             lane_status(lane),
             workers(lane),
             branch(lane).into(),
             age(now, lane.created_at.0).into(),
             Cell::styled(shortest(&lane.path, cwd), FAINT),
-        ]);
+        ];
+        if some_are_used {
+            cells.insert(2, used_by(lane));
+        }
+        table.row(cells);
     }
     table.to_string()
+}
+
+fn used_by(lane: &LaneView) -> Cell {
+    if lane.attachments.is_empty() { Cell::styled("-", FAINT) } else { users(&lane.attachments).into() }
 }
 
 /// Names of those that run, and how many have failed or ended.

@@ -65,7 +65,7 @@ impl Facts {
 fn lane_in_words(lane: &LaneView, context: &Context) -> String {
     let mut facts = Facts::of("lane", lane.name.as_str());
     facts.add("id", lane.id);
-    let shared = if lane.shared { ", shared" } else { "" };
+    let shared = if lane.shared { ", marked as shared" } else { "" };
     facts.add("status", format!("{}{shared}", lane.status.as_str()));
     facts.add_if("failure", lane.failure.as_deref().map(OsText::from));
     let adopted = if lane.adopted { " (adopted: a close leaves it as it is)" } else { "" };
@@ -73,6 +73,9 @@ fn lane_in_words(lane: &LaneView, context: &Context) -> String {
     let ours = if lane.branch_is_ours { "made for this lane" } else { "was there before" };
     facts.add("branch", format!("{} ({ours})", branch(lane)));
     facts.add("base", format!("{} ({})", OsText::from(lane.base_ref.as_str()), lane.base_commit));
+    for user in &lane.attachments {
+        facts.add("used by", format!("{} ({} until {})", user.who, user.role, user.until));
+    }
     facts.add("created", lane.created_at);
     facts.add_if("closed", lane.closed_at);
     let mut text = facts.0;

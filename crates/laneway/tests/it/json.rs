@@ -33,8 +33,9 @@ fn is_a_time(value: &Value) {
     assert!(text.starts_with("20"), "{text}");
 }
 
-const LANE: [&str; 15] = [
+const LANE: [&str; 16] = [
     "adopted",
+    "attachments",
     "base_commit",
     "base_ref",
     "branch",

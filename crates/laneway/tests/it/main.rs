@@ -32,6 +32,7 @@ mod renaming;
 mod rescuing;
 mod restarting;
 mod sending;
+mod sharing;
 mod strangers;
 mod support;
 mod surroundings;
