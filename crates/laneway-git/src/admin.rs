@@ -24,7 +24,7 @@ pub(crate) struct AdminFolder {
 }
 
 impl AdminFolder {
-    fn read(folder: PathBuf) -> io::Result<Self> {
+    pub(crate) fn read(folder: PathBuf) -> io::Result<Self> {
         let dot_git = present(std::fs::read(folder.join("gitdir")))?.map(|said| {
             // Relative since git 2.48 where the user has asked for that.
             lexically_normal(&folder.join(path_line(&said)))
@@ -71,7 +71,22 @@ pub(crate) fn admin_folders(common_dir: &Path) -> io::Result<Vec<AdminFolder>> {
 
 /// The administrative folder that is registered for the worktree at this path.
 pub(crate) fn registered_at(common_dir: &Path, tree: &Path) -> io::Result<Option<AdminFolder>> {
-    Ok(admin_folders(common_dir)?.into_iter().find(|admin| admin.tree.as_deref() == Some(tree)))
+    let is_its = |admin: &AdminFolder| admin.tree.as_deref() == Some(tree);
+    if let Some(admin) = led_to_from(common_dir, tree).filter(is_its) {
+        return Ok(Some(admin));
+    }
+    Ok(admin_folders(common_dir)?.into_iter().find(is_its))
+}
+
+/// Where the worktree's own `.git` file leads, if that is one of the repository's administrative folders: with many
+/// worktrees much sooner found than by a look at all of them.
+fn led_to_from(common_dir: &Path, tree: &Path) -> Option<AdminFolder> {
+    let linked = tree.join(crate::discover::linked_folder(&tree.join(".git")).ok()?);
+    let all = common_dir.join("worktrees");
+    if linked.parent()?.canonicalize().ok()? != all.canonicalize().ok()? {
+        return None;
+    }
+    AdminFolder::read(all.join(linked.file_name()?)).ok()
 }
 
 /// Whether git can read it: a creation that was broken off has not written all of it.

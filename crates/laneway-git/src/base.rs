@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::admin::AdminFolder;
 use crate::complaint::Complaint;
 use crate::discover::{Location, discover};
 use crate::names::{CommitId, branch_ref, is_legal_branch_name};
-use crate::repository::{Repository, branch_of, not_read, settled};
+use crate::repository::{Repository, branch_of, settled};
 use crate::run::RunError;
 
 /// What a lane starts from.
@@ -169,9 +170,10 @@ impl Repository {
             let folder = here.and_then(|location| location.worktree_root);
             return self.resolve_asked(folder.as_deref(), base);
         }
-        let lanes = crate::admin::admin_folders(self.common_dir()).map_err(not_read)?;
+        let entries = self.common_dir().join("worktrees");
         let is_lane = |location: &Location| {
-            lanes.iter().any(|admin| admin.is_of_a_lane() && admin.folder == location.git_dir)
+            let of_a_lane = || AdminFolder::read(location.git_dir.clone()).is_ok_and(|it| it.is_of_a_lane());
+            (location.git_dir.parent() == Some(&entries) && of_a_lane())
                 || adopted.iter().any(|tree| location.worktree_root.as_deref() == Some(tree))
         };
         self.resolve_head(here.filter(is_lane).and_then(|location| location.worktree_root).as_deref())

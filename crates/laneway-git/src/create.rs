@@ -299,25 +299,24 @@ impl Repository {
     pub(crate) fn check_branch(&self, name: &str, must_be_new: bool) -> Result<(), CreateRefusal> {
         let above: Vec<&str> = name.match_indices('/').map(|(at, _)| &name[..at]).collect();
         let patterns: Vec<String> = above.iter().chain([&name]).map(|name| branch_ref(name)).collect();
-        let mut found = self.branches_at(&patterns)?;
+        let found = self.branch_names_at(&patterns)?;
         let name = name.to_owned();
-        match (found.remove(&name), must_be_new) {
-            (Some(there), true) => {
-                Err(CreateRefusal::BranchTaken { name, checked_out_at: there.checked_out_at })
-            }
-            (Some(there), false) => match there.checked_out_at {
-                Some(at) => Err(CreateRefusal::BranchInUse { name, at: Some(at) }),
-                None => Ok(()),
-            },
-            (None, false) => Err(CreateRefusal::NoSuchBranch { name }),
-            (None, true) => {
-                let below = format!("{name}/");
-                let blocks = |other: &&String| above.contains(&other.as_str()) || other.starts_with(&below);
-                match found.keys().find(blocks) {
-                    Some(other) => Err(CreateRefusal::BranchBlocked { blocked_by: other.clone(), name }),
-                    None => Ok(()),
-                }
-            }
+        if found.contains(&name) {
+            let checked_out_at = self.branch(&name)?.and_then(|there| there.checked_out_at);
+            return match (must_be_new, checked_out_at) {
+                (true, checked_out_at) => Err(CreateRefusal::BranchTaken { name, checked_out_at }),
+                (false, at @ Some(_)) => Err(CreateRefusal::BranchInUse { name, at }),
+                (false, None) => Ok(()),
+            };
+        }
+        if !must_be_new {
+            return Err(CreateRefusal::NoSuchBranch { name });
+        }
+        let below = format!("{name}/");
+        let blocks = |other: &&String| above.contains(&other.as_str()) || other.starts_with(&below);
+        match found.iter().find(blocks) {
+            Some(other) => Err(CreateRefusal::BranchBlocked { blocked_by: other.clone(), name }),
+            None => Ok(()),
         }
     }
 

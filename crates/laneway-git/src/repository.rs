@@ -1,6 +1,6 @@
 //! An opened repository: where it is, what it is, and its worktrees and branches as git sees them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -251,6 +251,16 @@ impl Repository {
             found.insert(branch_of(name), BranchFacts { tip, checked_out_at });
         }
         Ok(found)
+    }
+
+    /// The branches that patterns name, or that are below what they name. Where they are checked out is not asked: git
+    /// would read all worktrees for that, of which a repository with lanes has many.
+    pub(crate) fn branch_names_at(&self, patterns: &[String]) -> Result<BTreeSet<String>, RunError> {
+        let said = settled(|| {
+            let run = self.run("git for-each-ref").reads();
+            run.args(["for-each-ref", "--format=%(refname)"]).args(patterns).succeed()
+        })?;
+        Ok(said.split(|byte| *byte == b'\n').filter(|name| !name.is_empty()).map(branch_of).collect())
     }
 
     /// One local branch.
