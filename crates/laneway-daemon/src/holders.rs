@@ -3,6 +3,7 @@
 //! One task per holder ([`link`]) owns its control connection. This is the only place that starts a program.
 
 mod conversation;
+mod cut_off;
 mod link;
 mod start;
 
@@ -17,6 +18,7 @@ use laneway_wire::message::{Exited, ProcessNote};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use conversation::LinkError;
+pub(crate) use cut_off::CutOff;
 pub(crate) use link::connect;
 pub(crate) use start::{HolderProgram, StartError, launch};
 

@@ -1,9 +1,11 @@
 //! What the operating system's interface can only be asked for with `unsafe`.
 #![expect(unsafe_code, reason = "descriptors by number, and their registration with the runtime")]
 
+use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
+use rustix::process::{Signal, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
 
 /// Adopts an open descriptor by its number, as it was handed over on the command line. To be called once per
@@ -36,5 +38,10 @@ impl Watched {
         // A pidfd becomes readable with the end of its process and stays so. An error means the same to who
         // waits: there is nothing more to wait for.
         let _ = self.0.readable().await;
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        Ok(pidfd_send_signal(self.0.get_ref(), signal)?)
     }
 }

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use super::close::unlink;
 use super::{Engine, Request, blocking, leftovers, runs};
 use crate::clock::now;
-use crate::holders::{self, LinkError};
+use crate::holders::{self, CutOff, LinkError};
 use crate::problem::chain;
 
 /// How long a holder that is just starting has to make its socket.
@@ -134,6 +134,7 @@ impl Engine {
             let engine = self.clone();
             looking.spawn(async move {
                 let seen = engine.look_at_run(row.run.id, row.worker.lane).await;
+                let seen = engine.unless_cut_off(&row.run, row.worker.lane, seen);
                 (row.run, seen)
             });
         }
@@ -175,6 +176,19 @@ impl Engine {
                 }
                 Err(problem) => return unknown(problem.message),
             }
+        }
+    }
+
+    /// What lives is not lost, whatever became of the folder of its run.
+    fn unless_cut_off(&self, run: &Run, lane: LaneId, seen: RunSeen) -> RunSeen {
+        match (&seen, run.state.process()) {
+            (RunSeen::HolderGone | RunSeen::NeverBegan, Some(process)) => {
+                let Some(cut_off) = CutOff::find(process) else { return seen };
+                tracing::warn!(run = %run.id, "its folder is gone or damaged: it runs, and can only be stopped");
+                cut_off.watch((run.id, lane), &self.holders, &self.teller);
+                RunSeen::Alive(process.clone())
+            }
+            _ => seen,
         }
     }
 

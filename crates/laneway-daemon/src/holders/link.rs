@@ -73,20 +73,8 @@ pub(super) fn watch_over(
     holders: &Holders,
     teller: &Teller,
 ) {
-    let (asks, asked) = mpsc::channel(ASK_QUEUE);
-    let (over, is_over) = watch::channel(false);
-    let lingering = Arc::new(AtomicBool::new(found.lingers));
-    let holder = Holder {
-        lane,
-        asks,
-        over: is_over,
-        lingering: Arc::clone(&lingering),
-        was_stopping: found.was_stopping,
-    };
-    if !holders.insert(run, holder) {
-        // Somebody else has found it meanwhile; one conversation is enough.
-        return;
-    }
+    let states = (found.lingers, found.was_stopping);
+    let Some(Registered { asked, over, lingering }) = register((run, lane), states, holders) else { return };
     let link = Link {
         folder: folder.to_owned(),
         run,
@@ -109,7 +97,31 @@ pub(super) fn watch_over(
     });
 }
 
-fn process(pid: u32) -> Option<Watched> {
+/// The other ends of a holder that is known.
+pub(super) struct Registered {
+    /// What is asked of it.
+    pub(super) asked: mpsc::Receiver<Ask>,
+    /// Where it is said that nothing of its run is alive.
+    pub(super) over: watch::Sender<bool>,
+    /// Whether something is alive that its program has left behind.
+    pub(super) lingering: Arc<AtomicBool>,
+}
+
+/// Makes a holder known. None if the run has one that is: one conversation is enough.
+pub(super) fn register(
+    (run, lane): (RunId, LaneId),
+    (lingers, was_stopping): (bool, bool),
+    holders: &Holders,
+) -> Option<Registered> {
+    let (asks, asked) = mpsc::channel(ASK_QUEUE);
+    let (over, is_over) = watch::channel(false);
+    let lingering = Arc::new(AtomicBool::new(lingers));
+    let holder = Holder { lane, asks, over: is_over, lingering: Arc::clone(&lingering), was_stopping };
+    holders.insert(run, holder).then_some(Registered { asked, over, lingering })
+}
+
+/// A process, watched for its end.
+pub(super) fn process(pid: u32) -> Option<Watched> {
     let pid = Pid::from_raw(pid.cast_signed())?;
     Watched::new(pidfd_open(pid, PidfdFlags::empty()).ok()?)
 }

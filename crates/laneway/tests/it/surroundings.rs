@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use laneway_testkit::process::{self, finish};
-use laneway_testkit::{TestEnvironment, screen};
+use laneway_testkit::{LIMIT, TestEnvironment, screen};
 use serde_json::json;
 
 use crate::environment;
-use crate::support::{fails, has_failed, lane, parent};
+use crate::support::{Pipe, fails, has_failed, lane, parent};
 use crate::terminals::holder_of;
 
 /// Uses a home for all that uses one: a program, typing, reading, a task, an attachment, and a daemon that finds again.
@@ -296,4 +296,34 @@ fn a_run_whose_folder_is_deleted_goes_on_and_can_be_stopped() {
     assert_eq!(world.worker("a")["exit"], json!({"kind": "signal", "signal": 15}));
     assert!(!process::is_alive(program));
     let _ = world.lane(&["close", "a"]).ok();
+}
+
+#[test]
+fn a_run_whose_folder_is_deleted_is_not_taken_for_lost_by_the_next_daemon() {
+    let world = environment();
+    let _ = world.start("a", &["fake-agent", "echo"]);
+    let go = Pipe::new(&world, "go");
+    let _ = world.lane(&["run", "a", "--name", "b", "--", "sh", "-c", "read x < \"$0\"", go.text()]).ok();
+    let programs = ["a", "b"].map(|name| (world.pid(name), parent(world.pid(name)).unwrap()));
+    let [(a, holder_of_a), (b, holder_of_b)] =
+        programs.map(|(program, holder)| (process::open(program).unwrap(), process::open(holder).unwrap()));
+    for name in ["a", "b"] {
+        fs::remove_dir_all(world.run_folder(name)).unwrap();
+    }
+    for _ in 0..2 {
+        world.kill_the_daemon();
+        for (name, (program, _)) in ["a", "b"].into_iter().zip(programs) {
+            assert_eq!((world.worker(name)["status"].clone(), world.pid(name)), (json!("running"), program));
+        }
+    }
+    // Its end cannot be told by anybody; that it has ended can.
+    go.go();
+    assert!(process::ends_within(&b, LIMIT) && process::ends_within(&holder_of_b, LIMIT));
+    world.wait_for_exit(world.worker("b")["id"].as_str().unwrap());
+    assert_eq!(world.worker("b")["exit"], json!({"kind": "lost"}));
+    // And it can be ended.
+    let id = world.worker("a")["id"].as_str().unwrap().to_owned();
+    let _ = world.lane(&["close", "a"]).ok();
+    assert!(process::ends_within(&a, LIMIT) && process::ends_within(&holder_of_a, LIMIT));
+    assert_eq!(world.wait_for_exit(&id)["data"]["exit"], json!({"kind": "lost"}));
 }
