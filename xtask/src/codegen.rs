@@ -1,17 +1,21 @@
-//! What is made from the code: `docs/cli.md`, the help of every command in one file.
+//! What is made from the code: `docs/cli.md`, the help of every command in one file, and
+//! `docs/laneway.schema.json`, what may stand in a `laneway.toml`.
 //!
 //! Manual pages are not kept: `lane man` makes them from the program at hand.
 
 use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::shell;
 
-/// Where it goes, from the root.
+/// Where the help goes, from the root.
 const FILE: &str = "docs/cli.md";
+
+/// Where the schema goes.
+const SCHEMA: &str = "docs/laneway.schema.json";
 
 const HEAD: &str = "\
 # The commands
@@ -22,27 +26,34 @@ What `lane COMMAND --help` says, in one place. [guide.md](guide.md) is the way i
 about terminals.
 ";
 
-/// Builds `lane`, and writes the file anew.
+/// Builds `lane`, and writes the files anew.
 pub(crate) fn write() -> Result<()> {
     shell::step("build", shell::cargo().args(["build", "--locked", "--quiet", "--package", "laneway"]))?;
-    fs::write(path(), text()?).context(FILE)?;
-    shell::remark(&format!("{FILE} is written"));
+    for (file, text) in [(FILE, text()?), (SCHEMA, schema()?)] {
+        fs::write(shell::root().join(file), text).context(file)?;
+        shell::remark(&format!("{file} is written"));
+    }
     Ok(())
 }
 
-/// Whether the file is what [`fn@write`] would make of the `lane` that was built.
+/// Whether the files are what [`fn@write`] would make of the `lane` that was built.
 pub(crate) fn check() -> Result<()> {
     shell::heading("generated files");
-    let kept = fs::read_to_string(path()).context(FILE)?;
-    if kept != text()? {
-        bail!("{FILE} is not what the commands say of themselves\n  try: cargo xtask codegen");
+    for (file, text) in [(FILE, text()?), (SCHEMA, schema()?)] {
+        if fs::read_to_string(shell::root().join(file)).context(file)? != text {
+            bail!("{file} is not what the program says of itself\n  try: cargo xtask codegen");
+        }
+        shell::remark(&format!("{file} is fresh"));
     }
-    shell::remark(&format!("{FILE} is fresh"));
     Ok(())
 }
 
-fn path() -> PathBuf {
-    shell::root().join(FILE)
+fn schema() -> Result<String> {
+    let lane = shell::target_folder()?.join("debug/lane");
+    let output =
+        shell::program(lane).args(["init", "--print-schema"]).env_clear().output().context("lane")?;
+    ensure!(output.status.success(), "lane init --print-schema ended with {}", output.status);
+    String::from_utf8(output.stdout).context("a schema is text")
 }
 
 fn text() -> Result<String> {

@@ -27,7 +27,7 @@ enum Task {
     /// Run everything that CI runs
     Test,
     Bench(bench::BenchArgs),
-    /// Write what is made from the code: docs/cli.md
+    /// Write what is made from the code: docs/cli.md and docs/laneway.schema.json
     Codegen,
     /// What the bench runs in terminals
     #[command(hide = true)]

@@ -76,6 +76,13 @@ pub struct LaneMade {
     pub worker: Option<WorkerView>,
 }
 
+/// A file of settings was written for a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingsWritten {
+    /// The file.
+    pub path: OsText,
+}
+
 /// Take in a worktree that somebody made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -22,6 +22,8 @@ pub const DAEMON_RESTART: &str = "/api/v1/daemon/restart";
 pub const LANES: &str = "/api/v1/lanes";
 /// GET: [`crate::view::LaneView`].
 pub const LANE: &str = "/api/v1/lanes/{target}";
+/// POST: [`crate::request::SettingsWritten`], a `laneway.toml` where there was none.
+pub const INIT: &str = "/api/v1/init";
 /// POST [`crate::request::AdoptWorktree`]: [`crate::view::LaneView`].
 pub const ADOPT: &str = "/api/v1/adopt";
 /// POST [`crate::request::Rename`]: [`crate::request::Renamed`].

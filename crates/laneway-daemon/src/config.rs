@@ -1,4 +1,6 @@
-//! The user's own settings: `$XDG_CONFIG_HOME/laneway/config.toml`, or `config.toml` in a home that is not the
+//! Settings. [`workspace`]: those of a repository, in its `laneway.toml`.
+//!
+//! Here the user's own: `$XDG_CONFIG_HOME/laneway/config.toml`, or `config.toml` in a home that is not the
 //! default one.
 //!
 //! ```toml
@@ -13,28 +15,23 @@
 //! (a stop, a status) never looks at it, so that a broken file breaks nothing else.
 
 mod detach_key;
+mod file;
+pub mod place;
+mod settings;
+mod size;
+pub mod workspace;
 
-use std::fs::OpenOptions;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use laneway_api::error::{ErrorKind, Problem};
-use laneway_core::target::distance;
-use rustix::fs::OFlags;
 use serde::Deserialize;
-use toml::de::{DeTable, DeValue};
 
 use crate::home::Home;
-use crate::problem::chain;
 
 pub use detach_key::{DetachKey, NotADetachKey};
+pub use file::ConfigError;
 
 /// The file's name.
 const FILE_NAME: &str = "config.toml";
-
-/// The largest file that is read, in bytes. A person writes some hundred.
-const MAX_LENGTH: u64 = 1 << 20;
 
 /// The most lines of history that may be asked for: at some 160 bytes a coloured line, 160 MiB in one terminal.
 const MAX_HISTORY_LINES: u32 = 1_000_000;
@@ -69,55 +66,6 @@ impl Default for TerminalConfig {
     }
 }
 
-/// Why the settings cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file is there and cannot be read.
-    #[error("cannot read {}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// What it says makes no sense.
-    #[error("{}:{line}:{column}: {message}", path.display())]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// From 1.
-        line: usize,
-        /// In characters, from 1.
-        column: usize,
-        /// What is wrong there.
-        message: String,
-    },
-}
-
-impl ConfigError {
-    /// As it is shown.
-    pub fn problem(&self) -> Problem {
-        match self {
-            ConfigError::Unreadable { path, .. } => {
-                Problem::new(ErrorKind::Failed, "config_unreadable", chain(self))
-                    .hint(format!("make it a file that you can read, or remove it: {}", path.display()))
-            }
-            ConfigError::Invalid { path, .. } => {
-                Problem::new(ErrorKind::Usage, "config_invalid", self.to_string())
-                    .hint(format!("correct it in {}; what runs goes on", path.display()))
-            }
-        }
-    }
-}
-
-/// Something wrong, at a byte of the text.
-#[derive(Debug, PartialEq, Eq)]
-struct Mistake {
-    at: usize,
-    message: String,
-}
-
 impl Config {
     /// Where the settings for `home` are. Runs and daemons are told the default home like any other, so it is
     /// known by its path and not by who named it.
@@ -129,71 +77,9 @@ impl Config {
 
     /// Reads the file; without one, everything is as it is by default.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
-        let mut text = String::new();
-        // Without waiting for the writer of a pipe that somebody has put there.
-        let no_wait = OFlags::NONBLOCK.bits().cast_signed();
-        match OpenOptions::new().read(true).custom_flags(no_wait).open(path) {
-            Ok(file) => {
-                let metadata = file.metadata().map_err(unreadable)?;
-                if !metadata.is_file() || metadata.len() > MAX_LENGTH {
-                    let what = "it is no file of at most 1 MiB";
-                    return Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, what)));
-                }
-                file.take(MAX_LENGTH).read_to_string(&mut text).map_err(unreadable)?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(unreadable(error)),
-        }
-        Self::parse(&text).map_err(|Mistake { at, message }| {
-            let (line, column) = place(&text, at);
-            ConfigError::Invalid { path: path.to_owned(), line, column, message }
-        })
+        let text = file::read(path)?.unwrap_or_default();
+        file::parse(&text, &KEYS).map_err(|mistake| mistake.in_file(path, &text))
     }
-
-    fn parse(text: &str) -> Result<Self, Mistake> {
-        let mistake = |error: &toml::de::Error| Mistake {
-            at: error.span().map_or(0, |span| span.start),
-            message: error.message().to_owned(),
-        };
-        let table = DeTable::parse(text).map_err(|error| mistake(&error))?;
-        refuse_unknown(table.get_ref(), "")?;
-        toml::from_str(text).map_err(|error| mistake(&error))
-    }
-}
-
-/// Refuses keys that nobody reads: a typing mistake must not look like a setting.
-fn refuse_unknown(table: &DeTable<'_>, prefix: &str) -> Result<(), Mistake> {
-    for (key, value) in table {
-        let name = format!("{prefix}{}", key.get_ref());
-        if KEYS.contains(&name.as_str()) {
-            continue;
-        }
-        let inside = format!("{name}.");
-        let is_table = KEYS.iter().any(|known| known.starts_with(&inside));
-        match value.get_ref() {
-            DeValue::Table(table) if is_table => refuse_unknown(table, &inside)?,
-            _ if is_table => {
-                let message = format!("`{name}` is a table: [{name}]");
-                return Err(Mistake { at: value.span().start, message });
-            }
-            _ => {
-                let nearest = nearest_key(&name);
-                let message = format!("there is no setting `{name}`; the nearest is `{nearest}`");
-                return Err(Mistake { at: key.span().start, message });
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The key that was most likely meant: its table may be missing, or be what was mistyped.
-fn nearest_key(name: &str) -> &'static str {
-    let edits = |known: &&&str| {
-        let (table, last) = known.rsplit_once('.').unwrap_or((known, known));
-        [*known, table, last].map(|part| distance(part, name)).into_iter().min()
-    };
-    KEYS.iter().min_by_key(edits).expect("there are settings")
 }
 
 fn history_lines<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
@@ -203,16 +89,14 @@ fn history_lines<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u32, D::Er
     })
 }
 
-/// Line and column of a byte, from 1.
-fn place(text: &str, at: usize) -> (usize, usize) {
-    let before = &text[..text.floor_char_boundary(at)];
-    let line_start = before.rfind('\n').map_or(0, |end| end + 1);
-    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::file::place;
     use super::*;
+
+    fn parse(text: &str) -> Result<Config, file::Mistake> {
+        file::parse(text, &KEYS)
+    }
 
     #[test]
     fn what_is_set_counts_and_the_rest_is_as_without_a_file() {
@@ -223,8 +107,8 @@ mod tests {
         let read = Config::read(&path).unwrap();
         assert_eq!(read.detach_keys, "ctrl-a".parse().unwrap());
         assert_eq!((read.record, read.terminal.history_lines), (false, 5));
-        assert!(Config::parse("record = true").unwrap().record);
-        assert_eq!(Config::parse("terminal.history_lines = 0").unwrap().terminal.history_lines, 0);
+        assert!(parse("record = true").unwrap().record);
+        assert_eq!(parse("terminal.history_lines = 0").unwrap().terminal.history_lines, 0);
         assert_eq!(Config::default().terminal.history_lines, 10_000);
     }
 
@@ -232,7 +116,7 @@ mod tests {
     fn a_mistake_is_told_with_its_place() {
         #[track_caller]
         fn check(text: &str, line: usize, column: usize, said: &str) {
-            let mistake = Config::parse(text).unwrap_err();
+            let mistake = parse(text).unwrap_err();
             assert!(mistake.message.contains(said), "{text:?}: {mistake:?}");
             assert_eq!(place(text, mistake.at), (line, column), "{text:?}: {mistake:?}");
         }

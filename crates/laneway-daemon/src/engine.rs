@@ -17,6 +17,7 @@ mod prepare;
 mod reconcile;
 mod rescue;
 mod runs;
+mod settings;
 mod sharing;
 mod workspaces;
 
@@ -53,9 +54,6 @@ use crate::problem::{IntoProblem, chain};
 /// How long the store is given before it is offered again what it could not take. There is such a wait only while
 /// something was not taken: the system does not tell when a disk has room again.
 const REPORT_AGAIN: Duration = Duration::from_secs(1);
-
-/// The most open lanes of one repository.
-pub(crate) const MAX_LANES: usize = 200;
 
 /// Everything the daemon works with. Cheap to clone.
 #[derive(Clone)]

@@ -1,10 +1,12 @@
 //! HTTP on the unix socket: who may ask, what is asked, and the answers.
 //!
-//! The handlers ([`lanes`], [`sharing`], [`rescues`], [`workers`], [`host`]) translate; what happens is the engine's.
+//! The handlers ([`lanes`], [`sharing`], [`rescues`], [`workers`], [`settings`], [`host`]) translate; what happens is
+//! the engine's.
 
 mod host;
 mod lanes;
 mod rescues;
+mod settings;
 mod sharing;
 mod workers;
 
@@ -100,6 +102,7 @@ fn router(served: Served) -> Router {
         .route(routes::DAEMON_STOP, post(host::stop))
         .route(routes::EVENTS, get(host::events))
         .route(routes::RESOLVE, get(host::resolve))
+        .route(routes::INIT, post(settings::init))
         .route(routes::ADOPT, post(lanes::adopt))
         .route(routes::RENAME, post(lanes::rename))
         .route(routes::LANES, get(lanes::list).post(lanes::create))

@@ -216,6 +216,9 @@ impl IntoProblem for CreateRefusal {
             CreateRefusal::PathRegistered { .. } => {
                 refused("path_registered").hint("git worktree list; git worktree prune drops what is gone")
             }
+            CreateRefusal::BadPlace { .. } => {
+                refused("bad_place").hint("choose another place: worktree = \"…/{lane}\" in laneway.toml")
+            }
             CreateRefusal::NoRoom { .. } => {
                 refused("no_room").hint("make room: lane ls, then lane close what is done with")
             }

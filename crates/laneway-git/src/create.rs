@@ -21,6 +21,9 @@ use crate::repository::{Repository, settled};
 use crate::run::RunError;
 use crate::undo::Undone;
 
+/// The folder below the main worktree that lanes are in unless the owner says otherwise.
+const USUAL_HOLDER: &str = ".lanes";
+
 /// What is wanted of a new lane's tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewTree {
@@ -158,6 +161,14 @@ pub enum CreateRefusal {
         #[source]
         source: io::Error,
     },
+    /// The place is not one for worktrees.
+    #[error("{} cannot be the place of a worktree: {why}", path.display())]
+    BadPlace {
+        /// The path.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: BadPlace,
+    },
     /// There is too little room where it would be.
     #[error("{} MiB are free for {}, and a lane needs at least {} MiB", free >> 20, path.display(), needed >> 20)]
     NoRoom {
@@ -171,6 +182,23 @@ pub enum CreateRefusal {
     /// git could not answer.
     #[error("whether the tree can be made could not be found out")]
     Git(#[from] RunError),
+}
+
+/// What is wrong with a place for a worktree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadPlace {
+    /// git's own files are there.
+    #[error("it is in git's own folder")]
+    InGitFolder,
+    /// The main worktree is in it, or it is that.
+    #[error("the main worktree is there")]
+    AtMainWorktree,
+    /// It is directly in the main worktree, which is hidden from git as a whole or not at all.
+    #[error("below the main worktree, lanes are in a folder of their own")]
+    DirectlyInMainWorktree,
+    /// The folder that holds it has files of the project; it would be hidden from git.
+    #[error("the project has files in the folder around it, and lanes need one of their own")]
+    AmongProjectFiles,
 }
 
 /// Why a tree at a base is not begun: nothing was made.
@@ -285,7 +313,10 @@ impl Repository {
         if self.registered_at(&path).map_err(bad_path)?.is_some() {
             return Err(CreateRefusal::PathRegistered { path });
         }
-        let needed = self.git().limits().least_room;
+        if let Some(why) = self.bad_place(&path)? {
+            return Err(CreateRefusal::BadPlace { path, why });
+        }
+        let needed = self.rules().least_room;
         if let Some(free) = room_at(&path).filter(|free| *free < needed) {
             return Err(CreateRefusal::NoRoom { path, free, needed });
         }
@@ -294,6 +325,32 @@ impl Repository {
         }
         self.check_branch(branch, branch_is_new)?;
         Ok(path)
+    }
+
+    /// What is wrong with a place that is not the usual one.
+    fn bad_place(&self, path: &Path) -> Result<Option<BadPlace>, CreateRefusal> {
+        let bad_path = |source| CreateRefusal::BadPath { path: path.to_owned(), source };
+        if path.starts_with(self.common_dir().canonicalize().map_err(bad_path)?) {
+            return Ok(Some(BadPlace::InGitFolder));
+        }
+        if self.is_bare() {
+            return Ok(None);
+        }
+        let root = self.root().canonicalize().map_err(bad_path)?;
+        if root.starts_with(path) {
+            return Ok(Some(BadPlace::AtMainWorktree));
+        }
+        let Some(holder) = path.strip_prefix(&root).ok().and_then(Path::parent) else { return Ok(None) };
+        if holder.as_os_str().is_empty() {
+            return Ok(Some(BadPlace::DirectlyInMainWorktree));
+        }
+        if holder == Path::new(USUAL_HOLDER) {
+            return Ok(None);
+        }
+        let tracked =
+            self.run("git ls-files").reads().global("--literal-pathspecs").args(["ls-files", "-z", "--"]);
+        let said = tracked.arg(holder).succeed()?;
+        Ok((!said.is_empty()).then_some(BadPlace::AmongProjectFiles))
     }
 
     pub(crate) fn check_branch(&self, name: &str, must_be_new: bool) -> Result<(), CreateRefusal> {

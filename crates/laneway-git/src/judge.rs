@@ -9,31 +9,10 @@ use crate::both::both;
 use crate::hidden::HiddenFacts;
 use crate::names::CommitId;
 use crate::repository::{Repository, branch_of, not_read, settled};
+use crate::rules::Rules;
 use crate::run::RunError;
 use crate::stamp::{TreeStamp, Watch};
 use crate::status::{ChangedFile, Listing, StatusEntry};
-
-/// Folders whose ignored content can be made again: build output, installed packages, caches. Only what git
-/// ignores is looked at with this list; an untracked `build/` that no pattern ignores is work.
-pub const DISPOSABLE_FOLDERS: &[&str] = &[
-    "target",
-    "node_modules",
-    "dist",
-    "build",
-    ".venv",
-    "__pycache__",
-    ".pytest_cache",
-    ".mypy_cache",
-    ".ruff_cache",
-    ".tox",
-    ".gradle",
-    ".cache",
-    ".next",
-    ".nuxt",
-    ".turbo",
-    ".parcel-cache",
-    ".svelte-kit",
-];
 
 /// A walk through an ignored folder stops counting here.
 const MOST_COUNTED: usize = 10_000;
@@ -126,7 +105,7 @@ pub struct Findings {
     pub changed: Listing<ChangedFile>,
     /// Files that git does not track nor ignore. A nested repository is one entry.
     pub untracked: Listing<PathBuf>,
-    /// Ignored files outside of `DISPOSABLE_FOLDERS`. In very large folders the count is a lower bound.
+    /// Ignored files outside of folders that can be made again. In very large folders the count is a lower bound.
     pub ignored: Listing<PathBuf>,
     /// Commits of HEAD, and of the branch if it is ours, that no other branch, tag or remote-tracking ref
     /// reaches.
@@ -259,14 +238,14 @@ impl Repository {
                         StatusEntry::Changed(file) => found.changed.push(file),
                         StatusEntry::Untracked(path) => found.untracked.push(path),
                         // Compared by its components: a final `/` makes no difference.
-                        StatusEntry::Ignored(path) if is_disposable(&path) => drop(disposable.insert(path)),
+                        StatusEntry::Ignored(path) if self.rules().is_disposable(&path) => drop(disposable.insert(path)),
                         StatusEntry::Ignored(path) if path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
                             ignored.push(path);
                         }
                         StatusEntry::Ignored(path) => found.ignored.push(path),
                     })?;
                 for folder in &ignored {
-                    walk_ignored(tree, folder, &mut found.ignored);
+                    walk_ignored(self.rules(), tree, folder, &mut found.ignored);
                 }
                 Ok((disposable, ignored.is_empty()))
             },
@@ -394,13 +373,9 @@ fn operation_in(admin: &Path) -> Option<Operation> {
     SIGNS.iter().find(|(sign, _)| admin.join(sign).exists()).map(|(_, operation)| *operation)
 }
 
-pub(crate) fn is_disposable(path: &Path) -> bool {
-    path.iter().any(|part| part.to_str().is_some_and(|part| DISPOSABLE_FOLDERS.contains(&part)))
-}
-
 /// The files in a folder that is ignored as a whole. A folder that cannot be read, and a repository, count as
 /// one entry. Symbolic links are not followed.
-fn walk_ignored(tree: &Path, folder: &Path, found: &mut Listing<PathBuf>) {
+fn walk_ignored(rules: &Rules, tree: &Path, folder: &Path, found: &mut Listing<PathBuf>) {
     let mut waiting = vec![folder.to_owned()];
     while let Some(folder) = waiting.pop()
         && found.count < MOST_COUNTED
@@ -419,7 +394,7 @@ fn walk_ignored(tree: &Path, folder: &Path, found: &mut Listing<PathBuf>) {
             let path = folder.join(entry.file_name());
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() => {
-                    if !is_disposable(&path) {
+                    if !rules.is_disposable(&path) {
                         waiting.push(path);
                     }
                 }

@@ -38,6 +38,7 @@ mod remove;
 mod repository;
 mod rescue;
 mod restore;
+mod rules;
 mod run;
 mod stamp;
 mod status;
@@ -48,15 +49,13 @@ pub use adopt::{AdoptRefusal, Adoptable};
 pub use base::{Base, BaseError, ChosenBranch, NewBranch, PullRequest};
 pub use complaint::Complaint;
 pub use create::{
-    CreateError, CreateRefusal, CreateWarning, Created, NewTree, NewTreeAtBase, NotBegun, StepError,
-    TreeRecord, UnderLockError,
+    BadPlace, CreateError, CreateRefusal, CreateWarning, Created, NewTree, NewTreeAtBase, NotBegun,
+    StepError, TreeRecord, UnderLockError,
 };
 pub use diff::{Diff, DiffError, DiffFile, DiffStatus, DiffText, TreeToDiff};
 pub use discover::{Location, NoRepository, discover};
 pub use environment::Environment;
-pub use judge::{
-    DISPOSABLE_FOLDERS, Findings, HeadSeen, Operation, Seen, TreeState, TreeToJudge, UnreachableCommit,
-};
+pub use judge::{Findings, HeadSeen, Operation, Seen, TreeState, TreeToJudge, UnreachableCommit};
 pub use label::label;
 pub use lock::{LockError, RepositoryLock};
 pub use merge::{MergeError, Merged};
@@ -64,8 +63,9 @@ pub use names::{CommitId, NotACommitId, is_legal_branch_name};
 pub use program::{Git, GitUnusable, Limits, OLDEST_GIT};
 pub use remove::{BranchFate, RemoveError, Removed, TreeToRemove};
 pub use repository::{BranchFacts, Identity, OpenError, Repository, TreeFacts, Worktree};
-pub use rescue::{MOST_IN_COMMIT, NotHeld, RescueRef, RescueRefs, Rescued, TreeToRescue};
+pub use rescue::{NotHeld, RescueRef, RescueRefs, Rescued, TreeToRescue};
 pub use restore::{Rescue, RestoreError, RestoredFrom};
+pub use rules::{DISPOSABLE_FOLDERS, LEAST_ROOM, MOST_IN_COMMIT, Rules};
 pub use run::RunError;
 pub use stamp::TreeStamp;
 pub use status::{ChangedFile, Listing};

@@ -11,7 +11,7 @@ use crate::run::{Run, RunError};
 /// The oldest git whose commands this crate uses (`worktree list -z`, `rev-list --no-commit-header`), as tested.
 pub const OLDEST_GIT: (u32, u32) = (2, 38);
 
-/// How long things may take before they are ended and reported, and what a new tree needs.
+/// How long things may take before they are ended and reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// A command that reads or changes metadata. `status` in a huge tree belongs here.
@@ -24,9 +24,6 @@ pub struct Limits {
     pub fetch: Duration,
     /// Waiting for a lock that somebody else holds.
     pub lock: Duration,
-    /// Bytes that are to be free where a tree is made: it is not checked out into the last of a disk, on which
-    /// others work too.
-    pub least_room: u64,
 }
 
 impl Default for Limits {
@@ -37,7 +34,6 @@ impl Default for Limits {
             hook: Duration::from_mins(1),
             fetch: Duration::from_mins(2),
             lock: Duration::from_mins(2),
-            least_room: 512 << 20,
         }
     }
 }

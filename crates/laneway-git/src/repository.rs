@@ -13,12 +13,14 @@ use crate::discover::Location;
 use crate::lock::{FileLock, LockError, RepositoryLock};
 use crate::names::{CommitId, branch_ref};
 use crate::program::Git;
+use crate::rules::Rules;
 use crate::run::{Run, RunError};
 
 /// A repository that git accepts. Cheap to clone; all calls block, so an async caller hands them to a thread.
 #[derive(Clone, Debug)]
 pub struct Repository {
     inner: Arc<Inner>,
+    rules: Arc<Rules>,
 }
 
 #[derive(Debug)]
@@ -135,12 +137,24 @@ impl Repository {
             let check = git.run("git rev-parse", &root).reads().args(["rev-parse", "--git-common-dir"]);
             check.succeed().map_err(not_accepted)?;
         }
-        Ok(Self { inner: Arc::new(Inner { git: git.clone(), common_dir, root, is_bare }) })
+        let inner = Arc::new(Inner { git: git.clone(), common_dir, root, is_bare });
+        Ok(Self { inner, rules: Arc::default() })
     }
 
     /// The git that works on it.
     pub fn git(&self) -> &Git {
         &self.inner.git
+    }
+
+    /// The same repository under what its owner has set.
+    #[must_use]
+    pub fn with_rules(&self, rules: Rules) -> Self {
+        Self { inner: Arc::clone(&self.inner), rules: Arc::new(rules) }
+    }
+
+    /// What its owner has set.
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// The folder that all its worktrees share.

@@ -37,9 +37,6 @@ const REFS: &str = "refs/laneway/rescue";
 /// Where submodules of a linked worktree have their repositories, in its administrative folder.
 pub(crate) const MODULES: &str = "modules";
 
-/// A file of more bytes is kept in the trash only, not in the commit: 64 MiB.
-pub const MOST_IN_COMMIT: u64 = 64 << 20;
-
 /// What is to be taken away.
 #[derive(Clone, Copy, Debug)]
 pub struct TreeToRescue<'a> {

@@ -7,8 +7,14 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::admin::present;
 
-/// The folder beside the lanes' trees; no lane can have this name.
+/// The trash in a folder that only lanes are in; no lane can have this name.
 const FOLDER: &str = ".trash";
+
+/// The trash in any other folder that has a lane's tree, where `.trash` may be somebody's.
+const FOLDER_AMONG_OTHERS: &str = ".laneway-trash";
+
+/// The name of a folder that only lanes are in.
+const FOLDER_OF_LANES: &str = ".lanes";
 
 /// The tree itself, in the folder of its id.
 const TREE: &str = "tree";
@@ -216,7 +222,8 @@ fn place(tree: &Path, id: &str) -> io::Result<PathBuf> {
     let parent = tree.parent().filter(|_| is_plain && tree.is_absolute());
     let parent =
         parent.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not an id for the trash"))?;
-    Ok(parent.join(FOLDER).join(id))
+    let is_of_lanes = parent.file_name().is_some_and(|name| name == FOLDER_OF_LANES);
+    Ok(parent.join(if is_of_lanes { FOLDER } else { FOLDER_AMONG_OTHERS }).join(id))
 }
 
 fn make_writable(folder: &Path) {
@@ -238,7 +245,8 @@ mod tests {
         for wrong in ["", ".", "..", "a/b", "/a", "../a"] {
             assert!(place(Path::new("/lanes/x"), wrong).is_err(), "{wrong:?}");
         }
-        assert_eq!(place(Path::new("/lanes/x"), "ln_1").unwrap(), Path::new("/lanes/.trash/ln_1"));
+        assert_eq!(place(Path::new("/lanes/x"), "ln_1").unwrap(), Path::new("/lanes/.laneway-trash/ln_1"));
+        assert_eq!(place(Path::new("/r/.lanes/x"), "ln_1").unwrap(), Path::new("/r/.lanes/.trash/ln_1"));
     }
 
     #[test]
@@ -253,11 +261,11 @@ mod tests {
         std::fs::set_permissions(tree.join("locked/inner"), PermissionsExt::from_mode(0o500)).unwrap();
         move_aside(&tree, "id").unwrap().unlink().unwrap();
         assert!(outside.join("kept").is_dir());
-        assert!(!tree.exists() && !folder.path().join(FOLDER).exists());
+        assert!(!tree.exists() && !folder.path().join(FOLDER_AMONG_OTHERS).exists());
         // As one that was broken off at the very end leaves it.
-        mark(&folder.path().join(FOLDER)).unwrap();
+        mark(&folder.path().join(FOLDER_AMONG_OTHERS)).unwrap();
         Trashed::remove_empty(&tree);
-        assert!(!folder.path().join(FOLDER).exists());
+        assert!(!folder.path().join(FOLDER_AMONG_OTHERS).exists());
         assert_eq!(Trashed::find(&tree, "id"), None);
     }
 }

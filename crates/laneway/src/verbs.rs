@@ -12,6 +12,7 @@ pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod exec;
 mod follow;
+pub(crate) mod init;
 pub(crate) mod join;
 pub(crate) mod leave;
 pub(crate) mod logs;

@@ -15,8 +15,9 @@ use laneway_core::refusal::Refusal;
 use laneway_core::target::{Target, Wanted};
 use laneway_git::label;
 
-use super::create::{name_free_among, open_name};
-use super::{Engine, MAX_LANES, Request, blocking};
+use super::create::{Naming, open_name};
+use super::workspaces::owners_settings;
+use super::{Engine, Request, blocking};
 use crate::problem::{IntoProblem, chain};
 
 /// What a worktree is called that has no branch and no folder name to be called after.
@@ -33,6 +34,7 @@ impl Engine {
     ) -> Result<LaneId, Problem> {
         let workspace = self.workspace(cwd, request).await?;
         let repository = self.repository(&workspace).await?;
+        let config = owners_settings(&repository)?;
         let open = self.open_lanes(&workspace).await?;
         let name = name.map(|name| open_name(name, &open)).transpose()?;
         let asked = cwd.as_path().join(path.as_path());
@@ -50,7 +52,7 @@ impl Engine {
             let folder = found.path.file_name().map(|name| OsText::from(name).shown());
             let made = folder.as_deref().and_then(Name::from_free_text);
             let made = made.unwrap_or_else(|| NAMELESS.parse().expect("it is a name"));
-            name_free_among(&made, &open)
+            Naming { config: &config, root: repository.root(), open: &open }.first_free(&made)
         });
         let lane = NewLane {
             restored_from: None,
@@ -64,7 +66,7 @@ impl Engine {
             path: found.path.as_path().into(),
         };
         let id = lane.id;
-        self.submit(Command::CreateLane { lane, max_lanes: MAX_LANES }, request).await?;
+        self.submit(Command::CreateLane { lane, max_lanes: config.max_lanes }, request).await?;
         Ok(id)
     }
 

@@ -216,7 +216,7 @@ impl Engine {
             look.findings.losses.attachments = attachments;
             return Ok(look);
         }
-        let repository = self.repository_of_lane(lane.id).await?;
+        let repository = self.ruled_repository_of_lane(lane.id).await?;
         let closing = self.branches_being_closed(lane).await?;
         let lane = lane.clone();
         let runs = self.read(Store::live_runs).await?;
@@ -462,7 +462,7 @@ impl Engine {
             Problem::new(ErrorKind::Failed, "not_judged", "it was not looked at by this daemon")
         })?;
         let closing = self.branches_being_closed(&lane).await?;
-        let repository: Arc<Repository> = self.repository_of_lane(id).await?;
+        let repository: Arc<Repository> = self.ruled_repository_of_lane(id).await?;
         let removed = blocking(move || {
             let closing: Vec<&str> = closing.iter().map(String::as_str).collect();
             let path = lane.path.to_path_buf();

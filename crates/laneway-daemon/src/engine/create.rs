@@ -19,7 +19,9 @@ use laneway_store::Store;
 use super::close::CloseAsked;
 use super::prepare::{Prepared, Preparing};
 use super::runs::Started;
-use super::{BeingMade, Engine, MAX_LANES, Request, blocking, not_found};
+use super::workspaces::owners_settings;
+use super::{BeingMade, Engine, Request, blocking, not_found};
+use crate::config::workspace::WorkspaceConfig;
 use crate::problem::{IntoProblem, chain, failed_by_words};
 
 /// How long a client waits for a lane: a checkout of a very large tree, not more.
@@ -40,14 +42,17 @@ impl Engine {
         request: Request,
     ) -> Result<Made, Problem> {
         let workspace = self.workspace(cwd, request).await?;
-        let repository = self.repository(&workspace).await?;
+        let (repository, config) = self.ruled_repository(&workspace).await?;
+        let max_lanes = config.max_lanes;
         let open = self.open_lanes(&workspace).await?;
-        let name = self.name_for(&open, &wanted)?;
+        let name =
+            self.name_for(&Naming { config: &config, root: repository.root(), open: &open }, &wanted)?;
         let Prepared { base, record, warning } = {
             let (cwd, wanted, name) = (cwd.to_path_buf(), wanted.clone(), name.clone());
             blocking(move || {
-                let repository = repository.as_ref();
-                Preparing { repository, cwd: &cwd, wanted: &wanted, name: &name, open: &open }.prepare()
+                let (repository, config) = (repository.as_ref(), &config);
+                Preparing { repository, config, cwd: &cwd, wanted: &wanted, name: &name, open: &open }
+                    .prepare()
             })
             .await??
         };
@@ -73,7 +78,7 @@ impl Engine {
         };
         let id = lane.id;
         self.lock_being_made().insert(id, BeingMade { record, warning, first });
-        let asked = self.submit(Command::CreateLane { lane, max_lanes: MAX_LANES }, request).await;
+        let asked = self.submit(Command::CreateLane { lane, max_lanes }, request).await;
         let seq = match asked {
             Ok(committed) => committed.seq,
             Err(problem) => {
@@ -224,6 +229,13 @@ impl Engine {
         self.repository(&workspace).await
     }
 
+    /// The same under what its owner has set.
+    pub(super) async fn ruled_repository_of_lane(&self, lane: LaneId) -> Result<Arc<Repository>, Problem> {
+        let repository = self.repository_of_lane(lane).await?;
+        let rules = owners_settings(&repository)?.rules();
+        Ok(Arc::new(repository.with_rules(rules)))
+    }
+
     /// Waits until a lane is neither being made nor being closed.
     pub(crate) async fn settled(&self, id: LaneId, limit: Duration) -> Result<Lane, Problem> {
         let about = move |subject: &laneway_core::event::Subject| subject.lane == Some(id);
@@ -245,17 +257,17 @@ impl Engine {
 
     /// The name of a new lane: as given, if no open lane has it; else from the branch or the pull request, or two
     /// words.
-    fn name_for(&self, open: &[Lane], wanted: &Wanted) -> Result<Name, Problem> {
+    fn name_for(&self, naming: &Naming<'_>, wanted: &Wanted) -> Result<Name, Problem> {
         if let Some(name) = &wanted.name {
-            return open_name(name, open);
+            return open_name(name, naming.open);
         }
-        let from_branch = wanted.branch.as_deref().and_then(|branch| {
-            let last = branch.strip_prefix("lane/").unwrap_or(branch);
-            Name::from_free_text(last)
-        });
+        let from_branch = wanted
+            .branch
+            .as_deref()
+            .and_then(|branch| Name::from_free_text(naming.config.branch.lane_of(branch)));
         let from_number = wanted.pr.and_then(|number| format!("pr-{number}").parse().ok());
         let name = from_branch.or(from_number).unwrap_or_else(|| word_pair(u128::from(self.ids.next())));
-        Ok(name_free_among(&name, open))
+        Ok(naming.first_free(&name))
     }
 
     pub(super) fn lock_being_made(
@@ -282,13 +294,24 @@ pub(super) fn open_name(name: &str, open: &[Lane]) -> Result<Name, Problem> {
     }
 }
 
-/// This name, or the first after it that no open lane has, nor has had before it was renamed: its folder is called
-/// like that still.
-pub(super) fn name_free_among(name: &Name, open: &[Lane]) -> Name {
-    name.first_free(|text| {
-        let folder = Path::new(".lanes").join(text);
-        open.iter().any(|lane| lane.name.as_str() == text || lane.path.as_path().ends_with(&folder))
-    })
+/// What names of new lanes depend on.
+pub(super) struct Naming<'a> {
+    pub(super) config: &'a WorkspaceConfig,
+    /// The main worktree.
+    pub(super) root: &'a Path,
+    /// The lanes of the repository that are not closed.
+    pub(super) open: &'a [Lane],
+}
+
+impl Naming<'_> {
+    /// This name, or the first after it that no open lane has, nor has had before it was renamed: its folder is called
+    /// like that still.
+    pub(super) fn first_free(&self, name: &Name) -> Name {
+        name.first_free(|text| {
+            let place = self.config.worktree.place(self.root, text);
+            self.open.iter().any(|lane| lane.name.as_str() == text || lane.path.as_path() == place)
+        })
+    }
 }
 
 /// A name as it was given, or why it is none.

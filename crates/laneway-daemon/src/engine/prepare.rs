@@ -12,11 +12,13 @@ use laneway_git::{
     RunError, TreeRecord,
 };
 
+use crate::config::workspace::WorkspaceConfig;
 use crate::problem::{IntoProblem, chain};
 
 /// A lane that is asked for. All of it blocks.
 pub(super) struct Preparing<'a> {
     pub(super) repository: &'a Repository,
+    pub(super) config: &'a WorkspaceConfig,
     /// Where the caller stands.
     pub(super) cwd: &'a Path,
     pub(super) wanted: &'a Wanted,
@@ -67,7 +69,7 @@ impl Preparing<'_> {
         let tree = NewTreeAtBase {
             lane: self.name.to_string(),
             path: self.place(),
-            branch: format!("lane/{}", self.name),
+            branch: self.config.branch.branch(self.name.as_str()),
         };
         let (base, record) = self.repository.preflight_at_base(tree, base).map_err(|error| match error {
             NotBegun::Refused(refusal) => self.refused(refusal),
@@ -102,7 +104,7 @@ impl Preparing<'_> {
     }
 
     fn place(&self) -> PathBuf {
-        self.repository.root().join(".lanes").join(self.name.as_str())
+        self.config.worktree.place(self.repository.root(), self.name.as_str())
     }
 
     /// A lane that was renamed keeps its first name in its path: then that lane is what is in the way.

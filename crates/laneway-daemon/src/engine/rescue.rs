@@ -22,13 +22,14 @@ use laneway_git::{
     RestoredFrom, Trashed, TreeRecord, TreeToRescue,
 };
 
-use super::create::{made_in_vain, name_free_among, open_name};
-use super::{Engine, MAX_LANES, Request, blocking, not_found};
+use super::create::{Naming, made_in_vain, open_name};
+use super::{Engine, Request, blocking, not_found};
 use crate::clock::now;
+use crate::config::workspace::WorkspaceConfig;
 use crate::problem::{IntoProblem, chain};
 
-/// How long a tree stays in the trash; then it goes, if commits hold all of it.
-const IN_TRASH: Duration = Duration::from_hours(7 * 24);
+/// When a repository that could not be looked at is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_hours(24);
 
 /// How long the refs of a rescue stay.
 const IN_REFS: Duration = Duration::from_hours(30 * 24);
@@ -112,7 +113,7 @@ impl Engine {
 
     async fn rescue(&self, id: LaneId) -> Result<Rescued, Problem> {
         let lane = self.lane(id).await?;
-        let repository = self.repository_of_lane(id).await?;
+        let repository = self.ruled_repository_of_lane(id).await?;
         let rescued = blocking(move || {
             let path = lane.path.to_path_buf();
             repository.rescue(&TreeToRescue {
@@ -188,14 +189,15 @@ impl Engine {
     ) -> Result<(LaneId, Option<String>), Problem> {
         let old = self.one_to_restore(workspace, target).await?;
         let open = self.open_lanes(workspace).await?;
+        let (repository, config) = self.ruled_repository(workspace).await?;
+        let max_lanes = config.max_lanes;
         let name = match name {
             Some(name) => open_name(name, &open)?,
-            None => name_free_among(&old.name, &open),
+            None => Naming { config: &config, root: repository.root(), open: &open }.first_free(&old.name),
         };
-        let repository = self.repository(workspace).await?;
         let record = {
             let (old, name) = (old.clone(), name.clone());
-            blocking(move || preflight(&repository, &old, &name)).await??
+            blocking(move || preflight(&repository, &config, &old, &name)).await??
         };
         let was_ours = old.own_branch().is_some() || old.branch() != Some(&record.branch);
         let lane = NewLane {
@@ -210,7 +212,7 @@ impl Engine {
             restored_from: Some(old.id),
         };
         let id = lane.id;
-        self.submit(Command::CreateLane { lane, max_lanes: MAX_LANES }, request).await?;
+        self.submit(Command::CreateLane { lane, max_lanes }, request).await?;
         let lane = self.settled(id, RESTORE_LIMIT).await?;
         if lane.lifecycle == Lifecycle::Open {
             return Ok((id, lane.failure));
@@ -382,7 +384,7 @@ impl Engine {
                         problem = problem.message,
                         "what is kept of closed lanes was not looked at"
                     );
-                    Some(IN_TRASH)
+                    Some(LOOK_AGAIN)
                 }
             };
             let rescued = async {
@@ -417,7 +419,7 @@ impl Engine {
                 Err(problem) => {
                     let root = workspace.root.shown();
                     tracing::warn!(root, problem = problem.message, "what is kept here was not looked at");
-                    Some(IN_TRASH)
+                    Some(LOOK_AGAIN)
                 }
             };
             next = next.into_iter().chain(due).min();
@@ -431,10 +433,12 @@ impl Engine {
         seen_due: &mut SeenDue,
     ) -> Result<Option<Duration>, Problem> {
         let mut next: Option<Duration> = None;
-        let repository = self.repository(workspace).await?;
+        let (repository, config) = self.ruled_repository(workspace).await?;
+        // Then the tree goes, if commits hold all of it.
+        let in_trash = Duration::from_hours(u64::from(config.trash_days) * 24);
         for kept in self.all_kept(workspace).await? {
             let (id, age) = (kept.lane.id, kept.age(now()));
-            let limit = if kept.trashed.is_some() { IN_TRASH } else { IN_REFS };
+            let limit = if kept.trashed.is_some() { in_trash } else { IN_REFS };
             let wait = match kept.back {
                 // It is needed until that is over, one way or the other.
                 Back::UnderWay => Some(DUE_FOR),
@@ -552,17 +556,21 @@ fn bytes_in(folder: &Path) -> u64 {
     bytes
 }
 
-fn preflight(repository: &Repository, old: &Lane, name: &Name) -> Result<TreeRecord, Problem> {
+fn preflight(
+    repository: &Repository,
+    config: &WorkspaceConfig,
+    old: &Lane,
+    name: &Name,
+) -> Result<TreeRecord, Problem> {
     let id = old.id.to_string();
     let was_at: PathBuf = old.path.to_path_buf();
     let rescue = Rescue { id: &id, was_at: &was_at, was_on: old.branch().unwrap_or_default() };
-    let lanes = repository.root().join(".lanes");
-    let spare = format!("lane/{name}");
+    let spare = config.branch.branch(name.as_str());
     // The place that it had, unless another lane has that by now.
-    let place = if was_at.file_name() == Some(std::ffi::OsStr::new(name.as_str())) && !was_at.exists() {
+    let place = if name == &old.name && !was_at.exists() {
         was_at.clone()
     } else {
-        lanes.join(name.as_str())
+        config.worktree.place(repository.root(), name.as_str())
     };
     repository
         .preflight_restore(&rescue, name.as_str(), &place, &spare)

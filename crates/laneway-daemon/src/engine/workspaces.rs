@@ -12,6 +12,7 @@ use laneway_git::{Location, Repository, discover};
 
 use super::{Engine, Request, blocking, briefly};
 use crate::clock::now;
+use crate::config::workspace::WorkspaceConfig;
 use crate::problem::IntoProblem;
 
 impl Engine {
@@ -62,6 +63,16 @@ impl Engine {
         self.open_at(locate(workspace.common_dir.as_path())?).await
     }
 
+    /// The same under what its owner has set: for whatever makes lanes or takes them away.
+    pub(crate) async fn ruled_repository(
+        &self,
+        workspace: &Workspace,
+    ) -> Result<(Arc<Repository>, WorkspaceConfig), Problem> {
+        let repository = self.repository(workspace).await?;
+        let config = owners_settings(&repository)?;
+        Ok((Arc::new(repository.with_rules(config.rules())), config))
+    }
+
     async fn open_at(&self, location: Location) -> Result<Arc<Repository>, Problem> {
         let git = self.git.clone();
         let common_dir = location.common_dir.clone();
@@ -77,6 +88,11 @@ impl Engine {
     ) -> std::sync::MutexGuard<'_, std::collections::HashMap<PathBuf, Arc<Repository>>> {
         self.repositories.lock().expect("no holder of this lock panics")
     }
+}
+
+/// What a repository's owner has set, as it is now.
+pub(super) fn owners_settings(repository: &Repository) -> Result<WorkspaceConfig, Problem> {
+    briefly(|| WorkspaceConfig::read(repository.root())).map_err(|error| error.problem())
 }
 
 fn locate(path: &Path) -> Result<Location, Problem> {

@@ -8,9 +8,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{Kept, MOST_IN_COMMIT, RescueRef, copy_file};
+use super::{Kept, RescueRef, copy_file};
 use crate::admin::{AdminFolder, present};
-use crate::judge::{DISPOSABLE_FOLDERS, is_disposable};
 use crate::names::CommitId;
 use crate::repository::{Repository, not_read};
 use crate::run::{Run, RunError};
@@ -167,9 +166,11 @@ impl Content<'_> {
         self.unmark()?;
         let mut ignored = Vec::new();
         self.each_status_entry(&mut |entry| match entry {
-            StatusEntry::Ignored(path) if is_made_again(&path) => kept.disposable.push(path),
+            StatusEntry::Ignored(path) if self.repository.rules().is_made_again(&path) => {
+                kept.disposable.push(path);
+            }
             // In a folder of such a name that is not ignored as a whole: not dropped, not in the commit.
-            StatusEntry::Ignored(path) if is_disposable(&path) => {}
+            StatusEntry::Ignored(path) if self.repository.rules().is_disposable(&path) => {}
             StatusEntry::Ignored(path) => ignored.push(path),
             StatusEntry::Changed(_) | StatusEntry::Untracked(_) => {}
         })?;
@@ -189,7 +190,7 @@ impl Content<'_> {
         // Whatever went wrong above shows here.
         self.each_status_entry(&mut |entry| match entry {
             StatusEntry::Changed(file) if !file.unstaged => {}
-            StatusEntry::Ignored(path) if is_disposable(&path) => {}
+            StatusEntry::Ignored(path) if self.repository.rules().is_disposable(&path) => {}
             StatusEntry::Changed(crate::status::ChangedFile { path, .. })
             | StatusEntry::Untracked(path)
             | StatusEntry::Ignored(path) => {
@@ -295,7 +296,7 @@ impl Content<'_> {
                     } else {
                         waiting.push(path);
                     }
-                } else if facts.is_file() && facts.len() > MOST_IN_COMMIT {
+                } else if facts.is_file() && facts.len() > self.repository.rules().most_in_commit {
                     only_in_trash.push(format!("{} ({} bytes)", path.display(), facts.len()));
                     left_out.push(path);
                 } else if !facts.is_file() && !facts.is_symlink() {
@@ -314,7 +315,7 @@ impl Content<'_> {
         only_in_trash: &mut Vec<String>,
     ) -> Result<(), RunError> {
         let mut asked = Vec::new();
-        let disposable = DISPOSABLE_FOLDERS.iter().filter(|_| force);
+        let disposable = self.repository.rules().disposable.iter().filter(|_| force);
         let excluded = left_out
             .iter()
             .map(|path| pathspec("exclude,literal", path))
@@ -335,12 +336,6 @@ impl Content<'_> {
         }
         Ok(())
     }
-}
-
-/// A whole folder that git ignores and that is made again.
-fn is_made_again(path: &Path) -> bool {
-    let name = path.file_name().and_then(OsStr::to_str);
-    path.as_os_str().as_bytes().ends_with(b"/") && name.is_some_and(|name| DISPOSABLE_FOLDERS.contains(&name))
 }
 
 fn pathspec(magic: &str, path: &Path) -> OsString {

@@ -5,8 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use laneway_git::{
-    BaseError, CommitId, Complaint, CreateError, CreateRefusal, NewBranch, NewTree, RunError, StepError,
-    is_legal_branch_name,
+    BadPlace, BaseError, CommitId, Complaint, CreateError, CreateRefusal, NewBranch, NewTree, Rules,
+    RunError, StepError, is_legal_branch_name,
 };
 
 use crate::world::{World, script, to_judge};
@@ -45,7 +45,7 @@ fn lanes_are_hidden_from_the_main_worktree_twice() {
 fn a_tree_beside_the_repository_or_in_an_odd_folder_is_fine() {
     let world = World::new();
     let odd = world.root().join(OsStr::from_bytes(b"od*d [x] \xff/\\"));
-    for (lane, parent) in [("beside", world.path("beside")), ("odd", odd), ("direct", world.root())] {
+    for (lane, parent) in [("beside", world.path("beside")), ("odd", odd)] {
         let wanted = NewTree { path: parent.join(lane), ..world.wanted(lane) };
         let record = world.repository().preflight(&wanted).unwrap();
         world.repository().create(&record).unwrap();
@@ -53,6 +53,13 @@ fn a_tree_beside_the_repository_or_in_an_odd_folder_is_fine() {
         assert_eq!(world.run(&world.root(), &["status", "--porcelain"]), "", "{lane}");
     }
     assert!(!world.root().join(".gitignore").exists() && !world.path("beside/.gitignore").exists());
+    for (path, bad) in [
+        (world.root().join("direct"), BadPlace::DirectlyInMainWorktree),
+        (world.root().join(".git/x"), BadPlace::InGitFolder),
+    ] {
+        let refused = world.repository().preflight(&NewTree { path, ..world.wanted("x") }).unwrap_err();
+        assert!(matches!(refused, CreateRefusal::BadPlace { why, .. } if why == bad), "{refused:?}");
+    }
 }
 
 #[test]
@@ -352,14 +359,14 @@ fn a_name_is_legal_for_a_branch_when_git_says_so() {
 fn a_disk_that_is_nearly_full_is_refused_before_anything_is_made() {
     let world = World::new();
     let before = world.leftovers();
-    let repository = world.repository_with(|limits| limits.least_room = u64::MAX);
+    let repository = world.repository().with_rules(Rules { least_room: u64::MAX, ..Rules::default() });
     let refused = repository.preflight(&world.wanted("x")).unwrap_err();
     let CreateRefusal::NoRoom { path, free, needed: u64::MAX } = &refused else { panic!("{refused:?}") };
     assert_eq!(path, &world.tree("x"));
     assert!(*free > 0 && refused.to_string().contains("MiB are free"), "{refused}");
     assert_eq!(world.leftovers(), before);
     // As much as there is, is enough.
-    let repository = world.repository_with(|limits| limits.least_room = 1);
+    let repository = world.repository().with_rules(Rules { least_room: 1, ..Rules::default() });
     repository.preflight(&world.wanted("x")).unwrap();
 }
 

@@ -41,7 +41,7 @@ pub(crate) struct NewArgs {
     /// The commit to start from [default: what is checked out where you are]
     #[arg(long, value_name = "REF")]
     base: Option<String>,
-    /// The branch to work on, existing or new [default: a new one, lane/NAME]
+    /// The branch to work on, existing or new [default: a new one, lane/NAME unless laneway.toml says otherwise]
     #[arg(long, value_name = "NAME")]
     branch: Option<String>,
     /// Start from a pull request of the remote, on a branch of its own

@@ -44,6 +44,7 @@ fn every_verb_has_help_with_an_example() {
         "send",
         "stop",
         "close",
+        "init",
         "events",
         "daemon",
         "doctor",

@@ -24,6 +24,7 @@ mod hostile;
 mod hostile_requests;
 mod json;
 mod lanes;
+mod owners_settings;
 mod places;
 mod programs;
 mod progress;

@@ -1,0 +1,140 @@
+//! Every setting of a `laneway.toml`, in one list: its key, what may stand there, what it does. What is accepted, the
+//! commented file of `lane init` and the JSON schema for editors are made from it.
+
+use serde_json::{Map, Value, json};
+
+/// One setting.
+pub(super) struct Setting {
+    /// Its key; see [`super::file::parse`].
+    pub(super) key: &'static str,
+    /// What may stand there.
+    kind: Kind,
+    /// What it does: one sentence.
+    about: &'static str,
+    /// The line of the commented file: what is so without it, or an example.
+    line: &'static str,
+}
+
+/// What may stand at a key.
+enum Kind {
+    Text,
+    Texts,
+    /// A whole number from the first to the second.
+    Count(u64, u64),
+    /// Like `"64 MiB"`.
+    Size,
+}
+
+const HEAD: &str = "\
+# How lanes of this repository are made: settings of Laneway. Every line that begins with # is only a remark; those
+# with a setting show what is so without it, or an example.
+";
+
+/// All of them, in the order of the commented file.
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting {
+        key: "worktree",
+        kind: Kind::Text,
+        about: "Where the worktree of a lane is; {root} is the main worktree.",
+        line: "worktree = \"{root}/.lanes/{lane}\"",
+    },
+    Setting {
+        key: "branch",
+        kind: Kind::Text,
+        about: "What the branch of a new lane is called.",
+        line: "branch = \"lane/{lane}\"",
+    },
+    Setting {
+        key: "max_lanes",
+        kind: Kind::Count(1, 10_000),
+        about: "The most open lanes that there may be.",
+        line: "max_lanes = 200",
+    },
+    Setting {
+        key: "least_free",
+        kind: Kind::Size,
+        about: "Room that must be free on the disk before a lane is made.",
+        line: "least_free = \"512 MiB\"",
+    },
+    Setting {
+        key: "disposable",
+        kind: Kind::Texts,
+        about: "Names of ignored folders that a build makes again: a close deletes them without asking.",
+        line: "disposable = [\"target\", \"node_modules\", \"dist\", \"build\", \".venv\", \"__pycache__\", \
+               \".pytest_cache\", \".mypy_cache\", \".ruff_cache\", \".tox\", \".gradle\", \".cache\", \".next\", \
+               \".nuxt\", \".turbo\", \".parcel-cache\", \".svelte-kit\"]",
+    },
+    Setting {
+        key: "trash_days",
+        kind: Kind::Count(0, 3_650),
+        about: "How many days the worktree of a lane that was closed with work in it stays in the trash.",
+        line: "trash_days = 7",
+    },
+    Setting {
+        key: "rescue_max",
+        kind: Kind::Size,
+        about: "A larger file is kept in the trash only, for as long as nobody prunes it, and in no commit.",
+        line: "rescue_max = \"64 MiB\"",
+    },
+];
+
+/// Every key there is.
+pub(super) fn keys() -> Vec<&'static str> {
+    SETTINGS.iter().map(|setting| setting.key).collect()
+}
+
+/// A file in which everything is a remark.
+pub(super) fn commented() -> String {
+    let mut text = HEAD.to_owned();
+    for setting in SETTINGS {
+        text.push_str("\n# ");
+        text.push_str(setting.about);
+        text.push('\n');
+        for line in setting.line.lines() {
+            text.push_str("# ");
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// The JSON schema of the file.
+pub(super) fn schema() -> Value {
+    let mut root = table_schema();
+    for setting in SETTINGS {
+        let mut fragment = kind_schema(&setting.kind);
+        fragment.insert("description".to_owned(), setting.about.into());
+        place(&mut root, setting.key, fragment);
+    }
+    root.insert("$schema".to_owned(), "https://json-schema.org/draft/2020-12/schema".into());
+    root.insert("title".to_owned(), "laneway.toml".into());
+    root.insert("description".to_owned(), "How lanes of a repository are made.".into());
+    Value::Object(root)
+}
+
+fn table_schema() -> Map<String, Value> {
+    let table = json!({ "type": "object", "additionalProperties": false, "properties": {} });
+    table.as_object().cloned().unwrap_or_default()
+}
+
+fn kind_schema(kind: &Kind) -> Map<String, Value> {
+    let schema = match kind {
+        Kind::Text => json!({ "type": "string" }),
+        Kind::Texts => json!({ "type": "array", "items": { "type": "string" } }),
+        Kind::Count(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
+        Kind::Size => json!({ "anyOf": [
+            { "type": "integer", "minimum": 0 },
+            { "type": "string", "pattern": "^[0-9]+ *(B|KiB|MiB|GiB|TiB)?$" },
+        ]}),
+    };
+    schema.as_object().cloned().unwrap_or_default()
+}
+
+/// Puts what may stand at a key where the schema has it.
+fn place(table: &mut Map<String, Value>, key: &str, fragment: Map<String, Value>) {
+    let properties = table.entry("properties").or_insert_with(|| json!({}));
+    if let Value::Object(properties) = properties {
+        properties.insert(key.to_owned(), Value::Object(fragment));
+    }
+}
