@@ -238,7 +238,9 @@ impl Repository {
                         StatusEntry::Changed(file) => found.changed.push(file),
                         StatusEntry::Untracked(path) => found.untracked.push(path),
                         // Compared by its components: a final `/` makes no difference.
-                        StatusEntry::Ignored(path) if self.rules().is_disposable(&path) => drop(disposable.insert(path)),
+                        StatusEntry::Ignored(path) if self.rules().is_disposable(&path) => {
+                            drop(disposable.insert(path))
+                        }
                         StatusEntry::Ignored(path) if path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
                             ignored.push(path);
                         }

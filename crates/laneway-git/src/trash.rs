@@ -94,7 +94,7 @@ impl Trashed {
     /// Removes the trash beside a tree if nothing is in it: a deletion that was broken off may have left it.
     pub fn remove_empty(tree_path: &Path) {
         if let Some(parent) = tree_path.parent() {
-            remove_if_empty(&parent.join(FOLDER));
+            remove_if_empty(&trash_in(parent));
         }
     }
 
@@ -222,8 +222,13 @@ fn place(tree: &Path, id: &str) -> io::Result<PathBuf> {
     let parent = tree.parent().filter(|_| is_plain && tree.is_absolute());
     let parent =
         parent.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not an id for the trash"))?;
+    Ok(trash_in(parent).join(id))
+}
+
+/// The trash of the trees in a folder.
+fn trash_in(parent: &Path) -> PathBuf {
     let is_of_lanes = parent.file_name().is_some_and(|name| name == FOLDER_OF_LANES);
-    Ok(parent.join(if is_of_lanes { FOLDER } else { FOLDER_AMONG_OTHERS }).join(id))
+    parent.join(if is_of_lanes { FOLDER } else { FOLDER_AMONG_OTHERS })
 }
 
 fn make_writable(folder: &Path) {
