@@ -39,6 +39,15 @@ pub struct CommitLine {
     pub subject: String,
 }
 
+/// A file and its size.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LargeFile {
+    /// Its path in the worktree.
+    pub path: OsText,
+    /// Its length.
+    pub bytes: u64,
+}
+
 /// A process, as it is shown to people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessLine {
@@ -84,6 +93,9 @@ pub struct Losses {
     pub untracked: Listed<OsText>,
     /// Ignored files outside the folders that can be made again (`target`, `node_modules` …).
     pub ignored: Listed<OsText>,
+    /// Those of them that are too large for a commit: what is rescued of them is in the trash only.
+    #[serde(default)]
+    pub large: Listed<LargeFile>,
     /// Submodules with changes or commits of their own.
     pub submodules: Listed<OsText>,
     /// Commits that nothing else reaches.

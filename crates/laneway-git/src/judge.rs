@@ -14,7 +14,7 @@ use crate::run::RunError;
 use crate::stamp::{TreeStamp, Watch};
 use crate::status::{ChangedFile, Listing, StatusEntry};
 
-/// A walk through an ignored folder stops counting here.
+/// A walk through an ignored folder stops counting here, and nobody looks at the sizes of more.
 const MOST_COUNTED: usize = 10_000;
 
 /// What is to be judged.
@@ -81,6 +81,15 @@ impl UnreachableCommit {
     }
 }
 
+/// A file that is larger than what a rescue puts into a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LargeFile {
+    /// Its path in the tree.
+    pub path: PathBuf,
+    /// Its length.
+    pub bytes: u64,
+}
+
 /// An operation that was begun in the tree and not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
@@ -107,6 +116,8 @@ pub struct Findings {
     pub untracked: Listing<PathBuf>,
     /// Ignored files outside of folders that can be made again. In very large folders the count is a lower bound.
     pub ignored: Listing<PathBuf>,
+    /// Those of the untracked and ignored files that a rescue keeps in the trash only, as they are so large.
+    pub large: Listing<LargeFile>,
     /// Commits of HEAD, and of the branch if it is ours, that no other branch, tag or remote-tracking ref
     /// reaches.
     pub unreachable: Listing<UnreachableCommit>,
@@ -132,6 +143,7 @@ impl Findings {
             changed: Listing::default(),
             untracked: Listing::default(),
             ignored: Listing::default(),
+            large: Listing::default(),
             unreachable: Listing::default(),
             submodules: Listing::default(),
             operation: None,
@@ -233,27 +245,39 @@ impl Repository {
             || {
                 let mut disposable = HashSet::new();
                 let mut ignored = Vec::new();
-                found.not_looked_at =
-                    self.each_status_entry(admin, tree, None, &mut |entry| match entry {
-                        StatusEntry::Changed(file) => found.changed.push(file),
-                        StatusEntry::Untracked(path) => found.untracked.push(path),
-                        // Compared by its components: a final `/` makes no difference.
-                        StatusEntry::Ignored(path) if self.rules().is_disposable(&path) => {
-                            drop(disposable.insert(path))
-                        }
-                        StatusEntry::Ignored(path) if path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
-                            ignored.push(path);
-                        }
-                        StatusEntry::Ignored(path) => found.ignored.push(path),
-                    })?;
+                let looked = self.each_status_entry(admin, tree, None, &mut |entry| match entry {
+                    StatusEntry::Changed(file) => found.changed.push(file),
+                    StatusEntry::Untracked(path) => {
+                        self.look_at_size(tree, &path, found);
+                        found.untracked.push(path);
+                    }
+                    // Compared by its components: a final `/` makes no difference.
+                    StatusEntry::Ignored(path) if self.rules().is_disposable(&path) => {
+                        disposable.insert(path);
+                    }
+                    StatusEntry::Ignored(path) if path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
+                        ignored.push(path);
+                    }
+                    StatusEntry::Ignored(path) => {
+                        self.look_at_size(tree, &path, found);
+                        found.ignored.push(path);
+                    }
+                });
+                found.not_looked_at = looked.or_else(as_not_looked_at)?;
                 for folder in &ignored {
                     walk_ignored(self.rules(), tree, folder, &mut found.ignored);
                 }
-                Ok((disposable, ignored.is_empty()))
+                Ok::<_, RunError>((disposable, ignored.is_empty()))
             },
         );
         let (disposable, nothing_else_ignored) = status?;
-        let HiddenFacts { changed, submodules, has_submodules } = hidden?;
+        let HiddenFacts { changed, submodules, has_submodules } = match hidden {
+            Ok(facts) => facts,
+            Err(error) => {
+                found.not_looked_at = as_not_looked_at(error)?;
+                HiddenFacts::default()
+            }
+        };
         for file in changed {
             found.changed.push(file);
         }
@@ -265,6 +289,19 @@ impl Repository {
             found.stamp = watch.end(admin, tree, head.as_ref(), disposable);
         }
         Ok(())
+    }
+
+    fn look_at_size(&self, tree: &Path, path: &Path, found: &mut Findings) {
+        // Of very many each one is no longer looked at: the list is for people.
+        if found.untracked.count + found.ignored.count > MOST_COUNTED {
+            return;
+        }
+        let facts = tree.join(path).symlink_metadata();
+        let is_large =
+            |facts: &std::fs::Metadata| facts.is_file() && facts.len() > self.rules().most_in_commit;
+        if let Some(facts) = facts.ok().filter(is_large) {
+            found.large.push(LargeFile { path: path.to_owned(), bytes: facts.len() });
+        }
     }
 
     /// Where the tree's HEAD and the recorded branch stand.
@@ -347,6 +384,15 @@ impl Repository {
         // It fails if there has never been one.
         let count = std::str::from_utf8(&said).ok().and_then(|count| count.trim().parse().ok());
         Ok(count.filter(|_| finished.code() == Some(0)).unwrap_or(0))
+    }
+}
+
+/// A filter that is not installed, an index that is broken: what git cannot tell is not nothing, and no reason either to
+/// keep a lane for ever whose owner wants it away with all that is in it.
+fn as_not_looked_at(error: RunError) -> Result<Option<String>, RunError> {
+    match error {
+        RunError::Failed { .. } => Ok(Some(error.to_string())),
+        _ => Err(error),
     }
 }
 

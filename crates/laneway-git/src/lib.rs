@@ -55,7 +55,7 @@ pub use create::{
 pub use diff::{Diff, DiffError, DiffFile, DiffStatus, DiffText, TreeToDiff};
 pub use discover::{Location, NoRepository, discover};
 pub use environment::Environment;
-pub use judge::{Findings, HeadSeen, Operation, Seen, TreeState, TreeToJudge, UnreachableCommit};
+pub use judge::{Findings, HeadSeen, LargeFile, Operation, Seen, TreeState, TreeToJudge, UnreachableCommit};
 pub use label::label;
 pub use lock::{LockError, RepositoryLock};
 pub use merge::{MergeError, Merged};

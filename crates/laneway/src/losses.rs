@@ -5,6 +5,8 @@ use std::fmt::Write;
 use laneway_core::findings::{CommitLine, Listed, Losses};
 use laneway_core::os_text::OsText;
 
+use crate::text::byte_count;
+
 /// The stable word of the refusal that carries [`Losses`].
 pub(crate) const CODE: &str = "would_lose_work";
 
@@ -20,6 +22,9 @@ pub(crate) fn list(losses: &Losses) -> String {
     files(&mut text, "changed", &losses.changed);
     files(&mut text, "untracked", &losses.untracked);
     files(&mut text, "ignored", &losses.ignored);
+    let large = losses.large.first.iter();
+    let large = large.map(|file| format!("{} ({})", file.path.shown(), byte_count(file.bytes)));
+    add(&mut text, "large", losses.large.count, large);
     files(&mut text, "submodules", &losses.submodules);
     add(&mut text, "commits", losses.commits.count, losses.commits.first.iter().map(commit));
     if let Some(operation) = &losses.operation {
@@ -82,7 +87,7 @@ fn commit(line: &CommitLine) -> String {
 #[cfg(test)]
 mod tests {
     use laneway_core::attachment::Role;
-    use laneway_core::findings::{AttachmentLine, ProcessLine};
+    use laneway_core::findings::{AttachmentLine, LargeFile, ProcessLine};
 
     use super::*;
 
@@ -95,6 +100,7 @@ mod tests {
             },
             untracked: Listed { first: vec!["notes.txt".into()], count: 1 },
             ignored: Listed::default(),
+            large: Listed { first: vec![LargeFile { path: "notes.txt".into(), bytes: 5 << 30 }], count: 1 },
             submodules: Listed::default(),
             commits: Listed {
                 first: vec![CommitLine { id: "0123456789abcdef".into(), subject: "work".into() }],
@@ -119,6 +125,7 @@ mod tests {
                 "              \\u{1b}[2J",
                 "              and 10 more",
                 "  untracked   notes.txt",
+                "  large       notes.txt (5.0 GiB)",
                 "  commits     0123456789 work",
                 "  unfinished  rebase",
                 "  programs    7 vim a",

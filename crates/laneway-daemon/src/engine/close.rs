@@ -14,7 +14,7 @@ use laneway_api::error::{ErrorKind, Problem};
 use laneway_core::command::{Command, Merged, Quieted, Removed};
 use laneway_core::decide::{CloseStep, next_step, others_in, refuse_terms};
 use laneway_core::event::{Event, Subject};
-use laneway_core::findings::{CommitLine, Findings, Listed, Losses};
+use laneway_core::findings::{CommitLine, Findings, LargeFile, Listed, Losses};
 use laneway_core::id::{LaneId, RunId};
 use laneway_core::lane::{CloseTerms, Lane, Lifecycle};
 use laneway_core::launch::DEFAULT_GRACE_MS;
@@ -552,6 +552,7 @@ fn findings_of(found: laneway_git::Findings) -> Findings {
         changed: listed(found.changed, |file| OsText::from(file.path)),
         untracked: listed(found.untracked, OsText::from),
         ignored: listed(found.ignored, OsText::from),
+        large: listed(found.large, |file| LargeFile { path: OsText::from(file.path), bytes: file.bytes }),
         submodules: listed(found.submodules, OsText::from),
         commits: commit_lines(found.unreachable),
         operation: found.operation.map(|operation| operation_name(operation).to_owned()),

@@ -7,7 +7,8 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use laneway_git::{
-    MOST_IN_COMMIT, Rescue, RescueRef, Rescued, RestoreError, RestoredFrom, Trashed, TreeRecord, TreeToRescue,
+    LargeFile, MOST_IN_COMMIT, Rescue, RescueRef, Rescued, RestoreError, RestoredFrom, Trashed, TreeRecord,
+    TreeToRescue,
 };
 
 use crate::world::World;
@@ -436,4 +437,54 @@ fn a_restore_that_fails_takes_back_what_it_did() {
     let mut before = before;
     before.retain(|path, _| !path.starts_with("target"));
     assert_eq!(files(&back.path), before);
+}
+
+#[test]
+fn a_filter_that_is_not_installed_is_no_reason_to_keep_a_lane_for_ever() {
+    let world = World::new();
+    let record = world.lane("x");
+    std::fs::write(record.path.join(".gitattributes"), "*.bin filter=big\n").unwrap();
+    world.commit(&record.path, "a.bin", "pointer\n");
+    world.run(&record.path, &["config", "filter.big.clean", "no-such-program %f"]);
+    world.run(&record.path, &["config", "filter.big.required", "true"]);
+    std::fs::write(record.path.join("a.bin"), "changed\n").unwrap();
+    let before = files(&record.path);
+    let found = world.judge(&record);
+    assert!(found.not_looked_at.as_ref().is_some_and(|why| why.contains("no-such-program")), "{found:?}");
+    assert!(!found.is_clean() && found.stamp.is_none());
+    drop(rescue(&world, &record).trashed.unwrap());
+    let (back, _) = restore(&world, &record, "x");
+    assert_eq!(files(&back.path), before);
+}
+
+#[test]
+fn a_lane_whose_index_is_broken_is_said_to_be_and_comes_back_as_it_was() {
+    let world = World::new();
+    let record = world.lane("x");
+    std::fs::write(record.path.join("new"), "x\n").unwrap();
+    let index = world.root().join(".git/worktrees/x/index");
+    std::fs::write(&index, "no index").unwrap();
+    let before = files(&record.path);
+    let found = world.judge(&record);
+    assert!(found.not_looked_at.is_some() && !found.is_clean(), "{found:?}");
+    drop(rescue(&world, &record).trashed.unwrap());
+    let (back, _) = restore(&world, &record, "x");
+    assert_eq!(files(&back.path), before);
+    assert_eq!(std::fs::read(&index).unwrap(), b"no index");
+}
+
+#[test]
+fn a_file_that_is_too_large_for_a_commit_is_told_with_its_size() {
+    let world = World::new();
+    let record = world.lane("x");
+    let bytes = 5 << 30;
+    std::fs::File::create(record.path.join("huge")).unwrap().set_len(bytes).unwrap();
+    std::fs::write(record.path.join("small"), "x").unwrap();
+    let found = world.judge(&record);
+    assert_eq!(found.untracked.count, 2);
+    assert_eq!(found.large.first, [LargeFile { path: "huge".into(), bytes }]);
+    let rescued = rescue(&world, &record);
+    assert_eq!(rescued.only_in_trash.len(), 1);
+    let (back, _) = restore(&world, &record, "x");
+    assert_eq!(back.path.join("huge").metadata().unwrap().len(), bytes);
 }
