@@ -19,12 +19,13 @@ use laneway_store::{RunRow, SubmitError, WorkerRow};
 use laneway_wire::message::{Exited, Launch, ResourceLimit, Size, StartStage, Terminal};
 use laneway_wire::process::{Process, is_alive};
 use laneway_wire::record::{RecordError, RecordState};
+use rustix::io::Errno;
 use rustix::process::Signal;
 use tokio::sync::mpsc;
 
 use super::{Engine, Request, blocking, leftovers, not_found};
 use crate::clock::now;
-use crate::holders::{Holder, LinkError, StartError, Told};
+use crate::holders::{Holder, LinkError, StartError, Told, keep_some_free};
 use crate::launches::{Kept, RunIds};
 use crate::problem::{IntoProblem, chain, failed_in_words};
 use crate::recordings;
@@ -67,7 +68,7 @@ impl Engine {
                 .hint(format!("lane run LANE --restart {} -- COMMAND", wanted.restart)));
         }
         // Both are looked at again when it starts; refused here before anything is made.
-        self.refuse_memory().await?;
+        self.refuse_what_would_not_start().await?;
         let record = self.is_to_be_recorded(wanted).await?;
         let kept = Kept::from_launch(wanted);
         let argv = if wanted.argv.is_empty() {
@@ -358,12 +359,16 @@ impl Engine {
         })
     }
 
-    /// A run is not started where nothing of it would survive a reboot.
-    async fn refuse_memory(&self) -> Result<(), Problem> {
+    /// What would not be started is refused before anything is made for it: a run of which nothing would survive a
+    /// reboot, and one too many for this daemon.
+    async fn refuse_what_would_not_start(&self) -> Result<(), Problem> {
         let folder = self.home.runs();
-        let in_memory =
-            blocking(move || std::fs::File::open(&folder).and_then(laneway_wire::record::is_in_memory));
-        match in_memory.await? {
+        let looked = blocking(move || {
+            let opened = std::fs::File::open(&folder)?;
+            keep_some_free(&opened)?;
+            laneway_wire::record::is_in_memory(opened)
+        });
+        match looked.await? {
             Ok(true) => Err(Problem::new(
                 ErrorKind::Refused,
                 "home_in_memory",
@@ -374,6 +379,9 @@ impl Engine {
             )
             .hint("set LANEWAY_HOME to a folder on a disk; lane doctor says more")),
             Ok(false) => Ok(()),
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::MFILE) => {
+                Err((&StartError::Holder(error)).into_problem())
+            }
             // Whoever starts it says what is wrong with the folder.
             Err(_) => Ok(()),
         }

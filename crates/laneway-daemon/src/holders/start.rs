@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use std::time::Duration;
 use laneway_core::id::{LaneId, RunId};
 use laneway_wire::message::{FromHolder, Launch, StartFailure, Started, ToHolder};
 use laneway_wire::sockets::TEMP_VARIABLE;
+use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use tokio::net::UnixStream;
 
@@ -164,6 +165,15 @@ fn last_words(log: &Path, begin: u64) -> String {
     text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned()
 }
 
+/// Refuses what would take one of the last descriptors: a daemon that has no more for its requests could not even be
+/// asked to end something. `opened`: one that was just opened.
+pub(crate) fn keep_some_free(opened: impl AsFd) -> io::Result<()> {
+    // The lowest free numbers are given, so this is how many are in use.
+    let n_used = u64::from(opened.as_fd().as_raw_fd().cast_unsigned());
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if n_used < limit.saturating_sub(KEPT_FREE) { Ok(()) } else { Err(Errno::MFILE.into()) }
+}
+
 #[expect(clippy::disallowed_methods, reason = "the one place that starts a holder, by posix_spawn")]
 fn spawn(program: &HolderProgram, folder: &Path, log: &Path) -> Result<Spawned, StartError> {
     DirBuilder::new()
@@ -172,12 +182,7 @@ fn spawn(program: &HolderProgram, folder: &Path, log: &Path) -> Result<Spawned, 
         .map_err(|source| StartError::Folder { path: folder.to_owned(), source })?;
     let spawned = || -> io::Result<Spawned> {
         let (socket, theirs) = StdUnixStream::pair()?;
-        // The lowest free numbers are given, so this is how many are in use. One that has no more for its requests
-        // could not even be asked to end something.
-        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        if u64::from(socket.as_raw_fd().cast_unsigned()) >= limit.saturating_sub(KEPT_FREE) {
-            return Err(rustix::io::Errno::MFILE.into());
-        }
+        keep_some_free(&socket)?;
         socket.set_nonblocking(true)?;
         let log = OpenOptions::new().create(true).append(true).mode(0o600).open(log)?;
         let log_begin = log.metadata()?.len();
