@@ -10,6 +10,7 @@ mod colour;
 mod completions;
 mod config;
 mod crash;
+mod crowd;
 mod daemon;
 mod day;
 mod diffing;
