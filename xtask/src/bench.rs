@@ -10,7 +10,7 @@
 mod board;
 mod janitor;
 mod laneway;
-mod measure;
+pub(crate) mod measure;
 mod peers;
 mod program;
 mod rows;

@@ -1,6 +1,7 @@
-//! Developer commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench` and `cargo xtask codegen`.
+//! Developer commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`, `cargo xtask chaos` and `cargo xtask codegen`.
 
 mod bench;
+mod chaos;
 mod codegen;
 mod demo;
 mod licences;
@@ -27,6 +28,7 @@ enum Task {
     /// Run everything that CI runs
     Test,
     Bench(bench::BenchArgs),
+    Chaos(chaos::ChaosArgs),
     /// Write what is made from the code: docs/cli.md and docs/laneway.schema.json
     Codegen,
     /// What the bench runs in terminals
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Task::Demo => demo::run().map(|()| ExitCode::SUCCESS),
         Task::Test => test::run().map(|()| ExitCode::SUCCESS),
         Task::Codegen => codegen::write().map(|()| ExitCode::SUCCESS),
+        Task::Chaos(args) => chaos::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::BenchProgram(args) => bench::run_program(&args),
         Task::BenchJanitor(args) => bench::run_janitor(&args),

@@ -9,8 +9,11 @@ mod start;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use laneway_core::id::{LaneId, RunId};
 use laneway_core::launch::DEFAULT_GRACE_MS;
@@ -33,6 +36,24 @@ pub(crate) enum Told {
 
 /// Whom a link tells.
 pub(crate) type Teller = mpsc::UnboundedSender<(RunId, Told)>;
+
+/// How long a holder with many who want to talk to it is waited for when it is only to be seen whether it is there.
+const QUEUE_LIMIT: Duration = Duration::from_millis(100);
+
+/// Removes the socket of a run whose holder was killed: one that nobody listens at. False if somebody does, or that
+/// cannot be found out. Blocks.
+pub(crate) fn remove_dead_socket(folder: &Path) -> bool {
+    use laneway_wire::{SOCKET_NAME, sockets};
+    let Ok(opened) = sockets::open_folder(folder) else { return true };
+    match sockets::connect(&opened, SOCKET_NAME, QUEUE_LIMIT) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        // Sockets get their name when somebody listens at them: he is gone for good.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            sockets::remove(&opened, SOCKET_NAME).is_ok()
+        }
+        Ok(_) | Err(_) => false,
+    }
+}
 
 /// What can be asked of a link.
 #[derive(Debug)]

@@ -15,6 +15,7 @@ use laneway_api::version::VERSION;
 use laneway_core::command::Command;
 use laneway_core::id::HostId;
 use laneway_core::os_text::OsText;
+use laneway_fault::fault_point;
 use laneway_git::{Environment, Git, GitUnusable};
 use laneway_store::{NewHost, OpenError, Store};
 use laneway_wire::sockets;
@@ -168,6 +169,7 @@ fn run(options: &Options) -> Result<(), ServeError> {
         }
         None => (DaemonLock::take(&options.home)?, None),
     };
+    fault_point!("start.locked");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(2)
@@ -218,6 +220,7 @@ async fn live(
         Some(listener) => listener,
         None => startup::listen(home)?,
     };
+    fault_point!("start.listening");
     listener.set_nonblocking(true).map_err(system("use its socket"))?;
     // Kept beside the one that is served, so that clients queue up while the successor begins.
     let kept = listener.try_clone().map_err(system("use its socket"))?;
@@ -269,10 +272,12 @@ async fn begin(home: &Home) -> Result<Engine, ServeError> {
         tokio::task::spawn_blocking(move || Store::open(&database, host, now)).await.map_err(|error| {
             ServeError::System { doing: "open its database", source: io::Error::other(error) }
         })??;
+    fault_point!("start.opened");
     let (engine, told) = Engine::new(Ingredients { home: home.clone(), store, git, holder_program });
     let started = Command::RecordDaemonStarted { version: VERSION.to_owned(), pid: std::process::id() };
     engine.report(started, engine.own_request()).await;
     engine.reconcile().await.map_err(ServeError::Reconcile)?;
+    fault_point!("start.reconciled");
     // After that, so that no exit is recorded before its start; what was told meanwhile is in the channel.
     tokio::spawn(engine.clone().listen_to_holders(told));
     tokio::spawn(engine.clone().keep_only_so_long());

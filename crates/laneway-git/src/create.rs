@@ -11,6 +11,8 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use laneway_fault::fault_point;
+
 use crate::admin::{AdminFolder, lock_reason, present, settled_path};
 use crate::base::{Base, BaseError, NewBranch};
 use crate::both::both;
@@ -385,6 +387,7 @@ impl Repository {
         }
         if record.branch_is_new {
             self.make_branch(record, &lock)?;
+            fault_point!("create.branch-made");
         }
         let entered = self.enter_tree(record, &lock);
         drop(lock);
@@ -397,15 +400,18 @@ impl Repository {
             Ok(hook) => hook,
             Err(source) => return Err(self.broken_off(record, source)),
         };
+        fault_point!("create.checked-out");
         let mut warnings = Vec::new();
         if let Some(remote) = &record.upstream_remote
             && let Err(error) = self.follow(&record.branch, remote)
         {
             warnings.push(CreateWarning::Upstream(error));
         }
+        fault_point!("create.followed");
         if let Err(error) = hook.and_then(|hook| self.run_hook(hook, record)) {
             warnings.push(CreateWarning::Hook(error));
         }
+        fault_point!("create.hook-run");
         Ok(Created { warnings })
     }
 
@@ -458,6 +464,7 @@ impl Repository {
     /// person's `git worktree prune`), which git itself does not stand; then it is asked again.
     fn enter_tree(&self, record: &TreeRecord, lock: &RepositoryLock) -> Result<AdminFolder, StepError> {
         self.make_parent(&record.path)?;
+        fault_point!("create.parent-made");
         settled(|| {
             self.run("git worktree add")
                 .holding(lock.descriptor()?)
@@ -466,6 +473,7 @@ impl Repository {
                 .args([record.path.as_os_str(), OsStr::new(&record.branch)])
                 .succeed()
         })?;
+        fault_point!("create.entered");
         let admin = self
             .registered_at(&record.path)
             .map_err(|source| StepError::File { path: self.common_dir().join("worktrees"), source })?;

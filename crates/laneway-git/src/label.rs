@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use laneway_fault::fault_point;
+
 use crate::admin::{AdminFolder, admin_folders, lock_reason};
 use crate::create::UnderLockError;
 use crate::lock::{FileLock, RepositoryLock};
@@ -53,5 +55,7 @@ fn write(admin: &Path, reason: &str) -> io::Result<()> {
     let mut file = File::create(&new)?;
     writeln!(file, "{reason}")?;
     file.sync_all()?;
-    std::fs::rename(new, admin.join("locked"))
+    std::fs::rename(new, admin.join("locked"))?;
+    fault_point!("label.written");
+    Ok(())
 }

@@ -8,6 +8,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use laneway_fault::fault_point;
+
 use crate::admin::present;
 use crate::lock::LockError;
 use crate::names::{CommitId, branch_ref};
@@ -101,6 +103,7 @@ impl Repository {
         }
         let fast_forward = self.is_ancestor(&target.tip, commit)?;
         let to = if fast_forward { commit.clone() } else { self.merge_commit(&target.tip, commit, message)? };
+        fault_point!("merge.committed");
         match &target.checked_out_at {
             None => {
                 let lock = self.lock()?;
@@ -111,6 +114,7 @@ impl Repository {
             }
             Some(at) => self.move_with_files(into, at, &to)?,
         }
+        fault_point!("merge.moved");
         if self.branch(into)?.is_none_or(|now| now.tip != to) {
             return Err(MergeError::Remade { into: into.to_owned() });
         }

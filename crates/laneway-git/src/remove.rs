@@ -4,6 +4,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use laneway_fault::fault_point;
+
 use crate::admin::{self, AdminFolder, settled_path};
 use crate::judge::{Findings, Seen, TreeState, TreeToJudge, UnreachableCommit, tree_state};
 use crate::lock::{LockError, RepositoryLock};
@@ -154,6 +156,7 @@ impl Repository {
                     }
                 } else {
                     self.hold_named(admin, &now, asked, &lock)?;
+                    fault_point!("remove.named-held-without-tree");
                     self.remove_entry(admin, &path, &lock)?;
                     None
                 }
@@ -166,6 +169,7 @@ impl Repository {
             (true, None) => BranchFate::Gone,
             (true, Some(tip)) => self.delete_branch(asked.judged.recorded_branch, tip, &lock)?,
         };
+        fault_point!("remove.branch-deleted");
         Ok(Removed { trashed, branch })
     }
 
@@ -185,7 +189,10 @@ impl Repository {
                 self.look_again(admin, path, path, now, asked)?;
             }
             drop(keep_place(path, asked.id).map_err(not_moved)?);
-            return move_aside(path, asked.id).map(Some).map_err(not_moved);
+            fault_point!("remove.place-made");
+            let aside = move_aside(path, asked.id).map_err(not_moved)?;
+            fault_point!("remove.aside");
+            return Ok(Some(aside));
         }
         let aside = Trashed::find(path, asked.id).filter(|aside| !aside.has_been_emptied());
         if let Some(aside) = &aside
@@ -213,13 +220,17 @@ impl Repository {
         if !has_submodules(admin) {
             self.look_again(admin, path, &aside.tree(), seen, asked)?;
         }
+        fault_point!("remove.looked-again");
         let now = self.seen(Some(admin), asked.judged.recorded_branch)?;
         if now != *seen {
             return Err(RemoveError::Moved { now: Box::new(now) });
         }
         self.hold_named(admin, seen, asked, lock)?;
+        fault_point!("remove.named-held");
         aside.keep_no_longer().map_err(|source| RemoveError::NotMoved { path: path.to_owned(), source })?;
+        fault_point!("remove.kept-no-longer");
         self.remove_entry(admin, path, lock)?;
+        fault_point!("remove.entry-removed");
         Ok(())
     }
 

@@ -20,6 +20,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use laneway_fault::fault_point;
+
 use crate::admin::{AdminFolder, present, settled_path};
 use crate::judge::{TreeState, TreeToJudge, tree_state};
 use crate::lock::RepositoryLock;
@@ -115,6 +117,7 @@ impl Repository {
             // The tree itself is what is kept: a commit that cannot be written is told, and not in the way.
             kept.only_in_trash.push(error.to_string());
         }
+        fault_point!("rescue.content-kept");
         let lock = self.lock()?;
         let tip = self.branch(asked.recorded_branch)?.map(|facts| facts.tip);
         if let Some(tip) = tip.as_ref().filter(|_| asked.delete_branch) {
@@ -122,6 +125,7 @@ impl Repository {
         }
         let let_go = match (&admin, &aside) {
             (Some(admin), Some(aside)) => self.let_go(admin, aside, &path, asked, &mut kept, &lock),
+            // What git knew of the tree is gone, by an attempt before this one: the refs that it set are all there is.
             _ => self.set_refs(asked.id, &kept.refs, &lock).map_err(Into::into),
         };
         if let Err(error) = let_go {
@@ -132,6 +136,7 @@ impl Repository {
             (true, None) => BranchFate::Gone,
             (true, Some(tip)) => self.delete_branch(asked.recorded_branch, tip, &lock)?,
         };
+        fault_point!("rescue.branch-deleted");
         drop(lock);
         let refs = self.rescue_refs(asked.id)?;
         Ok(Rescued {
@@ -157,7 +162,10 @@ impl Repository {
             TreeState::Present => {
                 // Kept from the first moment on: nobody may take it for one that was looked at and found clean.
                 drop(keep_place(path, id).map_err(not_moved)?);
-                Some(move_aside(path, id).map_err(not_moved)?)
+                fault_point!("rescue.place-made");
+                let aside = move_aside(path, id).map_err(not_moved)?;
+                fault_point!("rescue.aside");
+                Some(aside)
             }
             TreeState::Missing if admin.is_some() => Some(keep_place(path, id).map_err(not_moved)?),
             TreeState::Missing => Trashed::find(path, id),
@@ -181,6 +189,7 @@ impl Repository {
     ) -> Result<(), RemoveError> {
         let not_moved = |source| RemoveError::NotMoved { path: admin.folder.clone(), source };
         copy_admin(&admin.folder, &aside.admin_copy()).map_err(not_moved)?;
+        fault_point!("rescue.admin-copied");
         if let Some(commit) = self.head_of(admin)?.commit {
             kept.refs.insert(RescueRef::Head, commit);
         }
@@ -199,18 +208,25 @@ impl Repository {
             kept.refs.insert(RescueRef::Named, holder);
         }
         self.set_refs(asked.id, &kept.refs, lock)?;
+        self.delete_other_refs(asked.id, &kept.refs, lock)?;
+        fault_point!("rescue.refs-set");
         move_modules(&admin.folder.join(MODULES), &aside.modules()).map_err(not_moved)?;
+        fault_point!("rescue.modules-moved");
         // On the disk before what it copies goes.
         let folder = std::fs::File::open(aside.folder()).map_err(not_moved)?;
         rustix::fs::syncfs(&folder).map_err(|errno| not_moved(errno.into()))?;
-        Ok(self.remove_entry(admin, path, lock)?)
+        fault_point!("rescue.synced");
+        self.remove_entry(admin, path, lock)?;
+        fault_point!("rescue.entry-removed");
+        Ok(())
     }
 
-    /// Sets the refs of a rescue; those of an attempt before it go.
     fn set_refs(&self, id: &str, refs: &RescueRefs, lock: &RepositoryLock) -> Result<(), RunError> {
-        for (which, commit) in refs {
-            self.set_rescue_ref(id, *which, commit, lock)?;
-        }
+        refs.iter().try_for_each(|(which, commit)| self.set_rescue_ref(id, *which, commit, lock))
+    }
+
+    /// Deletes the refs of an attempt before this one, which this one does not have.
+    fn delete_other_refs(&self, id: &str, refs: &RescueRefs, lock: &RepositoryLock) -> Result<(), RunError> {
         for (which, commit) in self.rescue_refs(id)? {
             if !refs.is_empty() && !refs.contains_key(&which) {
                 self.delete_rescue_ref(id, which, &commit, lock)?;

@@ -7,19 +7,23 @@
 //!
 //! Each step finds out whether it was done, so that a restore that was broken off goes on when it is asked again.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use laneway_fault::fault_point;
+
 use crate::admin::{AdminFolder, lock_reason, present, settled_path};
-use crate::create::{CreateError, CreateRefusal, StepError, TreeRecord};
-use crate::lock::{LockError, RepositoryLock};
+use crate::create::{CreateError, CreateRefusal, StepError, TreeRecord, UnderLockError};
+use crate::lock::{FileLock, LockError, RepositoryLock};
 use crate::names::{CommitId, branch_ref};
 use crate::repository::{Repository, Worktree, branch_of};
 use crate::rescue::{MODULES, RescueRef, copy_folder, move_modules};
 use crate::run::RunError;
 use crate::trash::Trashed;
+use crate::undo::WhyTreeStays;
 
 /// What is to be brought back.
 #[derive(Clone, Copy, Debug)]
@@ -66,12 +70,29 @@ pub enum RestoreError {
         #[source]
         source: io::Error,
     },
+    /// What an attempt before this one has made is not what it was to be: somebody works there.
+    #[error("what was begun at {} stays as it is: {why}", path.display())]
+    Begun {
+        /// Where.
+        path: PathBuf,
+        /// What is different.
+        why: WhyTreeStays,
+    },
     /// The lock was not got.
     #[error("the repository lock was not got")]
     Lock(#[from] LockError),
     /// git failed.
     #[error("git failed")]
     Git(#[from] RunError),
+}
+
+impl From<UnderLockError> for RestoreError {
+    fn from(error: UnderLockError) -> Self {
+        match error {
+            UnderLockError::Lock(error) => Self::Lock(error),
+            UnderLockError::Git(error) => Self::Git(error),
+        }
+    }
 }
 
 impl From<StepError> for RestoreError {
@@ -164,24 +185,32 @@ impl Repository {
         // From here on a redo knows that a tree which is no longer in the trash is at its new place.
         let goal = trashed.folder().join(GOAL);
         std::fs::write(&goal, record.path.as_os_str().as_bytes()).map_err(at(&goal))?;
+        fault_point!("restore.goal-written");
         if record.branch_is_new {
             self.bring_branch_back(record, lock)?;
         }
+        fault_point!("restore.branch-made");
         let admin = match self.registered_at(&record.path).map_err(at(&record.path))? {
             Some(admin) if admin.locked.as_deref() == Some(&lock_reason(&record.lane)) => admin,
             Some(_) => return Err(CreateRefusal::PathRegistered { path: record.path.clone() }.into()),
             None => self.enter_again(&trashed.admin_copy(), record)?,
         };
+        fault_point!("restore.entered");
         let tree = trashed.tree();
         if tree.symlink_metadata().is_ok() {
             link_tree(&tree, &admin.folder).map_err(at(&tree))?;
             self.make_parent(&record.path)?;
+            fault_point!("restore.tree-linked");
             std::fs::rename(&tree, &record.path).map_err(at(&record.path))?;
         }
+        fault_point!("restore.tree-back");
         let target = admin.folder.join(MODULES);
         move_modules(&trashed.modules(), &target).map_err(at(&target))?;
+        fault_point!("restore.modules-back");
         self.relink_submodules(&target, rescue.was_at, &record.path)?;
-        self.settle_head(&admin, rescue, record)
+        self.settle_head(&admin, rescue, record)?;
+        fault_point!("restore.head-settled");
+        Ok(())
     }
 
     /// Everything of it is in the trash again. Best effort: what cannot be moved back is where it is, and a redo or a
@@ -319,29 +348,64 @@ impl Repository {
         Ok(())
     }
 
+    /// Whether an attempt before this one has made the tree with all files in it; one that is as the checkout left it is
+    /// undone, and made anew.
+    fn is_made_from_refs(
+        &self,
+        refs: &BTreeMap<RescueRef, CommitId>,
+        record: &TreeRecord,
+    ) -> Result<bool, RestoreError> {
+        let admin = self.registered_at(&record.path).map_err(at(&record.path))?;
+        let own = |admin: &AdminFolder| admin.locked.as_deref() == Some(&lock_reason(&record.lane));
+        let Some(admin) = admin.filter(own) else { return Ok(false) };
+        // The branch is found again, and used.
+        let undone = self.undo(&TreeRecord { branch_is_new: false, ..record.clone() })?;
+        if undone.left.is_empty() {
+            return Ok(false);
+        }
+        let content = [RescueRef::Work, RescueRef::Index, RescueRef::Head, RescueRef::Branch];
+        let Some(content) = content.iter().find_map(|which| refs.get(which)) else { return Ok(false) };
+        match self.what_checkout_did_not_write(&admin, &record.path, content)? {
+            None => Ok(true),
+            Some(why) => Err(RestoreError::Begun { path: record.path.clone(), why }),
+        }
+    }
+
     fn restore_from_refs(&self, rescue: &Rescue<'_>, record: &TreeRecord) -> Result<(), RestoreError> {
         let refs = self.rescue_refs(rescue.id)?;
         if refs.is_empty() {
             return Err(RestoreError::NothingHeld { id: rescue.id.to_owned() });
         }
-        self.create(record)?;
+        if !self.is_made_from_refs(&refs, record)? {
+            self.create(record)?;
+        }
+        fault_point!("restore.made-from-refs");
         let admin = self.registered_at(&record.path).map_err(at(&record.path))?;
         let admin = admin.ok_or_else(|| RestoreError::File {
             path: record.path.clone(),
             source: io::ErrorKind::NotFound.into(),
         })?;
-        let run = |what| self.run_in(what, &admin.folder, &record.path).limit(self.git().limits().checkout);
+        // git holds it, so that a redo waits for the git of a daemon that was killed.
+        let lock = FileLock::acquire(&admin.lock_file(), self.git().limits().lock)?;
+        let what = "passing on the lock of the tree";
+        let held = lock.descriptor().map_err(|source| RunError::NotRun { what, source })?;
+        let run = |what| {
+            let held = held.try_clone().map_err(|source| RunError::NotRun { what, source })?;
+            let run = self.run_in(what, &admin.folder, &record.path).holding(held);
+            Ok::<_, RunError>(run.limit(self.git().limits().checkout))
+        };
         if let Some(head) = refs.get(&RescueRef::Head).filter(|head| **head != record.base_commit) {
             let what = "git checkout --detach";
-            run(what).args(["checkout", "--quiet", "--detach", head.as_str()]).succeed()?;
+            run(what)?.args(["checkout", "--quiet", "--detach", head.as_str()]).succeed()?;
         }
         let staged = refs.get(&RescueRef::Index);
         if let Some(files) = refs.get(&RescueRef::Work).or(staged) {
-            let raw = self.as_it_is(run("git read-tree"), &self.empty_tree()?);
+            let raw = self.as_it_is(run("git read-tree")?, &self.empty_tree()?);
             raw.args(["read-tree", "--reset", "-u", files.as_str()]).succeed()?;
             let staged = staged.map_or("HEAD", CommitId::as_str);
-            run("git read-tree").args(["read-tree", staged]).succeed()?;
+            run("git read-tree")?.args(["read-tree", staged]).succeed()?;
         }
+        fault_point!("restore.files-written");
         Ok(())
     }
 }

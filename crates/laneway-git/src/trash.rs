@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
+use laneway_fault::fault_point;
+
 use crate::admin::present;
 
 /// The trash in a folder that only lanes are in; no lane can have this name.
@@ -81,13 +83,8 @@ impl Trashed {
         self.tree().symlink_metadata().is_err() && self.modules().symlink_metadata().is_err()
     }
 
-    /// What a deletion under this id has left unfinished: one that was broken off, or one that was never begun of a
-    /// tree that nobody keeps.
+    /// What is in the trash under this id and kept by nobody: its deletion was never begun.
     pub fn to_finish(tree_path: &Path, id: &str) -> Option<Self> {
-        let going = place(tree_path, id).ok()?.with_added_extension(GOING.trim_start_matches('.'));
-        if going.symlink_metadata().is_ok() {
-            return Some(Self { folder: going });
-        }
         Self::find(tree_path, id).filter(|trashed| !trashed.is_kept())
     }
 
@@ -96,6 +93,14 @@ impl Trashed {
         if let Some(parent) = tree_path.parent() {
             remove_if_empty(&trash_in(parent));
         }
+    }
+
+    /// What is just being deleted from the trash beside this tree, or was when that was broken off.
+    pub fn being_deleted(tree_path: &Path) -> Vec<Self> {
+        let trash = tree_path.with_file_name(FOLDER);
+        let entries = std::fs::read_dir(trash).into_iter().flatten().flatten();
+        let going = entries.filter(|entry| entry.file_name().as_encoded_bytes().ends_with(GOING.as_bytes()));
+        going.map(|entry| Self { folder: entry.path() }).collect()
     }
 
     /// Whether it is kept for a restore, and so deleted only when that is asked for.
@@ -125,7 +130,9 @@ impl Trashed {
                 None => return Ok(()),
             }
         };
+        fault_point!("trash.renamed");
         delete(&going)?;
+        fault_point!("trash.deleted");
         if let Some(trash) = going.parent() {
             remove_if_empty(trash);
         }

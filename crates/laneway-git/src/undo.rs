@@ -4,6 +4,8 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use laneway_fault::fault_point;
+
 use crate::admin::{self, AdminFolder, lock_reason};
 use crate::create::{TreeRecord, UnderLockError};
 use crate::judge::{HeadSeen, TreeState, tree_state};
@@ -129,8 +131,10 @@ impl Repository {
             if record.path.symlink_metadata().is_ok() {
                 take_away(record)
                     .map_err(|source| RunError::NotRun { what: "moving the tree aside", source })?;
+                fault_point!("undo.tree-aside");
             }
             self.remove_entry(&admin, &record.path, lock)?;
+            fault_point!("undo.entry-removed");
         }
         // Broken off before the path was written; the reason is the first thing that git writes.
         let reason = lock_reason(&record.lane);
@@ -144,11 +148,13 @@ impl Repository {
         {
             undone.left.push(Left::Trash(error));
         }
+        fault_point!("undo.tree-deleted");
         if record.branch_is_new
             && let Some(why) = self.undo_branch(record, lock)?
         {
             undone.left.push(Left::Branch { name: record.branch.clone(), why });
         }
+        fault_point!("undo.branch-deleted");
         Ok(undone)
     }
 
@@ -204,7 +210,7 @@ impl Repository {
 
     /// Compares the tree with the commit by an index of its own: a checkout that was broken off has written
     /// none. Files that are not there yet are as they should be, and so is one that was written in part.
-    fn what_checkout_did_not_write(
+    pub(crate) fn what_checkout_did_not_write(
         &self,
         admin: &AdminFolder,
         tree: &Path,
@@ -217,20 +223,21 @@ impl Repository {
             .succeed()?;
         let mut partial = Vec::new();
         let mut other = None;
-        let not_looked_at =
-            self.each_status_entry(admin, tree, Some(index.into()), &mut |entry| match entry {
-                StatusEntry::Changed(file) if file.is_deleted && !file.staged => {}
-                StatusEntry::Changed(file)
-                    if !file.staged && !file.is_submodule && partial.len() < MOST_PARTIAL =>
-                {
+        let looked =
+            self.each_status_entry(admin, tree, Some(index.clone().into()), &mut |entry| match entry {
+                // As the commit has it, whatever HEAD has; or not there yet.
+                StatusEntry::Changed(file) if !file.unstaged || file.is_deleted => {}
+                StatusEntry::Changed(file) if !file.is_submodule && partial.len() < MOST_PARTIAL => {
                     partial.push(file.path);
                 }
                 StatusEntry::Changed(file) => drop(other.get_or_insert(file.path)),
                 StatusEntry::Untracked(path) | StatusEntry::Ignored(path) => {
                     other.get_or_insert(path);
                 }
-            })?;
-        if let Some(said) = not_looked_at {
+            });
+        // The entry may stay, and this is of no use in it.
+        let _ = std::fs::remove_file(&index);
+        if let Some(said) = looked? {
             return Ok(Some(WhyTreeStays::NotLookedAt { said }));
         }
         for path in partial {

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use laneway_fault::fault_point;
 use laneway_wire::message::{
     FromHolder, Launch, MessageError, Offsets, ProcessIdentity, StartFailure, StartStage, Started, Tag,
     encode,
@@ -183,6 +184,7 @@ fn begin(launch: &Launch, folder_path: &Path, folder: &std::fs::File) -> Result<
         errno: from_io(&error).raw_os_error(),
         message: format!("cannot make the holder's socket: {error}"),
     })?;
+    fault_point!("holder.socket-made");
     let started = begin_recorded(launch, prepared, folder_path);
     match started {
         Ok(recorded) => Ok((listener, recorded)),
@@ -213,7 +215,9 @@ fn begin_recorded(launch: &Launch, prepared: Prepared, folder: &Path) -> Result<
         let message = source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
         StartFailure { stage: StartStage::Record, errno, message }
     })?;
+    fault_point!("holder.record-made");
     let begun = start::start(launch, prepared).and_then(|running| {
+        fault_point!("holder.program-executed");
         let program = identify(running.pid)?;
         Ok((running, program))
     });
@@ -233,6 +237,7 @@ fn begin_recorded(launch: &Launch, prepared: Prepared, folder: &Path) -> Result<
     if let Err(error) = file.write(&record) {
         log(&error.to_string());
     }
+    fault_point!("holder.start-recorded");
     Ok(Executed { record: file, recorded: record, running, started })
 }
 

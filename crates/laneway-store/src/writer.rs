@@ -19,6 +19,7 @@ use laneway_core::decide::decide;
 use laneway_core::event::Recorded;
 use laneway_core::id::HostId;
 use laneway_core::time::Timestamp;
+use laneway_fault::fault_point;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -183,7 +184,9 @@ impl Writer {
                 answer => answers.push(answer),
             }
         }
+        fault_point!("store.before-commit");
         let Err(error) = execute(connection, "COMMIT") else {
+            fault_point!("store.committed");
             return Ended::Committed(answers);
         };
         let taken_back = connection.is_autocommit() || execute(connection, "ROLLBACK").is_ok();

@@ -21,6 +21,7 @@ use laneway_core::launch::DEFAULT_GRACE_MS;
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
 use laneway_core::refusal::Refusal;
+use laneway_fault::fault_point;
 use laneway_git::{
     BranchFate, Listing, MergeError, Operation, RemoveError, Repository, Seen, Trashed, TreeStamp, TreeState,
     TreeToJudge, TreeToRemove, UnreachableCommit,
@@ -297,6 +298,7 @@ impl Engine {
             Ok(Err(problem)) => Quieted::StillAlive { what: problem.message },
             Err(_) => Quieted::StillAlive { what: "its programs did not end in time".to_owned() },
         };
+        fault_point!("close.quieted");
         self.report(Command::FinishQuieting { lane, epoch, outcome }, request).await;
     }
 
@@ -377,6 +379,7 @@ impl Engine {
             }
             Err(problem) => not_looked_at(problem),
         };
+        fault_point!("close.judged");
         self.report(Command::JudgeAgain { lane: id, epoch, findings }, request).await;
     }
 
@@ -449,6 +452,7 @@ impl Engine {
     pub(super) async fn finish_closing(&self, id: LaneId, epoch: u64, outcome: Removed, request: Request) {
         let gone = matches!(outcome, Removed::Gone { .. });
         self.report(Command::FinishClosing { lane: id, epoch, outcome }, request).await;
+        fault_point!("close.recorded");
         self.lock_asked_to_close().remove(&id);
         if gone {
             self.forget_environments(id).await;

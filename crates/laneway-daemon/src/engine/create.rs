@@ -13,6 +13,7 @@ use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
 use laneway_core::refusal::Refusal;
 use laneway_core::workspace::Workspace;
+use laneway_fault::fault_point;
 use laneway_git::{Left, Repository, RestoredFrom, TreeRecord};
 use laneway_store::Store;
 
@@ -137,6 +138,7 @@ impl Engine {
         if let Some(from) = restored.and_then(|lane| lane.restored_from) {
             let (outcome, came_from) = self.provision_restored(lane, epoch, from, request).await;
             self.report(Command::FinishProvisioning { lane, epoch, outcome }, request).await;
+            fault_point!("restore.recorded");
             if came_from == Some(RestoredFrom::Trash) {
                 self.leave_trash(from).await;
             }

@@ -1,18 +1,20 @@
 //! At every start: what is recorded is compared with what is there, and the plan of
 //! [`laneway_core::reconcile`] is carried out.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use laneway_api::error::Problem;
 use laneway_core::command::{Command, Provisioned};
 use laneway_core::id::{LaneId, RunId};
+use laneway_core::lane::Lifecycle;
 use laneway_core::launch::DEFAULT_GRACE_MS;
 use laneway_core::reconcile::{Action, RunSeen, plan};
 use laneway_core::run::{Exit, Run};
+use laneway_fault::fault_point;
 use laneway_git::Trashed;
 use laneway_store::{ReadError, Store, WorkersOf};
 use laneway_wire::process::is_alive;
@@ -35,6 +37,7 @@ impl Engine {
         let request = self.own_request();
         let lanes = self.read(Store::unfinished_lanes).await?;
         let (runs, n_strangers) = self.look_at_runs().await?;
+        fault_point!("start.looked");
         let looked_at = lanes.len() + runs.len();
         let actions = plan(&lanes, &runs);
         let mut done = 0;
@@ -45,6 +48,10 @@ impl Engine {
             _ => None,
         });
         leftovers::end(lost.collect()).await;
+        fault_point!("start.leftovers-ended");
+        // Before anything new comes there.
+        self.finish_trash().await;
+        fault_point!("start.trash-finished");
         for action in actions {
             match action {
                 Action::Report { what } => {
@@ -55,13 +62,15 @@ impl Engine {
                 Action::Watch { .. } => {}
                 action => {
                     self.take(action, request).await;
+                    fault_point!("start.acted");
                     done += 1;
                 }
             }
         }
-        self.finish_trash().await;
+        self.leave_emptied_trash().await;
         self.label_all_trees().await;
         self.forget_needless_environments().await;
+        fault_point!("start.environments-forgotten");
         self.empty_scratch().await;
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         self.report(Command::RecordReconciled { looked_at: count(looked_at), done, reported }, request).await;
@@ -124,6 +133,10 @@ impl Engine {
         };
         let mut n_strangers = 0;
         for run in others.iter().filter(|run| !ended.iter().any(|row| row.run.id == **run)) {
+            let folder = self.home.run(*run);
+            if blocking(move || holders::remove_dead_socket(&folder)).await? {
+                continue;
+            }
             // Its record is lost, or was put back from an older copy: its program is somebody's work.
             tracing::warn!(%run, "a holder of a run that is not recorded is left alone");
             n_strangers += 1;
@@ -158,7 +171,10 @@ impl Engine {
                         None => RunSeen::Alive(runs::process_of(&status.started)),
                     };
                 }
-                Err(LinkError::Nobody) => {}
+                Err(LinkError::Nobody) => {
+                    let folder = folder.clone();
+                    blocking(move || holders::remove_dead_socket(&folder)).await.ok();
+                }
                 Err(error) => return unknown(chain(&error)),
             }
             let folder = folder.clone();
@@ -213,21 +229,32 @@ impl Engine {
         drop(emptied.await);
     }
 
-    /// Trees that a crashed close had renamed aside are deleted: those of closed lanes, by their ids.
+    /// Trees that a crashed close had renamed aside are deleted: those of closed lanes, by their ids, and whatever was
+    /// just being deleted.
     async fn finish_trash(&self) {
-        let closed = self.read(|store| store.lanes(None, true)).await.unwrap_or_default();
-        let closed: Vec<(PathBuf, String)> = closed
-            .into_iter()
-            .filter(|lane| lane.lifecycle == laneway_core::lane::Lifecycle::Closed && !lane.is_adopted())
-            .map(|lane| (lane.path.to_path_buf(), lane.id.to_string()))
-            .collect();
+        let mut lanes = self.read(|store| store.lanes(None, true)).await.unwrap_or_default();
+        lanes.retain(|lane| !lane.is_adopted());
         let left = blocking(move || {
-            for (path, _) in &closed {
+            let folders: BTreeMap<Option<&Path>, &Path> =
+                lanes.iter().map(|lane| (lane.path.as_path().parent(), lane.path.as_path())).collect();
+            for path in folders.values() {
                 Trashed::remove_empty(path);
             }
-            closed.iter().filter_map(|(path, id)| Trashed::to_finish(path, id)).collect::<Vec<_>>()
+            let being_deleted = folders.into_values().flat_map(Trashed::being_deleted);
+            let closed = lanes.iter().filter(|lane| lane.lifecycle == Lifecycle::Closed);
+            let left =
+                closed.filter_map(|lane| Trashed::to_finish(lane.path.as_path(), &lane.id.to_string()));
+            left.chain(being_deleted).collect::<Vec<_>>()
         });
         left.await.unwrap_or_default().into_iter().for_each(unlink);
+    }
+
+    /// What restored lanes have left in the trash, if a crash came before that was cleared away.
+    async fn leave_emptied_trash(&self) {
+        let lanes = self.read(|store| store.lanes(None, false)).await.unwrap_or_default();
+        for from in lanes.into_iter().filter_map(|lane| lane.restored_from) {
+            self.leave_trash(from).await;
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use laneway_core::lane::{Lane, LaneBranch, LaneTree, Lifecycle};
 use laneway_core::name::Name;
 use laneway_core::time::Timestamp;
 use laneway_core::workspace::Workspace;
+use laneway_fault::fault_point;
 use laneway_git::{
     BranchFacts, CommitId, RemoveError, Repository, Rescue, RescueRef, RescueRefs, Rescued, RestoreError,
     RestoredFrom, Trashed, TreeRecord, TreeToRescue,
@@ -328,7 +329,9 @@ impl Engine {
             let lane = self.lane(from).await?;
             blocking(move || match Trashed::find(lane.path.as_path(), &lane.id.to_string()) {
                 Some(trashed) if trashed.has_been_emptied() => {
-                    trashed.unlink().map_err(|error| not_let_go(&error))
+                    trashed.unlink().map_err(|error| not_let_go(&error))?;
+                    fault_point!("restore.place-left");
+                    Ok::<_, Problem>(())
                 }
                 Some(_) | None => Ok(()),
             })
@@ -502,8 +505,11 @@ fn let_go_of_old(repository: &Repository, kept: Kept) -> Result<bool, Problem> {
 fn let_go(repository: &Repository, kept: Kept) -> Result<(), Problem> {
     if let Some(trashed) = kept.trashed {
         trashed.unlink().map_err(|error| not_let_go(&error))?;
+        fault_point!("prune.tree-deleted");
     }
-    repository.forget_rescue(&kept.lane.id.to_string()).map_err(|error| not_let_go(&error))
+    repository.forget_rescue(&kept.lane.id.to_string()).map_err(|error| not_let_go(&error))?;
+    fault_point!("prune.refs-deleted");
+    Ok(())
 }
 
 /// Whether a restore makes its branch. One that is there is the restore's own, from before a crash, or was free and
@@ -584,6 +590,7 @@ fn drop_disposable(rescued: Rescued) {
         if let Err(error) = trashed.drop_disposable(&rescued.disposable) {
             tracing::warn!(error = chain(&error), "what can be made again is still in the trash");
         }
+        fault_point!("rescue.disposable-dropped");
     });
 }
 

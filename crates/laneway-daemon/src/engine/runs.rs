@@ -15,7 +15,9 @@ use laneway_core::run::{Exit, ProcessIdentity, Run, RunState};
 use laneway_core::supervise::RestartPolicy;
 use laneway_core::time::Timestamp;
 use laneway_core::worker::WorkerStatus;
+use laneway_fault::fault_point;
 use laneway_store::{RunRow, SubmitError, WorkerRow};
+use laneway_wire::RunRecord;
 use laneway_wire::message::{Exited, Launch, ResourceLimit, Size, StartStage, Terminal};
 use laneway_wire::process::{Process, is_alive};
 use laneway_wire::record::{RecordError, RecordState};
@@ -83,6 +85,7 @@ impl Engine {
             let message = format!("the environment cannot be kept in {}: {error}", folder.display());
             failed_in_words("environment_not_kept", &error, message)
         })?;
+        fault_point!("run.environment-kept");
         Ok(NewWorker {
             id,
             run: RunId::from_ulid(self.ids.next()),
@@ -242,6 +245,7 @@ impl Engine {
             Ok(()) => {}
             Err(problem) => {
                 remove_never_begun(&self.home.run(run));
+                fault_point!("run.folder-removed");
                 let row = self.read(move |store| store.run(run)).await.ok().flatten();
                 let exit = Exit::NotStarted { reason: problem.message.clone() };
                 self.start_problems.lock().expect("no holder of this lock panics").insert(run, problem);
@@ -272,12 +276,14 @@ impl Engine {
             Ok(launched) => launched,
             Err(error) => return Err(self.start_problem(&error, row.worker.lane).await),
         };
+        fault_point!("run.program-started");
         let process = process_of(&launched.started);
         let at = micros(launched.started.at_micros);
         let started = Command::RecordStarted { run, process, at };
         // Not by `report`: its effects must find the holder, and the holder must not tell an exit before this.
         let recorded = self.store.submit(started.clone(), request.into()).await;
         launched.watch((run, row.worker.lane), &self.holders, &self.teller);
+        fault_point!("run.watched");
         // From here on a stop reaches the holder, also one that is an effect of this very record.
         self.starting.lock().expect("no holder of this lock panics").remove(&run);
         match recorded {
@@ -404,7 +410,9 @@ impl Engine {
             return;
         }
         let Some(holder) = self.holder_of(run, row.worker.lane).await else { return };
+        fault_point!("stop.asking");
         let left = holder.stop(grace_ms).await;
+        fault_point!("stop.done");
         if !left.is_empty() {
             let left = left.iter().map(|process| process.pid).collect();
             self.report(Command::RecordStopFailed { run, left }, request).await;
@@ -499,6 +507,7 @@ impl Engine {
     pub(super) async fn release(&self, run: RunId) {
         if let Some(holder) = self.holders.of_run(run) {
             holder.release().await;
+            fault_point!("run.released");
         }
         // A task runs once: its environment is not needed again.
         let row = self.read(move |store| store.run(run)).await.ok().flatten();
@@ -513,6 +522,7 @@ impl Engine {
             let request = self.own_request();
             match told {
                 Told::Exited(exited) => {
+                    fault_point!("run.exit-told");
                     let (exit, at) = exit_of(&exited);
                     self.report(Command::RecordExit { run, exit, at }, request).await;
                 }
@@ -526,6 +536,8 @@ impl Engine {
 
     /// A holder is gone: if the end of its run is not recorded, the run record says how it ended, or it is lost.
     async fn holder_gone(&self, run: RunId, request: Request) {
+        let folder = self.home.run(run);
+        blocking(move || crate::holders::remove_dead_socket(&folder)).await.ok();
         let row = self.read(move |store| store.run(run)).await.ok().flatten();
         let Some(row) = row.filter(|row| row.run.state.is_live()) else { return };
         let was_started = row.run.state.process().is_some();
@@ -564,13 +576,19 @@ fn withdrawn(event: &Recorded, run: RunId) -> Option<&str> {
     }
 }
 
-/// Removes the folder of a run whose program was never started; one that may tell of more is left.
+/// Removes the folder of a run whose program was never started, or whose holder ended before it could say so; one that
+/// may tell of more is left.
 fn remove_never_begun(folder: &std::path::Path) {
+    crate::holders::remove_dead_socket(folder);
     let record = folder.join(laneway_wire::RECORD_NAME);
-    if matches!(
-        laneway_wire::record::read(&record).map(|record| record.state),
-        Ok(RecordState::StartFailed(_))
-    ) {
+    let tells_nothing = match laneway_wire::record::read(&record) {
+        Ok(RunRecord { state: RecordState::StartFailed(_), .. }) => true,
+        Ok(RunRecord { state: RecordState::Starting | RecordState::Running { .. }, holder, .. }) => {
+            !is_alive(holder)
+        }
+        Ok(RunRecord { state: RecordState::Exited { .. }, .. }) | Err(_) => false,
+    };
+    if tells_nothing {
         // If it stays, so does the folder: nothing but its room is lost.
         let _ = std::fs::remove_file(record);
     }

@@ -195,7 +195,9 @@ fn spawn(program: &HolderProgram, folder: &Path, log: &Path) -> Result<Spawned, 
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .stderr(Stdio::from(log))
+            .envs(laneway_fault::variables())
             .spawn()?;
+        laneway_fault::fault_point!("run.holder-spawned");
         // It is waited for by its pidfd, when its link ends.
         Ok(Spawned { socket, pid: child.id(), log_begin })
     };

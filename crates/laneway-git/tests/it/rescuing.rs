@@ -488,3 +488,55 @@ fn a_file_that_is_too_large_for_a_commit_is_told_with_its_size() {
     let (back, _) = restore(&world, &record, "x");
     assert_eq!(back.path.join("huge").metadata().unwrap().len(), bytes);
 }
+
+#[test]
+fn a_rescue_that_was_cut_off_before_the_branch_went_keeps_every_ref_when_it_goes_on() {
+    let world = World::new();
+    let record = full_of_work(&world);
+    let first = rescue(&world, &record).refs;
+    assert!(first.len() > 1, "{first:?}");
+    // As a crash leaves it: git's entry is gone, and the branch is there.
+    world.run(&world.root(), &["branch", &record.branch, first[&RescueRef::Branch].as_str()]);
+    assert_eq!(rescue(&world, &record).refs, first);
+}
+
+#[test]
+fn a_restore_from_refs_that_was_cut_off_goes_on_and_overwrites_no_work() {
+    let world = World::new();
+    let record = world.lane("x");
+    world.commit(&record.path, "committed", "committed\n");
+    std::fs::write(record.path.join("committed"), "changed\n").unwrap();
+    std::fs::write(record.path.join("untracked"), "untracked\n").unwrap();
+    let before = files(&record.path);
+    rescue(&world, &record).trashed.unwrap().unlink().unwrap();
+    let (back, from) = restore(&world, &record, "x");
+    assert_eq!((from, files(&back.path)), (RestoredFrom::Refs, before.clone()));
+    // As a crash leaves it: all of it is made, and nobody has recorded that.
+    let again = TreeRecord { branch_is_new: false, ..back.clone() };
+    let kept = Rescue { id: "id", was_at: &record.path, was_on: &record.branch };
+    world.repository().restore(&kept, &again).unwrap();
+    assert_eq!(files(&back.path), before);
+    // Only the checkout was made.
+    world.run(&back.path, &["reset", "--quiet", "--hard"]);
+    std::fs::remove_file(back.path.join("untracked")).unwrap_or_default();
+    world.repository().restore(&kept, &again).unwrap();
+    assert_eq!(files(&back.path), before);
+    // Somebody works there.
+    std::fs::write(back.path.join("committed"), "newer\n").unwrap();
+    let refused = world.repository().restore(&kept, &again).unwrap_err();
+    assert!(matches!(refused, RestoreError::Begun { .. }), "{refused:?}");
+    assert_eq!(std::fs::read_to_string(back.path.join("committed")).unwrap(), "newer\n");
+}
+
+#[test]
+fn a_deletion_from_the_trash_that_was_cut_off_is_found_again() {
+    let world = World::new();
+    let record = world.lane("x");
+    let trash = world.tree(".trash");
+    std::fs::create_dir_all(trash.join("undo-x.going/tree")).unwrap();
+    std::fs::create_dir_all(trash.join("kept/git")).unwrap();
+    let found = Trashed::being_deleted(&record.path);
+    assert_eq!(found.iter().map(Trashed::folder).collect::<Vec<_>>(), [trash.join("undo-x.going")]);
+    found.into_iter().for_each(|going| going.unlink().unwrap());
+    assert!(!trash.join("undo-x.going").exists() && trash.join("kept/git").exists());
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use laneway_fault::fault_point;
 use laneway_wire::message::{Exited, FromHolder, ProcessNote, StopPhase, refusal};
 use laneway_wire::process::Process;
 use laneway_wire::record::RecordState;
@@ -114,8 +115,10 @@ impl Holder {
             at_micros: now.unix_micros,
             offsets,
         };
+        fault_point!("holder.exit-seen");
         self.exited = Some(exited);
         self.record_exit(exited, status);
+        fault_point!("holder.exit-recorded");
         self.drop_input(refusal::ENDED, "the program has ended");
         if let Terminal::Pipes(pipes) = &mut self.terminal {
             pipes.stdin = None;
@@ -335,8 +338,10 @@ impl Holder {
         if self.screen_tried_at != Some(self.offsets()) {
             self.write_final_screen();
         }
+        fault_point!("holder.leaving");
         if let Err(error) = sockets::remove(&self.folder, SOCKET_NAME) {
             log(&format!("the socket was not removed: {error}"));
         }
+        fault_point!("holder.socket-removed");
     }
 }

@@ -115,7 +115,8 @@ impl Started {
             "--report".into(),
             report.path.clone().into(),
         ];
-        let environment = daemon_environment(std::env::vars_os(), home);
+        let mut environment = daemon_environment(std::env::vars_os(), home);
+        environment.extend(laneway_fault::variables().map(|(name, value)| (name.into(), value)));
         match holder_of_this_run(home) {
             Some(holder) => Self::through_holder(home, holder, &program, &arguments, &environment),
             None => Self::as_child(home, &program, &arguments, environment),

@@ -1,0 +1,96 @@
+//! The list of all points.
+
+/// Every point, by the area that it is in.
+pub const POINTS: &[&str] = &[
+    // a decision: about to be made durable; durable, and nobody told yet, no effect begun
+    "store.before-commit",
+    "store.committed",
+    // making a tree
+    "create.branch-made",
+    "create.parent-made",
+    "create.entered",
+    "create.checked-out",
+    "create.followed",
+    "create.hook-run",
+    // taking a tree back that was not made whole
+    "undo.tree-aside",
+    "undo.entry-removed",
+    "undo.tree-deleted",
+    "undo.branch-deleted",
+    // starting a program, and what follows its end
+    "run.environment-kept",
+    "run.holder-spawned",
+    "run.program-started",
+    "run.watched",
+    "run.exit-told",
+    "run.released",
+    "run.folder-removed",
+    // in the holder
+    "holder.socket-made",
+    "holder.record-made",
+    "holder.program-executed",
+    "holder.start-recorded",
+    "holder.exit-seen",
+    "holder.exit-recorded",
+    "holder.leaving",
+    "holder.socket-removed",
+    // ending a program
+    "stop.asking",
+    "stop.done",
+    // closing: ended, looked at
+    "close.quieted",
+    "close.judged",
+    "close.recorded",
+    // taking a clean tree away
+    "remove.place-made",
+    "remove.aside",
+    "remove.looked-again",
+    "remove.named-held",
+    "remove.named-held-without-tree",
+    "remove.kept-no-longer",
+    "remove.entry-removed",
+    "remove.branch-deleted",
+    // merging
+    "merge.committed",
+    "merge.moved",
+    // taking a tree away with what is in it
+    "rescue.place-made",
+    "rescue.aside",
+    "rescue.content-kept",
+    "rescue.admin-copied",
+    "rescue.refs-set",
+    "rescue.modules-moved",
+    "rescue.synced",
+    "rescue.entry-removed",
+    "rescue.branch-deleted",
+    "rescue.disposable-dropped",
+    // deleting what is in the trash
+    "trash.renamed",
+    "trash.deleted",
+    "prune.tree-deleted",
+    "prune.refs-deleted",
+    // bringing it back
+    "restore.goal-written",
+    "restore.branch-made",
+    "restore.entered",
+    "restore.tree-linked",
+    "restore.tree-back",
+    "restore.modules-back",
+    "restore.head-settled",
+    "restore.made-from-refs",
+    "restore.files-written",
+    "restore.recorded",
+    "restore.place-left",
+    // another name
+    "label.written",
+    // a daemon's start
+    "start.locked",
+    "start.opened",
+    "start.looked",
+    "start.leftovers-ended",
+    "start.acted",
+    "start.trash-finished",
+    "start.environments-forgotten",
+    "start.reconciled",
+    "start.listening",
+];

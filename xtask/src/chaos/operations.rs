@@ -1,0 +1,308 @@
+//! What is done to a world while it crashes. Each operation begins in a world of its own.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::ledger::Ledger;
+use super::world::World;
+
+/// One operation.
+pub(crate) struct Operation {
+    pub(crate) name: &'static str,
+    /// What has to be there: without faults.
+    pub(crate) prepare: Step,
+    /// What has to run under a daemon and holders that have faults; what it reaches does not count.
+    pub(crate) prelude: &'static [&'static [&'static str]],
+    pub(crate) act: Act,
+}
+
+pub(crate) type Step = fn(&World, &mut Ledger) -> Result<()>;
+
+/// What is done, and may crash.
+pub(crate) enum Act {
+    /// This command.
+    Lane(&'static [&'static str]),
+    /// A daemon starts where another was killed at this point of this command.
+    Start { killed_at: &'static str, of: &'static [&'static str] },
+    /// A daemon starts where another ended in peace.
+    StartInPeace,
+}
+
+/// A program that stays.
+const SLEEP: [&str; 2] = ["sleep", "1000"];
+
+/// All of them.
+pub(crate) const OPERATIONS: &[Operation] = &[
+    Operation { name: "create", prepare: nothing, prelude: &[], act: Act::Lane(&["new", "a"]) },
+    Operation {
+        name: "create with a program",
+        prepare: nothing,
+        prelude: &[],
+        act: Act::Lane(&["new", "a", "--", SLEEP[0], SLEEP[1]]),
+    },
+    Operation {
+        name: "create from a remote",
+        prepare: nothing,
+        prelude: &[],
+        act: Act::Lane(&["new", "a", "--branch", "feature"]),
+    },
+    Operation {
+        name: "create that fails",
+        prepare: no_checkout,
+        prelude: &[],
+        act: Act::Lane(&["new", "a"]),
+    },
+    Operation {
+        name: "run",
+        prepare: with_work,
+        prelude: &[],
+        act: Act::Lane(&["run", "a", "--", SLEEP[0], SLEEP[1]]),
+    },
+    Operation {
+        name: "run that fails",
+        prepare: with_work,
+        prelude: &[],
+        act: Act::Lane(&["run", "a", "--", "./no-such-program"]),
+    },
+    Operation {
+        name: "exec",
+        prepare: with_work,
+        prelude: &[],
+        act: Act::Lane(&["exec", "a", "--", "sh", "-c", "echo made > target/made"]),
+    },
+    Operation {
+        name: "stop",
+        prepare: with_work,
+        prelude: &[&["run", "a", "--", SLEEP[0], SLEEP[1]]],
+        act: Act::Lane(&["stop", "a"]),
+    },
+    Operation { name: "rename", prepare: with_work, prelude: &[], act: Act::Lane(&["rename", "a", "b"]) },
+    Operation {
+        name: "close",
+        prepare: with_held_commits,
+        prelude: &[&["run", "a", "--", SLEEP[0], SLEEP[1]]],
+        act: Act::Lane(&["close", "a"]),
+    },
+    Operation {
+        name: "close without a tree",
+        prepare: with_held_commits_and_no_tree,
+        prelude: &[],
+        act: Act::Lane(&["close", "a"]),
+    },
+    Operation {
+        name: "close that is refused",
+        prepare: with_work,
+        prelude: &[&["run", "a", "--", SLEEP[0], SLEEP[1]]],
+        act: Act::Lane(&["close", "a"]),
+    },
+    Operation {
+        name: "close --discard",
+        prepare: with_work,
+        prelude: &[&["run", "a", "--", SLEEP[0], SLEEP[1]]],
+        act: Act::Lane(&["close", "a", "--discard"]),
+    },
+    Operation {
+        name: "close --merge",
+        prepare: with_commits_beside_others,
+        prelude: &[],
+        act: Act::Lane(&["close", "a", "--merge"]),
+    },
+    Operation {
+        name: "close --merge elsewhere",
+        prepare: with_commits_on_dev,
+        prelude: &[],
+        act: Act::Lane(&["close", "a", "--merge"]),
+    },
+    Operation { name: "restore", prepare: discarded, prelude: &[], act: Act::Lane(&["restore", "a"]) },
+    Operation {
+        name: "restore from refs",
+        prepare: discarded_without_trash,
+        prelude: &[],
+        act: Act::Lane(&["restore", "a"]),
+    },
+    Operation {
+        name: "prune",
+        prepare: discarded_and_not_needed,
+        prelude: &[],
+        act: Act::Lane(&["prune", "--yes"]),
+    },
+    Operation { name: "start", prepare: with_ends_to_record, prelude: &[], act: Act::StartInPeace },
+    Operation {
+        name: "start after a broken create",
+        prepare: nothing,
+        prelude: &[],
+        act: Act::Start { killed_at: "create.checked-out", of: &["new", "a"] },
+    },
+    Operation {
+        name: "start after a broken run",
+        prepare: with_work,
+        prelude: &[],
+        act: Act::Start { killed_at: "run.program-started", of: &["run", "a", "--", SLEEP[0], SLEEP[1]] },
+    },
+    Operation {
+        name: "start after a broken stop",
+        prepare: with_a_program,
+        prelude: &[],
+        act: Act::Start { killed_at: "stop.asking", of: &["stop", "a"] },
+    },
+    Operation {
+        name: "start after a broken close",
+        prepare: with_held_commits,
+        prelude: &[],
+        act: Act::Start { killed_at: "remove.aside", of: &["close", "a"] },
+    },
+    Operation {
+        name: "start after a broken --discard",
+        prepare: with_work,
+        prelude: &[],
+        act: Act::Start { killed_at: "rescue.admin-copied", of: &["close", "a", "--discard"] },
+    },
+    Operation {
+        name: "start after a broken restore",
+        prepare: discarded,
+        prelude: &[],
+        act: Act::Start { killed_at: "restore.tree-linked", of: &["restore", "a"] },
+    },
+];
+
+#[expect(clippy::unnecessary_wraps, reason = "others can fail")]
+fn nothing(_: &World, _: &mut Ledger) -> Result<()> {
+    Ok(())
+}
+
+/// No file can be written: a filter that is demanded is not there.
+fn no_checkout(world: &World, _: &mut Ledger) -> Result<()> {
+    let attributes = world.repository().join(".git/info");
+    fs::create_dir_all(&attributes)?;
+    fs::write(attributes.join("attributes"), "*.c filter=broken\n")?;
+    world.git(&["config", "filter.broken.clean", "cat"])?;
+    world.git(&["config", "filter.broken.smudge", "false"])?;
+    world.git(&["config", "filter.broken.required", "true"]).map(drop)
+}
+
+/// A lane with everything in it that could be lost.
+fn with_work(world: &World, ledger: &mut Ledger) -> Result<()> {
+    world.lane(&["new", "a"])?;
+    let tree = world.tree("a");
+    ledger.write(&tree.join("src/first.c"), "a first commit")?;
+    ledger.commit(world, &tree, "work")?;
+    world.git_in(&tree, &["commit", "--quiet", "--amend", "--message", "better work"])?;
+    ledger.note_head(world, &tree)?;
+    ledger.write(&tree.join("staged"), "staged")?;
+    world.git_in(&tree, &["add", "staged"])?;
+    ledger.write(&tree.join("staged"), "staged, and changed later")?;
+    ledger.write(&tree.join("README"), "changed")?;
+    ledger.write(&tree.join("notes/untracked \"name\".txt"), "untracked")?;
+    ledger.write(&tree.join("key.secret"), "ignored")?;
+    fs::create_dir_all(tree.join("empty/folder"))?;
+    fs::create_dir_all(tree.join("target"))?;
+    fs::write(tree.join("target/made"), "can be made again")?;
+    std::os::unix::fs::symlink("nowhere", tree.join("link"))?;
+    ledger.note_work(world, "a")
+}
+
+fn with_a_program(world: &World, ledger: &mut Ledger) -> Result<()> {
+    with_work(world, ledger)?;
+    world.lane(&["run", "a", "--", SLEEP[0], SLEEP[1]])
+}
+
+/// A clean lane whose commits another branch holds, but for one that only the reflog names.
+fn with_held_commits(world: &World, ledger: &mut Ledger) -> Result<()> {
+    world.lane(&["new", "a"])?;
+    let tree = world.tree("a");
+    ledger.write(&tree.join("src/first.c"), "a first commit")?;
+    ledger.commit(world, &tree, "work")?;
+    world.git_in(&tree, &["commit", "--quiet", "--amend", "--message", "better work"])?;
+    ledger.note_head(world, &tree)?;
+    fs::create_dir_all(tree.join("target"))?;
+    fs::write(tree.join("target/made"), "can be made again")?;
+    world.git(&["branch", "keeper", "lane/a"]).map(drop)
+}
+
+fn with_held_commits_and_no_tree(world: &World, ledger: &mut Ledger) -> Result<()> {
+    with_held_commits(world, ledger)?;
+    ledger.tree_removed = true;
+    fs::remove_dir_all(world.tree("a")).context("a tree that a person has removed")
+}
+
+/// Commits on both sides, so that there is something to merge.
+fn with_commits_beside_others(world: &World, ledger: &mut Ledger) -> Result<()> {
+    with_commits(world, ledger, &["new", "a"])?;
+    ledger.write(&world.repository().join("beside"), "a commit beside it")?;
+    ledger.commit(world, &world.repository(), "beside")
+}
+
+/// The same with a base that is checked out nowhere.
+fn with_commits_on_dev(world: &World, ledger: &mut Ledger) -> Result<()> {
+    with_commits(world, ledger, &["new", "a", "--base", "dev"])
+}
+
+fn with_commits(world: &World, ledger: &mut Ledger, create: &[&str]) -> Result<()> {
+    world.lane(create)?;
+    let tree = world.tree("a");
+    ledger.write(&tree.join("src/first.c"), "a first commit")?;
+    ledger.commit(world, &tree, "work")?;
+    ledger.write(&tree.join("src/second.c"), "a second commit")?;
+    ledger.commit(world, &tree, "more work")
+}
+
+fn discarded(world: &World, ledger: &mut Ledger) -> Result<()> {
+    with_work(world, ledger)?;
+    world.lane(&["close", "a", "--discard"])
+}
+
+/// Only what commits could hold is left.
+fn discarded_without_trash(world: &World, ledger: &mut Ledger) -> Result<()> {
+    with_commits(world, ledger, &["new", "a"])?;
+    ledger.write(&world.tree("a").join("README"), "changed")?;
+    ledger.write(&world.tree("a").join("untracked"), "untracked")?;
+    world.lane(&["close", "a", "--discard"])?;
+    fs::remove_dir_all(trash(world)).context("the trash")
+}
+
+fn discarded_and_not_needed(world: &World, ledger: &mut Ledger) -> Result<()> {
+    discarded(world, ledger)?;
+    ledger.forget();
+    Ok(())
+}
+
+fn trash(world: &World) -> std::path::PathBuf {
+    world.repository().join(".lanes/.trash")
+}
+
+/// A program that goes on, one that ends while there is no daemon, and one whose holder is killed.
+fn with_ends_to_record(world: &World, ledger: &mut Ledger) -> Result<()> {
+    with_a_program(world, ledger)?;
+    for name in ["ends", "lost"] {
+        world.lane(&["run", "a", "--name", name, "--", SLEEP[0], SLEEP[1]])?;
+    }
+    let workers = world.json(&["ps"])?;
+    world.stop_the_daemon()?;
+    for worker in workers["workers"].as_array().into_iter().flatten() {
+        let pid = worker["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).context("a pid")?;
+        match worker["name"].as_str() {
+            Some("ends") => kill(pid)?,
+            Some("lost") => kill(parent(pid)?)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn kill(pid: u32) -> Result<()> {
+    use crate::bench::measure::processes;
+    let process = processes::open(pid).context("a process that runs")?;
+    processes::kill(&process);
+    ensure!(processes::ends_within(&process, super::world::LIMIT)?, "process {pid} does not end");
+    Ok(())
+}
+
+fn parent(pid: u32) -> Result<u32> {
+    let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"))?;
+    // `pid (name) state parent …`; a name may hold parentheses.
+    let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
+    let Some(parent) = parent else { bail!("process {pid} has no parent: {stat}") };
+    Ok(parent)
+}

@@ -1,0 +1,292 @@
+//! One repository and home, with `lane` and `lane-holder` that have fault points. Nothing outside of its folder is
+//! touched, and every process of it is gone when it is dropped.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use laneway_fault::{FAULT, LOG};
+use serde_json::Value;
+
+use super::Stage;
+use crate::bench::measure::processes;
+use crate::shell;
+
+/// How long anything may take. Generous: the machine may be busy.
+pub(crate) const LIMIT: Duration = Duration::from_mins(1);
+
+/// One world.
+pub(crate) struct World {
+    binaries: PathBuf,
+    folder: PathBuf,
+    n_outputs: AtomicU32,
+}
+
+/// A program that has ended.
+pub(crate) struct Said {
+    pub(crate) status: ExitStatus,
+    pub(crate) out: Vec<u8>,
+    pub(crate) err: String,
+    called: String,
+}
+
+impl Said {
+    /// What it printed, if it succeeded.
+    pub(crate) fn ok(self) -> Result<Vec<u8>> {
+        let Self { status, out, err, called } = self;
+        ensure!(status.success(), "{called} ended with {status}: {}", err.trim());
+        Ok(out)
+    }
+}
+
+impl World {
+    /// A new one, with a small repository that has a remote and a hook.
+    pub(crate) fn new(stage: &Stage, name: &str) -> Result<Self> {
+        let folder = stage.folder().join(name);
+        fs::create_dir_all(folder.join("user"))?;
+        let world = Self { binaries: stage.binaries.clone(), folder, n_outputs: AtomicU32::new(0) };
+        world.make_repository(&stage.folder().join("template")).context("the repository of a world")?;
+        Ok(world)
+    }
+
+    /// Copied from a template, which is made first.
+    fn make_repository(&self, template: &Path) -> Result<()> {
+        if !template.exists() {
+            let half = template.with_extension(self.folder.file_name().unwrap_or_default());
+            self.make_template(&half)?;
+            if fs::rename(&half, template).is_err() {
+                // Another world was quicker.
+                fs::remove_dir_all(&half)?;
+            }
+        }
+        for part in ["repository", "origin.git"] {
+            copy(&template.join(part), &self.folder.join(part))?;
+        }
+        Ok(())
+    }
+
+    fn make_template(&self, at: &Path) -> Result<()> {
+        let repository = at.join("repository");
+        fs::create_dir_all(repository.join("src"))?;
+        let git = |folder: &Path, arguments: &[&str]| -> Result<()> {
+            self.finish(self.program("git").current_dir(folder).args(arguments))?.ok().map(drop)
+        };
+        git(&repository, &["init", "--quiet", "--initial-branch", "main"])?;
+        fs::write(repository.join("README"), "a repository\n")?;
+        fs::write(repository.join("src/main.c"), "int main(void) { return 0; }\n")?;
+        fs::write(repository.join(".gitignore"), "*.secret\ntarget/\n")?;
+        git(&repository, &["add", "."])?;
+        git(&repository, &["commit", "--quiet", "--message", "first"])?;
+        git(&repository, &["branch", "dev"])?;
+        git(at, &["clone", "--quiet", "--bare", "repository", "origin.git"])?;
+        git(&at.join("origin.git"), &["branch", "feature", "main"])?;
+        git(&repository, &["remote", "add", "origin", "../origin.git"])?;
+        git(&repository, &["fetch", "--quiet", "origin"])?;
+        let hook = repository.join(".git/hooks/post-checkout");
+        fs::create_dir_all(repository.join(".git/hooks"))?;
+        fs::write(&hook, "#!/bin/sh\nexit 0\n")?;
+        Ok(rustix::fs::chmod(&hook, rustix::fs::Mode::RWXU)?)
+    }
+
+    /// The folder of all of it.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The main worktree.
+    pub(crate) fn repository(&self) -> PathBuf {
+        self.folder.join("repository")
+    }
+
+    /// `LANEWAY_HOME`.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.folder.join("home")
+    }
+
+    /// The worktree of the lane that was made under this name.
+    pub(crate) fn tree(&self, lane: &str) -> PathBuf {
+        self.repository().join(".lanes").join(lane)
+    }
+
+    /// A program in the repository that sees nothing of the developer's own settings.
+    fn program(&self, name: impl AsRef<OsStr>) -> Command {
+        let mut command = shell::program(name);
+        let repository = self.repository();
+        command
+            .current_dir(if repository.exists() { &repository } else { &self.folder })
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.folder.join("user"))
+            .env("LANG", "C.UTF-8")
+            .env("SHELL", "/bin/sh")
+            .env("TERM", "xterm-256color")
+            .env("LANEWAY_HOME", self.home())
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_AUTHOR_NAME", "Chaos")
+            .env("GIT_AUTHOR_EMAIL", "chaos@example.org")
+            .env("GIT_COMMITTER_NAME", "Chaos")
+            .env("GIT_COMMITTER_EMAIL", "chaos@example.org");
+        command
+    }
+
+    /// Runs a program to its end, which must come.
+    fn finish(&self, command: &mut Command) -> Result<Said> {
+        let called = format!("{} {:?}", command.get_program().display(), command.get_args());
+        let number = self.n_outputs.fetch_add(1, Ordering::Relaxed);
+        let [out, err] = ["out", "err"].map(|which| self.folder.join(format!("said-{number}.{which}")));
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(File::create(&out)?)
+            .stderr(File::create(&err)?)
+            .spawn()
+            .with_context(|| called.clone())?;
+        let process = processes::open(child.id()).context("a child that is not reaped has a pidfd")?;
+        if !processes::ends_within(&process, LIMIT)? {
+            processes::kill(&process);
+            child.wait()?;
+            bail!("{called} did not end within {} s", LIMIT.as_secs());
+        }
+        let status = child.wait()?;
+        let said = Said {
+            status,
+            out: fs::read(&out)?,
+            err: String::from_utf8_lossy(&fs::read(&err)?).into_owned(),
+            called,
+        };
+        fs::remove_file(out)?;
+        fs::remove_file(err)?;
+        Ok(said)
+    }
+
+    /// Runs git in a folder; it must succeed.
+    pub(crate) fn git_in(&self, folder: &Path, arguments: &[&str]) -> Result<String> {
+        let out = self.finish(self.program("git").current_dir(folder).args(arguments))?.ok()?;
+        Ok(String::from_utf8_lossy(&out).into_owned())
+    }
+
+    /// Runs git in the main worktree; it must succeed.
+    pub(crate) fn git(&self, arguments: &[&str]) -> Result<String> {
+        self.git_in(&self.repository(), arguments)
+    }
+
+    /// What git prints when it is given a list of objects.
+    pub(crate) fn git_with_input(&self, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>> {
+        let list = self.folder.join("input");
+        fs::write(&list, input)?;
+        let output = self
+            .program("git")
+            .args(arguments)
+            .stdin(File::open(list)?)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .output()?;
+        ensure!(output.status.success(), "git {arguments:?} ended with {}", output.status);
+        Ok(output.stdout)
+    }
+
+    /// Runs `lane`, however it ends.
+    pub(crate) fn try_lane(&self, arguments: &[&str]) -> Result<Said> {
+        self.finish(self.program(self.binaries.join("lane")).args(arguments))
+    }
+
+    /// Runs `lane`; it must succeed.
+    pub(crate) fn lane(&self, arguments: &[&str]) -> Result<()> {
+        self.try_lane(arguments)?.ok().map(drop)
+    }
+
+    /// Runs `lane … --json`; it must succeed.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Result<Value> {
+        let out = self.try_lane(&[arguments, &["--json"]].concat())?.ok()?;
+        serde_json::from_slice(&out).with_context(|| format!("lane {arguments:?} --json"))
+    }
+
+    /// Every event.
+    pub(crate) fn events(&self) -> Result<Vec<Value>> {
+        let out = self.try_lane(&["events", "--since", "0", "--json"])?.ok()?;
+        let lines = out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        Ok(lines.map(serde_json::from_slice).collect::<Result<_, _>>()?)
+    }
+
+    /// The file that reached points are written to.
+    pub(crate) fn points_log(&self) -> PathBuf {
+        self.folder.join("points")
+    }
+
+    /// What was reached until now does not count.
+    pub(crate) fn forget_points(&self) -> Result<()> {
+        Ok(fs::remove_file(self.points_log())?)
+    }
+
+    /// Starts the daemon with this fault, whether it gets to serve or not; every point that it reaches is written down.
+    pub(crate) fn start_with_fault(&self, fault: &str) -> Result<Said> {
+        let mut lane = self.program(self.binaries.join("lane"));
+        lane.args(["daemon", "start"]).env(LOG, self.points_log()).env(FAULT, fault);
+        self.finish(&mut lane)
+    }
+
+    /// Ends the daemon gracefully: what is under way has ended then.
+    pub(crate) fn stop_the_daemon(&self) -> Result<()> {
+        self.lane(&["daemon", "stop"])
+    }
+
+    /// The daemon's process; none if none runs.
+    pub(crate) fn daemon_pid(&self) -> Result<Option<u32>> {
+        let status = self.try_lane(&["daemon", "status", "--json"])?;
+        let status: Value = serde_json::from_slice(&status.out).unwrap_or_default();
+        Ok(status["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()))
+    }
+
+    /// The last lines of the daemon's log.
+    pub(crate) fn log(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.home().join("daemon.log")).unwrap_or_default();
+        let lines: Vec<String> = log.lines().map(str::to_owned).collect();
+        lines[lines.len().saturating_sub(12)..].to_vec()
+    }
+
+    /// Removes all of it.
+    pub(crate) fn remove(self) -> Result<()> {
+        self.end_processes();
+        fs::remove_dir_all(&self.folder).with_context(|| self.folder.display().to_string())
+    }
+
+    /// Kills what is left.
+    fn end_processes(&self) {
+        // Again, since one that is killed may just have started another.
+        for _ in 0..5 {
+            let left = processes::belonging_to(&self.folder);
+            if left.is_empty() {
+                return;
+            }
+            for process in left.iter().filter_map(|(pid, _)| processes::open(*pid)) {
+                processes::kill(&process);
+                let _ = processes::ends_within(&process, Duration::from_secs(5));
+            }
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.end_processes();
+    }
+}
+
+/// Copies a folder with all in it.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
