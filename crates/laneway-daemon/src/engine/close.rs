@@ -32,7 +32,7 @@ use laneway_store::{Store, WorkersOf};
 
 use crate::clock::now;
 use crate::holders::Holder;
-use crate::problem::{IntoProblem, chain};
+use crate::problem::{IntoProblem, chain, failed_by_words};
 
 /// What a close may take beyond its grace: looking twice at a large tree, and renaming it aside.
 const CLOSE_LIMIT: Duration = Duration::from_mins(10);
@@ -161,12 +161,15 @@ impl Engine {
             (Some(losses), _) => {
                 Refusal::WouldLose { lane: lane.name.clone(), losses: Box::new(losses) }.into_problem()
             }
-            (None, Some(failure)) => Problem::new(
-                ErrorKind::Failed,
-                "not_closed",
-                format!("lane {} could not be closed: {failure}", lane.name),
-            )
-            .hint(format!("see what is left, then again: lane close {}", lane.name)),
+            (None, Some(failure)) => {
+                let message = format!("lane {} could not be closed: {failure}", lane.name);
+                let problem = failed_by_words("not_closed", failure, message);
+                // What it was short of says what to do.
+                if problem.hint.is_some() {
+                    return Ok(problem);
+                }
+                problem.hint(format!("see what is left, then again: lane close {}", lane.name))
+            }
             (None, None) => {
                 Problem::new(ErrorKind::Refused, "not_closed", format!("lane {} was opened again", lane.name))
             }
