@@ -102,7 +102,9 @@ impl Recogniser {
         let mut through = Vec::with_capacity(input.len());
         if self.partial == [ESCAPE] && input.first() == Some(&self.key.byte()) && !self.in_paste {
             // Terminals write alt with a key at once: what comes apart was typed apart, as when somebody leaves vim's
-            // insert mode and then the terminal.
+            // insert mode and then the terminal. What comes at once is taken for alt, though a slow connection may
+            // have joined it: then the key goes to the program, and is pressed again; the other way round alt with
+            // the key could not be typed at all.
             let detach = self.release_partial(&mut through);
             if detach {
                 return Typed::Detach(through);

@@ -5,6 +5,7 @@
 mod adopting;
 mod attach;
 mod bad_input;
+mod busy;
 mod closing;
 mod colour;
 mod completions;
