@@ -321,7 +321,7 @@ fn lowest_free_descriptor(pid: u32) -> u64 {
     let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     let open: Vec<u64> =
         open.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect();
-    (0..).find(|number| !open.contains(number)).unwrap()
+    (0..=open.len() as u64).find(|number| !open.contains(number)).unwrap()
 }
 
 #[test]
