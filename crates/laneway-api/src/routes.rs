@@ -18,6 +18,8 @@ pub const DAEMON: &str = "/api/v1/daemon";
 pub const DAEMON_STOP: &str = "/api/v1/daemon/stop";
 /// POST [`crate::request::Restart`]: the daemon executes itself anew; workers go on.
 pub const DAEMON_RESTART: &str = "/api/v1/daemon/restart";
+/// GET: [`crate::view::Workspaces`].
+pub const WORKSPACES: &str = "/api/v1/workspaces";
 /// GET `?closed=true`: [`crate::view::Lanes`]; POST [`crate::request::NewLane`].
 pub const LANES: &str = "/api/v1/lanes";
 /// GET: [`crate::view::LaneView`].

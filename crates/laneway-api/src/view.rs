@@ -311,6 +311,28 @@ pub struct DaemonStatus {
     pub last_seq: u64,
 }
 
+/// The repositories that are known, the oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workspaces {
+    /// They.
+    pub workspaces: Vec<WorkspaceView>,
+}
+
+/// A repository that lanes were made in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkspaceView {
+    /// Its id.
+    pub id: WorkspaceId,
+    /// The main worktree; for a bare repository the folder it stands in.
+    pub root: OsText,
+    /// It is certainly not there any more: deleted, or moved.
+    pub is_gone: bool,
+    /// Lanes that are not closed.
+    pub n_lanes: u64,
+    /// Runs that are alive in them.
+    pub n_live_runs: u64,
+}
+
 /// What is kept of a closed lane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RescueView {

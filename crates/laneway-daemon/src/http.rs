@@ -102,6 +102,7 @@ fn router(served: Served) -> Router {
         .route(routes::DAEMON_STOP, post(host::stop))
         .route(routes::EVENTS, get(host::events))
         .route(routes::RESOLVE, get(host::resolve))
+        .route(routes::WORKSPACES, get(host::workspaces))
         .route(routes::INIT, post(settings::init))
         .route(routes::ADOPT, post(lanes::adopt))
         .route(routes::RENAME, post(lanes::rename))

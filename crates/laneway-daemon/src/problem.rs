@@ -148,7 +148,15 @@ impl IntoProblem for NoRepository {
 
 impl IntoProblem for RunError {
     fn into_problem(self) -> Problem {
-        failed("git_failed", &self)
+        match &self {
+            RunError::NoFolder { folder, .. } => {
+                let message = format!("{} is not there: deleted, or moved", folder.display());
+                Problem::new(ErrorKind::Failed, "folder_gone", message).hint(
+                    "if it was moved, move it back; what runs in its lanes goes on, and lane stop ends it",
+                )
+            }
+            _ => failed("git_failed", &self),
+        }
     }
 }
 

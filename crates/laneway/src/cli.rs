@@ -1,6 +1,7 @@
 //! The verbs, and how a run of the program ends.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ContextKind;
@@ -31,6 +32,9 @@ pub(crate) struct Cli {
     /// Print exactly one JSON document (JSON lines where it follows)
     #[arg(long, global = true)]
     json: bool,
+    /// Act as if typed in this folder; also one of a repository that is gone
+    #[arg(long, global = true, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    workspace: Option<PathBuf>,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -84,7 +88,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return misunderstood(with_flowing_help(error, &arguments), &arguments),
     };
-    let context = Context::new(cli.json);
+    let context = Context::new(cli.json, cli.workspace.as_deref());
     let outcome = dispatch(cli.verb, &context);
     ExitCode::from(end(outcome, &context))
 }
@@ -198,7 +202,7 @@ fn misunderstood(mut error: clap::Error, arguments: &[OsString]) -> ExitCode {
         let message = format!("{} is not UTF-8, which all names are", OsText::from(odd.as_os_str()));
         return ExitCode::from(end(
             Err(Failure::new(ErrorKind::Usage, "usage", message)),
-            &Context::new(json),
+            &Context::new(json, None),
         ));
     }
     // Where a program follows the dashes, they are no way to give a name that begins with one.
@@ -210,7 +214,7 @@ fn misunderstood(mut error: clap::Error, arguments: &[OsString]) -> ExitCode {
         let text = error.to_string();
         let message = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
         let failure = Failure::new(ErrorKind::Usage, "usage", message);
-        return ExitCode::from(end(Err(failure), &Context::new(true)));
+        return ExitCode::from(end(Err(failure), &Context::new(true, None)));
     }
     // Help that nobody reads any more is no failure.
     let _ = error.print();

@@ -1,5 +1,6 @@
 //! What every verb is given: where it stands, how it prints, and the way to the daemon.
 
+use std::path::Path;
 use std::time::SystemTime;
 
 use laneway_api::error::{ErrorKind, Problem};
@@ -20,7 +21,7 @@ pub(crate) type Outcome = Result<u8, Failure>;
 pub(crate) struct Context {
     /// All output goes through it.
     pub(crate) printer: Printer,
-    /// The folder the caller stands in; none if it is gone.
+    /// The folder the caller stands in, or says to stand in; none if it is gone.
     pub(crate) cwd: Option<OsText>,
     /// When the command was given.
     pub(crate) now: Timestamp,
@@ -28,11 +29,12 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// As the process stands.
-    pub(crate) fn new(json: bool) -> Self {
+    /// As the process stands, but for the folder if another is named.
+    pub(crate) fn new(json: bool, folder: Option<&Path>) -> Self {
+        let folder = folder.map_or_else(std::env::current_dir, std::path::absolute);
         Self {
             printer: Printer::new(json),
-            cwd: std::env::current_dir().ok().map(OsText::from),
+            cwd: folder.ok().map(OsText::from),
             now: now(),
             home: Home::from_environment(),
         }

@@ -7,6 +7,7 @@ pub(crate) mod leftovers;
 pub(crate) mod limits;
 pub(crate) mod places;
 pub(crate) mod program;
+pub(crate) mod repositories;
 pub(crate) mod survival;
 pub(crate) mod systemd;
 pub(crate) mod versions;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use laneway_api::error::Problem;
 use laneway_api::routes;
-use laneway_api::view::DaemonStatus;
+use laneway_api::view::{DaemonStatus, Workspaces};
 use laneway_daemon::home::Home;
 use serde::Serialize;
 
@@ -94,6 +95,8 @@ pub(crate) struct Machine {
     pub(crate) home: Result<Home, Problem>,
     /// The daemon of that home.
     pub(crate) daemon: Daemon,
+    /// The repositories that it knows; none if it does not answer.
+    pub(crate) repositories: Option<Workspaces>,
 }
 
 impl Machine {
@@ -108,12 +111,16 @@ impl Machine {
             Err(failure) if failure.is(NOT_RUNNING) || home.is_err() => Daemon::None,
             Err(failure) => Daemon::Odd(in_words(&failure)),
         };
-        Self { home, daemon }
+        let repositories = context.client_of_running_daemon().and_then(|client| {
+            client.ask_within(&Request::get("asking which repositories are known", routes::WORKSPACES), LIMIT)
+        });
+        Self { home, daemon, repositories: repositories.ok() }
     }
 
     /// Everything that can be right or wrong.
     pub(crate) fn checks(&self) -> Vec<Check> {
-        [versions::checks(self), limits::checks(), places::checks(self), leftovers::checks(self)].concat()
+        let checks = [versions::checks(self), limits::checks(), places::checks(self)];
+        [checks.concat(), repositories::checks(self), leftovers::checks(self)].concat()
     }
 
     /// The process of the daemon, if one answers.

@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use laneway_api::error::{ErrorKind, Problem};
+use laneway_api::view::{WorkspaceView, Workspaces};
 use laneway_core::command::Command;
-use laneway_core::id::WorkspaceId;
+use laneway_core::id::{LaneId, WorkspaceId};
+use laneway_core::lane::Lane;
 use laneway_core::os_text::OsText;
 use laneway_core::workspace::Workspace;
 use laneway_git::{Location, Repository, discover};
+use laneway_store::Store;
 
 use super::{Engine, Request, blocking, briefly};
 use crate::clock::now;
@@ -18,8 +21,43 @@ use crate::problem::IntoProblem;
 impl Engine {
     /// The repository that `cwd` is in, if it is known: nothing is changed and git is not asked.
     pub(crate) async fn known_workspace(&self, cwd: &OsText) -> Result<Option<Workspace>, Problem> {
-        let location = locate(cwd.as_path())?;
-        self.by_common_dir(&location).await
+        let located = locate(cwd.as_path());
+        // One that is gone may have been in another that is there.
+        let around = located.as_ref().ok().and_then(|location| location.worktree_root.clone());
+        if let Some(gone) = self.gone_from(cwd.as_path(), around.as_deref()).await? {
+            return Ok(Some(gone));
+        }
+        self.by_common_dir(&located?).await
+    }
+
+    /// The recorded repository that `folder` was in, below `around` if anything is, and that is there no more, deleted
+    /// or moved: what runs in its lanes can still be seen and stopped.
+    async fn gone_from(&self, folder: &Path, around: Option<&Path>) -> Result<Option<Workspace>, Problem> {
+        let mut known = self.read(Store::workspaces).await?;
+        known.retain(|workspace| {
+            let root = workspace.root.as_path();
+            let is_nearer = around.is_none_or(|around| root.starts_with(around) && root != around);
+            folder.starts_with(root) && is_nearer && is_gone(workspace)
+        });
+        Ok(known.into_iter().max_by_key(|workspace| workspace.root.as_bytes().len()))
+    }
+
+    /// Every repository that is known, and what there is in its lanes.
+    pub(crate) async fn workspaces(&self) -> Result<Workspaces, Problem> {
+        let read = |store: &Store| Ok((store.workspaces()?, store.lanes(None, false)?, store.live_runs()?));
+        let (known, lanes, runs) = self.read(read).await?;
+        let views = known.into_iter().map(|workspace| {
+            let own = |lane: &&Lane| lane.workspace == workspace.id;
+            let is_its = |id: LaneId| lanes.iter().filter(own).any(|lane| lane.id == id);
+            WorkspaceView {
+                id: workspace.id,
+                is_gone: is_gone(&workspace),
+                n_lanes: lanes.iter().filter(own).count() as u64,
+                n_live_runs: runs.iter().filter(|row| is_its(row.worker.lane)).count() as u64,
+                root: workspace.root,
+            }
+        });
+        Ok(Workspaces { workspaces: views.collect() })
     }
 
     /// The repository that `cwd` is in; known from now on.
@@ -93,6 +131,12 @@ impl Engine {
 /// What a repository's owner has set, as it is now.
 pub(super) fn owners_settings(repository: &Repository) -> Result<WorkspaceConfig, Problem> {
     briefly(|| WorkspaceConfig::read(repository.root())).map_err(|error| error.problem())
+}
+
+/// Whether a recorded repository is certainly not where it was.
+fn is_gone(workspace: &Workspace) -> bool {
+    let there = briefly(|| workspace.common_dir.as_path().symlink_metadata());
+    there.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
 fn locate(path: &Path) -> Result<Location, Problem> {

@@ -10,7 +10,7 @@ use futures_util::stream;
 use laneway_api::error::{ErrorKind, Problem};
 use laneway_api::request::{ReadEvents, Restart};
 use laneway_api::version::VERSION;
-use laneway_api::view::{DaemonStatus, Resolved};
+use laneway_api::view::{DaemonStatus, Resolved, Workspaces};
 use laneway_core::event::Recorded;
 use laneway_core::target::{Target, Wanted};
 use laneway_store::Store;
@@ -37,6 +37,10 @@ pub(super) async fn status(State(engine): State<Engine>) -> Result<Json<DaemonSt
         n_live_runs: counts.live_runs,
         last_seq,
     }))
+}
+
+pub(super) async fn workspaces(State(engine): State<Engine>) -> Result<Json<Workspaces>, Failure> {
+    Ok(Json(engine.workspaces().await?))
 }
 
 pub(super) async fn stop(State(served): All) -> Json<serde_json::Value> {

@@ -88,7 +88,7 @@ fn each_place_is_offered_what_is_legal_there() {
     check(&world, &["restore", ""], &["idea"]);
     check(&world, &["completions", ""], &["bash", "fish", "zsh"]);
     assert_eq!(ask(&world, &["attach", "--obs"]).out(), "--observe");
-    assert_eq!(ask(&world, &["ls", ""]).out(), "--closed\n--json\n--help");
+    assert_eq!(ask(&world, &["ls", ""]).out(), "--closed\n--json\n--workspace\n--help");
     check(&world, &["at"], &["attach"]);
     let id = world.json(&["exec", "fix", "--detach", "--", "fake-agent", "wait"])["worker"]["id"]
         .as_str()

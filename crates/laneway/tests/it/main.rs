@@ -20,6 +20,7 @@ mod doctor;
 mod elsewhere;
 mod exec;
 mod following;
+mod gone_repositories;
 mod hardship;
 mod help;
 mod hostile;
