@@ -234,6 +234,28 @@ pub struct WorkerStopped {
     pub exit: Option<Exit>,
 }
 
+/// Start a worker.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartWorker {}
+
+/// A worker runs again, or did before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerBegun {
+    /// The worker.
+    pub worker: WorkerView,
+    /// It ran before this was asked.
+    pub was_running: bool,
+}
+
+/// End a worker's program and start it again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestartWorker {
+    /// Milliseconds its processes have to end by themselves. None: 5 000.
+    pub grace_ms: Option<u64>,
+}
+
 /// Close a lane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

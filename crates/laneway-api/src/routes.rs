@@ -63,6 +63,12 @@ pub const WORKER_EXIT: &str = "/api/v1/workers/{target}/exit";
 pub const WORKER_STATUS: &str = "/api/v1/workers/{target}/status";
 /// POST [`crate::request::StopWorker`].
 pub const WORKER_STOP: &str = "/api/v1/workers/{target}/stop";
+/// POST [`crate::request::StartWorker`]: [`crate::request::WorkerBegun`].
+pub const WORKER_START: &str = "/api/v1/workers/{target}/start";
+/// POST [`crate::request::RestartWorker`]: [`crate::request::WorkerBegun`].
+pub const WORKER_RESTART: &str = "/api/v1/workers/{target}/restart";
+/// GET: [`crate::view::Explanation`].
+pub const WORKER_EXPLANATION: &str = "/api/v1/workers/{target}/explanation";
 /// GET: [`crate::view::TerminalAccess`].
 pub const WORKER_TERMINAL: &str = "/api/v1/workers/{target}/terminal";
 /// GET [`crate::request::ReadText`] as a query: [`crate::view::TextView`].

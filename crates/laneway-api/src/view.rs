@@ -184,6 +184,12 @@ pub struct WorkerView {
     /// Exit codes, beside 0, that mean that its work is done.
     #[serde(default)]
     pub done_codes: Vec<u8>,
+    /// When its next run begins, if it is in back-off.
+    #[serde(default)]
+    pub next_try_at: Option<Time>,
+    /// Why it is not started again by itself, if its policy would have it so.
+    #[serde(default)]
+    pub given_up: Option<String>,
     /// When it was asked for.
     pub created_at: Time,
     /// When its latest run was proven to run.
@@ -195,6 +201,46 @@ pub struct WorkerView {
     /// The recording of its latest run, if there is to be one. Lists leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording: Option<RecordingView>,
+}
+
+/// One process lifetime of a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunView {
+    /// Its id.
+    pub id: RunId,
+    /// Numbered from 1 per worker.
+    pub number: u32,
+    /// `starting`, `running`, `stopping` or `exited`.
+    pub state: String,
+    /// The program's process, while it is alive.
+    pub pid: Option<u32>,
+    /// How it ended.
+    pub exit: Option<Exit>,
+    /// When it was asked for.
+    pub created_at: Time,
+    /// When its program was proven to run.
+    pub started_at: Option<Time>,
+    /// When it ended.
+    pub ended_at: Option<Time>,
+}
+
+/// `lane explain --json`: why a worker is in the state that it is in, from the records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The worker.
+    pub worker: WorkerView,
+    /// Why, for people.
+    pub why: String,
+    /// Failures that count against it.
+    pub n_failures: u64,
+    /// So many are borne within the window.
+    pub max_failures: u32,
+    /// Milliseconds for which a failure counts.
+    pub window_ms: u64,
+    /// Its last runs, the latest first.
+    pub runs: Vec<RunView>,
+    /// The last that happened to it, the oldest first.
+    pub events: Vec<EventView>,
 }
 
 /// What there is of a recorded run.

@@ -8,7 +8,7 @@ use crate::launch::TerminalSpec;
 use crate::name::Name;
 use crate::os_text::OsText;
 use crate::run::{Exit, ProcessIdentity, Run};
-use crate::supervise::RestartPolicy;
+use crate::supervise::{Pacing, RestartPolicy};
 use crate::time::Timestamp;
 use crate::worker::Worker;
 use crate::workspace::Workspace;
@@ -228,6 +228,8 @@ pub enum Command {
         exit: Exit,
         /// When.
         at: Timestamp,
+        /// What its worker's restart is paced by.
+        pacing: Pacing,
     },
     /// End a worker's program.
     StopWorker {
@@ -235,6 +237,40 @@ pub enum Command {
         worker: WorkerId,
         /// Milliseconds its whole tree has to end by itself.
         grace_ms: u64,
+    },
+    /// Start a worker whose program does not run; if it is being stopped, when it has ended.
+    StartWorker {
+        /// The worker.
+        worker: WorkerId,
+        /// The id its new run will have.
+        run: RunId,
+    },
+    /// End a worker's program and start it again.
+    RestartWorker {
+        /// The worker.
+        worker: WorkerId,
+        /// The id its new run will have, if none is alive.
+        run: RunId,
+        /// Milliseconds its whole tree has to end by itself.
+        grace_ms: u64,
+    },
+    /// The moment of a planned restart has come.
+    RetryWorker {
+        /// The worker.
+        worker: WorkerId,
+        /// The epoch of the plan.
+        epoch: u64,
+        /// The id the new run will have.
+        run: RunId,
+    },
+    /// Give a planned restart another moment.
+    ReplanRestart {
+        /// The worker.
+        worker: WorkerId,
+        /// The epoch of the plan.
+        epoch: u64,
+        /// When it is to be.
+        at: Timestamp,
     },
     /// A stop ended with processes left.
     RecordStopFailed {
@@ -379,9 +415,12 @@ impl Command {
             | Command::FinishMerging { lane, .. }
             | Command::FinishClosing { lane, .. } => Scope::Lane(*lane),
             Command::RenameLane { lane, .. } => Scope::LaneAmongOthers(*lane),
-            Command::StopWorker { worker, .. } | Command::RenameWorker { worker, .. } => {
-                Scope::Worker(*worker)
-            }
+            Command::StopWorker { worker, .. }
+            | Command::StartWorker { worker, .. }
+            | Command::RestartWorker { worker, .. }
+            | Command::RetryWorker { worker, .. }
+            | Command::ReplanRestart { worker, .. }
+            | Command::RenameWorker { worker, .. } => Scope::Worker(*worker),
             Command::RecordStarted { run, .. }
             | Command::RecordExit { run, .. }
             | Command::RecordStopFailed { run, .. } => Scope::Run(*run),

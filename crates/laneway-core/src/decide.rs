@@ -2,12 +2,13 @@
 //!
 //! Three answers: changed; unchanged (an idempotent repeat, [`Decision::unchanged`]); refused.
 //! [`lane`] decides what happens to lanes, [`attachment`] who uses them, [`run`] what happens to workers and their
-//! runs.
+//! runs, [`restart`] whether one run follows another.
 
 mod attachment;
 mod lane;
 #[cfg(test)]
 mod model;
+mod restart;
 mod run;
 
 pub use attachment::others_in;
@@ -84,7 +85,13 @@ fn in_a_lane(facts: &LaneFacts, command: &Command, now: Timestamp) -> Result<Dec
         Command::FinishClosing { epoch, outcome, .. } => lane::finish_closing(facts, *epoch, outcome, now),
         Command::RunWorker { worker, .. } => run::create(facts, worker, now),
         Command::RecordStarted { run, process, at } => run::started(facts, *run, process, *at),
-        Command::RecordExit { run, exit, at } => run::exited(facts, *run, exit, *at),
+        Command::RecordExit { run, exit, at, pacing } => run::exited(facts, *run, (exit, *at), pacing, now),
+        Command::StartWorker { worker, run } => restart::start(facts, *worker, *run, now),
+        Command::RestartWorker { worker, run, grace_ms } => {
+            restart::restart(facts, *worker, *run, *grace_ms, now)
+        }
+        Command::RetryWorker { worker, epoch, run } => restart::retry(facts, *worker, *epoch, *run, now),
+        Command::ReplanRestart { worker, epoch, at } => restart::replan(facts, *worker, *epoch, *at),
         Command::FinishMerging { epoch, outcome, .. } => lane::finish_merging(&facts.lane, *epoch, outcome),
         Command::StopWorker { worker, grace_ms } => run::stop(facts, *worker, *grace_ms),
         Command::RecordStopFailed { run, left } => run::stop_failed(facts, *run, left),

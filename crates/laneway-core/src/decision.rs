@@ -71,6 +71,15 @@ pub enum Effect {
         /// The run.
         run: RunId,
     },
+    /// Have the worker started again at a moment. Void if its plan has changed.
+    Retry {
+        /// The worker.
+        worker: WorkerId,
+        /// The epoch of the plan.
+        epoch: u64,
+        /// When.
+        at: Timestamp,
+    },
     /// End the run's processes.
     StopRun {
         /// The run.

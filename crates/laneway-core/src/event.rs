@@ -198,6 +198,32 @@ pub enum Event {
         /// Why it could not be started.
         reason: String,
     },
+    /// A worker has ended by itself, and is started again after a while.
+    #[serde(rename = "worker.restart.planned")]
+    RestartPlanned {
+        /// The number of the run that is to be.
+        number: u32,
+        /// Milliseconds from now.
+        delay_ms: u64,
+    },
+    /// A planned restart was taken back.
+    #[serde(rename = "worker.restart.cancelled")]
+    RestartCancelled {},
+    /// A start was asked for while the worker is being stopped; it is done next.
+    #[serde(rename = "worker.start.remembered")]
+    StartRemembered {},
+    /// A worker failed too often, and is not started again by itself.
+    #[serde(rename = "worker.given_up")]
+    WorkerGivenUp {
+        /// How often within what time, for people.
+        why: String,
+    },
+    /// A worker is started again: by its policy, or because somebody asked for it.
+    #[serde(rename = "worker.restarted")]
+    WorkerRestarted {
+        /// The number of the new run.
+        number: u32,
+    },
     /// A program was proven to run.
     #[serde(rename = "run.started")]
     RunStarted {

@@ -3,10 +3,10 @@
 //! Everything here is pure, synchronous and total: time and ids are arguments, and nothing reads a
 //! clock, a file or a socket.
 //!
-//! * [`id`], [`name`], [`os_text`], [`time`], [`actor`]: the values everything is made of
+//! * [`id`], [`name`], [`os_text`], [`time`], [`duration`], [`actor`]: the values everything is made of
 //! * [`workspace`], [`lane`], [`attachment`], [`worker`], [`run`], [`launch`]: the records, and the one-word statuses
 //!   derived from them
-//! * [`supervise`]: whether a worker whose run has ended is started again
+//! * [`supervise`]: whether a worker whose run has ended is started again, and when
 //! * [`findings`]: what a look at a worktree found, and what of it a close would lose
 //! * [`command`] → [`decide`](mod@decide): what is asked, and the [`decision`] it becomes
 //! * [`refusal`], [`event`]: the two things a decision can say
@@ -18,6 +18,7 @@ pub mod attachment;
 pub mod command;
 pub mod decide;
 pub mod decision;
+pub mod duration;
 pub mod event;
 pub mod findings;
 pub mod id;

@@ -58,6 +58,12 @@ pub enum Refusal {
         /// The task.
         worker: WorkerId,
     },
+    /// A task runs once.
+    #[error("{worker} is a task, and a task runs once")]
+    TaskRunsOnce {
+        /// The task.
+        worker: WorkerId,
+    },
     /// The lane is not in the state that this needs.
     #[error("lane {lane} is {lifecycle}")]
     LaneNotOpen {
@@ -107,6 +113,7 @@ impl Refusal {
             Refusal::CapacityReached { .. } => "capacity_reached",
             Refusal::WorkerNameTaken { .. } => "worker_name_taken",
             Refusal::TaskHasNoName { .. } => "task_has_no_name",
+            Refusal::TaskRunsOnce { .. } => "task_runs_once",
             Refusal::LaneNotOpen { .. } => "lane_not_open",
             Refusal::NotOurTree { .. } => "not_our_tree",
             Refusal::WouldLose { .. } => "would_lose_work",
@@ -127,6 +134,7 @@ impl Refusal {
                 Some(format!("choose another name, or rename that one: lane rename {lane}/{name} NEW"))
             }
             Refusal::TaskHasNoName { .. } => Some("lane run LANE --name NAME starts a worker".to_owned()),
+            Refusal::TaskRunsOnce { .. } => Some("lane exec LANE -- COMMAND runs it once more".to_owned()),
             Refusal::LaneNotOpen { lane, lifecycle } => Some(match lifecycle {
                 Lifecycle::New | Lifecycle::Provisioning => {
                     format!("lane show {lane} says when it is ready")

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{LaneId, WorkerId, WorkspaceId};
 use crate::name::Name;
-use crate::run::{Exit, Run, RunState};
-use crate::supervise::RestartPolicy;
+use crate::run::{Run, RunState};
+use crate::supervise::{Outlook, RestartPolicy, Supervision, is_failure};
 use crate::time::Timestamp;
 
 /// What a worker is meant to be.
@@ -45,6 +45,8 @@ pub struct Worker {
     pub restart: RestartPolicy,
     /// Exit codes that mean that its work is done; 0 always does.
     pub done_codes: Vec<u8>,
+    /// What supervision remembers of it.
+    pub supervision: Supervision,
     /// When it was asked for.
     pub created_at: Timestamp,
 }
@@ -59,15 +61,19 @@ pub enum WorkerStatus {
     Running,
     /// It was asked to end.
     Stopping,
-    /// It ended as asked, or by itself with code 0.
+    /// It ended as asked, or by itself with code 0 or another that means that its work is done.
     Stopped,
-    /// It ended by itself with another code or by a signal, was lost, or could not be started.
+    /// It has ended by itself, and is started again at a moment that is set.
+    Backoff,
+    /// It ended by itself with another code or by a signal, was lost, or could not be started; and it is not
+    /// started again by itself.
     Failed,
 }
 
 impl WorkerStatus {
     /// Every word there is.
-    pub const ALL: [Self; 5] = [Self::Starting, Self::Running, Self::Stopping, Self::Stopped, Self::Failed];
+    pub const ALL: [Self; 6] =
+        [Self::Starting, Self::Running, Self::Stopping, Self::Stopped, Self::Backoff, Self::Failed];
 
     /// The status that is called so.
     pub fn from_word(word: &str) -> Option<Self> {
@@ -81,6 +87,7 @@ impl WorkerStatus {
             WorkerStatus::Running => "running",
             WorkerStatus::Stopping => "stopping",
             WorkerStatus::Stopped => "stopped",
+            WorkerStatus::Backoff => "backoff",
             WorkerStatus::Failed => "failed",
         }
     }
@@ -91,20 +98,20 @@ impl Worker {
     ///
     /// A stop turns `desired` to stopped while the run is alive, and an end by itself does not: that
     /// is how the two are told apart afterwards.
-    pub const fn status(&self, latest: Option<&Run>) -> WorkerStatus {
+    pub fn status(&self, latest: Option<&Run>) -> WorkerStatus {
         let Some(run) = latest else {
             return WorkerStatus::Stopped;
         };
-        match (&run.state, self.desired) {
+        match (&run.state, &self.supervision.outlook) {
             (RunState::Starting, _) => WorkerStatus::Starting,
             (RunState::Running(_), _) => WorkerStatus::Running,
             (RunState::Stopping(_), _) => WorkerStatus::Stopping,
-            (RunState::Exited(Exit::Code { code: 0 }), _) => WorkerStatus::Stopped,
-            (RunState::Exited(Exit::Code { .. } | Exit::Signal { .. } | Exit::Lost), Desired::Stopped) => {
-                WorkerStatus::Stopped
-            }
-            (RunState::Exited(Exit::Code { .. } | Exit::Signal { .. } | Exit::Lost), Desired::Running)
-            | (RunState::Exited(Exit::NotStarted { .. }), _) => WorkerStatus::Failed,
+            (RunState::Exited(_), Outlook::Retries { .. }) => WorkerStatus::Backoff,
+            (RunState::Exited(_), Outlook::GivenUp { .. }) => WorkerStatus::Failed,
+            (RunState::Exited(exit), Outlook::Rests) => match self.desired {
+                Desired::Running if is_failure(exit, &self.done_codes) => WorkerStatus::Failed,
+                Desired::Running | Desired::Stopped => WorkerStatus::Stopped,
+            },
         }
     }
 }

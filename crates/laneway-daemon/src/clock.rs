@@ -45,6 +45,11 @@ fn following(last: Option<Ulid>, fresh: Ulid) -> Ulid {
     }
 }
 
+/// Any number.
+pub(crate) fn any_number() -> u64 {
+    (random() >> 16) as u64
+}
+
 /// 80 random bits (the rest is cut off by the ULID).
 fn random() -> u128 {
     let mut bytes = [0_u8; 16];

@@ -9,6 +9,9 @@
 //!
 //! [terminal]
 //! history_lines = 50000    # lines that a terminal keeps
+//!
+//! [restart]
+//! base = "1s"              # before the first restart of a worker
 //! ```
 //!
 //! A file that is not there is an empty one. Whoever needs a setting reads the file at that moment; what needs none
@@ -17,6 +20,7 @@
 mod detach_key;
 mod file;
 pub mod place;
+mod restart;
 mod settings;
 mod size;
 pub mod workspace;
@@ -29,6 +33,7 @@ use crate::home::Home;
 
 pub use detach_key::{DetachKey, NotADetachKey};
 pub use file::ConfigError;
+pub use restart::RestartConfig;
 
 /// The file's name.
 const FILE_NAME: &str = "config.toml";
@@ -37,7 +42,16 @@ const FILE_NAME: &str = "config.toml";
 const MAX_HISTORY_LINES: u32 = 1_000_000;
 
 /// Every key there is, with the tables it stands in.
-const KEYS: [&str; 3] = ["detach_keys", "record", "terminal.history_lines"];
+const KEYS: [&str; 8] = [
+    "detach_keys",
+    "record",
+    "restart.base",
+    "restart.ceiling",
+    "restart.max",
+    "restart.steady",
+    "restart.window",
+    "terminal.history_lines",
+];
 
 /// What the user has set; the rest as it is without a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -49,6 +63,8 @@ pub struct Config {
     pub record: bool,
     /// Of terminals.
     pub terminal: TerminalConfig,
+    /// Of restarts.
+    pub restart: RestartConfig,
 }
 
 /// `[terminal]`.

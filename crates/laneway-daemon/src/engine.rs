@@ -16,6 +16,7 @@ mod leftovers;
 mod prepare;
 mod reconcile;
 mod rescue;
+mod restarts;
 mod runs;
 mod settings;
 mod sharing;
@@ -24,6 +25,7 @@ mod workspaces;
 pub(crate) use close::CloseAsked;
 pub(crate) use create::parse_name;
 pub(crate) use inside::{Asking, who_asks};
+pub(crate) use restarts::Begun;
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -43,6 +45,7 @@ use laneway_core::time::Timestamp;
 use laneway_git::{Git, Repository, TreeRecord};
 use laneway_store::{Asked, Committed, ReadError, Store, SubmitError};
 use tokio::sync::{Notify, broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Ids, now};
@@ -71,6 +74,8 @@ pub(crate) struct Parts {
     holder_program: HolderProgram,
     teller: Teller,
     tasks: TaskTracker,
+    /// Cancelled when the daemon ends: what was planned is planned again by the next one.
+    ending: CancellationToken,
     repositories: Mutex<HashMap<PathBuf, Arc<Repository>>>,
     /// What is being made right now, for the effect that makes it. After a crash it is undone instead.
     being_made: Mutex<HashMap<LaneId, BeingMade>>,
@@ -147,6 +152,7 @@ impl Engine {
             holder_program: of.holder_program,
             teller,
             tasks: TaskTracker::new(),
+            ending: CancellationToken::new(),
             repositories: Mutex::default(),
             being_made: Mutex::default(),
             judged: Mutex::default(),
@@ -220,7 +226,7 @@ impl Engine {
     /// Keeps a report that the store could not take.
     pub(crate) fn keep(&self, command: Command, request: Request, error: &SubmitError) {
         tracing::warn!(about = ?command.scope(), error = chain(error), "a report is kept for later");
-        if let Command::RecordExit { run, exit, at } = &command {
+        if let Command::RecordExit { run, exit, at, .. } = &command {
             let mut ends = self.unrecorded_ends.lock().expect("no holder of this lock panics");
             ends.insert(*run, (exit.clone(), *at));
         }
@@ -270,11 +276,16 @@ impl Engine {
 
     pub(crate) fn carry_out(&self, effect: Effect, request: Request) {
         let engine = self.clone();
+        if let Effect::Retry { worker, epoch, at } = effect {
+            return engine.retry_at(worker, epoch, at);
+        }
         self.tasks.spawn(async move {
             match effect {
                 Effect::Provision { lane, epoch } => engine.provision(lane, epoch, request).await,
                 Effect::StartRun { run } => engine.start_run(run, request).await,
                 Effect::StopRun { run, grace_ms } => engine.stop_run(run, grace_ms, request).await,
+                // A timer is no task that an end waits for.
+                Effect::Retry { .. } => {}
                 Effect::ReleaseHolder { run } => engine.release(run).await,
                 Effect::LabelTree { lane } => engine.label_tree(lane).await,
                 Effect::AwaitLeases => engine.leases_changed.notify_one(),
@@ -297,6 +308,7 @@ impl Engine {
 
     /// Waits for what is under way, for at most `limit`; the rest is completed or rolled back at the next start.
     pub(crate) async fn settle(&self, limit: Duration) {
+        self.ending.cancel();
         self.tasks.close();
         if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
             tracing::warn!(left = self.tasks.len(), "what was under way did not end in time");

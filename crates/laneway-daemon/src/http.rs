@@ -124,6 +124,9 @@ fn router(served: Served) -> Router {
         .route(routes::WORKER_EXIT, get(workers::exit))
         .route(routes::WORKER_STATUS, get(workers::status))
         .route(routes::WORKER_STOP, post(workers::stop))
+        .route(routes::WORKER_START, post(workers::start))
+        .route(routes::WORKER_RESTART, post(workers::restart))
+        .route(routes::WORKER_EXPLANATION, get(workers::explain))
         .route(routes::WORKER_TERMINAL, get(workers::terminal))
         .route(routes::WORKER_TEXT, get(workers::text))
         .route(

@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 
 use laneway_api::error::Problem;
-use laneway_api::view::{AttachmentView, EventView, LaneView, TerminalKind, TerminalView, WorkerView};
+use laneway_api::view::{
+    AttachmentView, EventView, LaneView, RunView, TerminalKind, TerminalView, WorkerView,
+};
 use laneway_core::attachment::Attachment;
 use laneway_core::event::Recorded;
 use laneway_core::id::{LaneId, WorkerId, WorkspaceId};
 use laneway_core::lane::Lane;
 use laneway_core::launch::TerminalSpec;
 use laneway_core::name::Name;
-use laneway_core::run::RunState;
+use laneway_core::run::{Run, RunState};
 use laneway_store::{WorkerRow, WorkersOf};
 
 use crate::clock::now;
@@ -162,11 +164,31 @@ impl Engine {
             exit,
             restart: worker.restart,
             done_codes: worker.done_codes,
+            next_try_at: worker.supervision.next_try_at().map(Into::into),
+            given_up: worker.supervision.given_up().map(str::to_owned),
             created_at: worker.created_at.into(),
             started_at: latest.as_ref().and_then(|run| run.started_at).map(Into::into),
             ended_at: latest.and_then(|run| run.ended_at).map(Into::into),
             recording: None,
         }
+    }
+}
+
+/// A run as it is shown.
+pub(crate) fn run_view(run: &Run) -> RunView {
+    let exit = match &run.state {
+        RunState::Exited(exit) => Some(exit.clone()),
+        RunState::Starting | RunState::Running(_) | RunState::Stopping(_) => None,
+    };
+    RunView {
+        id: run.id,
+        number: run.number,
+        state: run.state.as_str().to_owned(),
+        pid: run.state.process().map(|process| process.pid),
+        exit,
+        created_at: run.created_at.into(),
+        started_at: run.started_at.map(Into::into),
+        ended_at: run.ended_at.map(Into::into),
     }
 }
 

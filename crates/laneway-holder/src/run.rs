@@ -198,7 +198,7 @@ fn begin(launch: &Launch, folder_path: &Path, folder: &std::fs::File) -> Result<
 }
 
 fn begin_recorded(launch: &Launch, prepared: Prepared, folder: &Path) -> Result<Executed, StartFailure> {
-    let boot_id = tree::boot_id().map_err(|error| proc_failure(&error))?;
+    let boot_id = laneway_wire::process::boot_id().map_err(|error| proc_failure(&error))?;
     let holder = identify(std::process::id())?;
     let mut record = RunRecord {
         holder_version: HOLDER_VERSION.to_owned(),

@@ -24,11 +24,6 @@ pub(crate) fn identify(pid: u32) -> Option<ProcessIdentity> {
     Process::read(pid).map(|process| process.identity)
 }
 
-/// The id of this boot of the machine.
-pub(crate) fn boot_id() -> std::io::Result<String> {
-    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
-}
-
 /// What a look at the tree has found.
 #[derive(Debug, Default)]
 pub(crate) struct Look {

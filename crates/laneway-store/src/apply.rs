@@ -230,8 +230,9 @@ fn insert_worker(connection: &Connection, worker: &Worker) -> Result<(), ApplyEr
     let row = WorkerRecord::from(worker);
     let changed = connection
         .prepare_cached(
-            "INSERT INTO workers (id, workspace, lane, name, desired, restart, done_codes, created_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO workers (id, workspace, lane, name, desired, restart, done_codes, created_at, \
+             supervision_epoch, n_restarts, failed_at, retry_at, given_up) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute(params![
             row.id,
@@ -241,7 +242,12 @@ fn insert_worker(connection: &Connection, worker: &Worker) -> Result<(), ApplyEr
             row.desired,
             row.restart,
             row.done_codes,
-            row.created_at
+            row.created_at,
+            row.supervision_epoch,
+            row.n_restarts,
+            row.failed_at,
+            row.retry_at,
+            row.given_up
         ])?;
     exactly_one(changed, "workers", row.id)
 }
@@ -250,8 +256,21 @@ fn insert_worker(connection: &Connection, worker: &Worker) -> Result<(), ApplyEr
 fn update_worker(connection: &Connection, worker: &Worker) -> Result<(), ApplyError> {
     let row = WorkerRecord::from(worker);
     let changed = connection
-        .prepare_cached("UPDATE workers SET name = ?3, desired = ?4 WHERE id = ?1 AND lane = ?2")?
-        .execute(params![row.id, row.lane, row.name, row.desired])?;
+        .prepare_cached(
+            "UPDATE workers SET name = ?3, desired = ?4, supervision_epoch = ?5, n_restarts = ?6, \
+             failed_at = ?7, retry_at = ?8, given_up = ?9 WHERE id = ?1 AND lane = ?2",
+        )?
+        .execute(params![
+            row.id,
+            row.lane,
+            row.name,
+            row.desired,
+            row.supervision_epoch,
+            row.n_restarts,
+            row.failed_at,
+            row.retry_at,
+            row.given_up
+        ])?;
     exactly_one(changed, "workers", row.id)
 }
 

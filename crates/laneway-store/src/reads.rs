@@ -235,6 +235,13 @@ impl Store {
         self.ask(|db| first(db, sql, params![worker.to_string(), number], run_row))
     }
 
+    /// The last `limit` runs of a worker, the latest first.
+    pub fn runs_of_worker(&self, worker: WorkerId, limit: u32) -> Result<Vec<Run>, ReadError> {
+        let sql =
+            concat!("SELECT ", run_columns!(), " FROM runs WHERE worker = ?1 ORDER BY number DESC LIMIT ?2");
+        self.ask(|db| all(db, sql, params![worker.to_string(), limit], record::<RunRecord>))
+    }
+
     /// Those of these runs that are recorded, live or ended; in the given order. Whoever finds runs
     /// on the disk (folders, sockets of holders) asks with them what is recorded of them.
     pub fn runs_among(&self, ids: &[RunId]) -> Result<Vec<RunRow>, ReadError> {
@@ -307,6 +314,26 @@ impl Store {
     pub fn events_since(&self, seq: u64, limit: u32) -> Result<Vec<Recorded>, ReadError> {
         let host = self.host().to_string();
         self.ask(|db| events_since(db, &host, seq, limit))
+    }
+
+    /// The last `limit` events about a worker among the last `among` of the host, in order.
+    pub fn events_of_worker(
+        &self,
+        worker: WorkerId,
+        among: u64,
+        limit: u32,
+    ) -> Result<Vec<Recorded>, ReadError> {
+        let sql = concat!(
+            "SELECT ",
+            event_columns!(),
+            " FROM events WHERE host = ?1 AND seq > \
+              (SELECT last_seq FROM hosts WHERE id = ?1) - ?2 AND worker = ?3 ORDER BY seq DESC LIMIT ?4"
+        );
+        let (host, worker) = (self.host().to_string(), worker.to_string());
+        let params = params![host, number(among), worker, limit];
+        let mut events = self.ask(|db| all(db, sql, params, record::<EventRecord>))?;
+        events.reverse();
+        Ok(events)
     }
 
     /// The last `limit` events with a number less than `seq`, in order; with `u64::MAX` the newest.

@@ -1,6 +1,7 @@
 //! What the kernel says of a process: who it is and what it does, from `/proc/PID/stat`.
 
 use std::fs;
+use std::io;
 
 use crate::message::ProcessIdentity;
 
@@ -55,6 +56,11 @@ impl Process {
     pub fn is_waiting(&self) -> bool {
         self.state == b'S' || self.is_stopped()
     }
+}
+
+/// The id of this boot of the machine: what ran in another one does not run any more.
+pub fn boot_id() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
 /// Whether this very process is there and has not ended: the number alone may be another's by now.

@@ -22,6 +22,7 @@ use minicbor::{Decode, Encode};
 
 use crate::file::open_regular;
 use crate::message::{Offsets, ProcessIdentity, StartFailure};
+use crate::process;
 
 const MAGIC: &[u8; 8] = b"LANEWAYr";
 const HEADER_LENGTH: usize = 24;
@@ -62,6 +63,14 @@ pub struct RunRecord {
     /// Why the run is not recorded any more, if it was to be.
     #[n(6)]
     pub recording_stopped: Option<String>,
+}
+
+impl RunRecord {
+    /// Whether the holder that wrote it runs. One of another boot does not, whoever has its number now.
+    pub fn holder_runs(&self) -> bool {
+        // Where the boot cannot be told, what seems to run is not said to be gone.
+        process::boot_id().map_or(true, |boot| boot == self.boot_id) && process::is_alive(self.holder)
+    }
 }
 
 /// Where a recorded run is.

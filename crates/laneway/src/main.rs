@@ -15,7 +15,6 @@ mod cli;
 mod client;
 mod complete;
 mod context;
-mod duration;
 mod failure;
 mod launch;
 mod losses;

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 
 use anstyle::{AnsiColor, Style};
+use laneway_api::time::Time;
 use laneway_api::view::{AttachmentView, LaneView, WorkerView};
 use laneway_core::lane::LaneStatus;
 use laneway_core::os_text::OsText;
@@ -44,7 +45,7 @@ pub(crate) fn lane_status(lane: &LaneView) -> Cell {
 /// How a worker looks.
 pub(crate) const fn worker_style(status: WorkerStatus) -> Style {
     match status {
-        WorkerStatus::Starting | WorkerStatus::Stopping => BUSY,
+        WorkerStatus::Starting | WorkerStatus::Stopping | WorkerStatus::Backoff => BUSY,
         WorkerStatus::Running => GOOD,
         WorkerStatus::Stopped => FAINT,
         WorkerStatus::Failed => BAD,
@@ -55,12 +56,23 @@ pub(crate) const fn worker_style(status: WorkerStatus) -> Style {
 pub(crate) fn worker_status(worker: &WorkerView) -> String {
     let mut text = worker.status.as_str().to_owned();
     if let Some(exit) = &worker.exit {
-        text = format!("{text} ({})", OsText::from(exit.to_string().as_str()));
+        let exit = OsText::from(exit.to_string().as_str());
+        text = match (worker.next_try_at, &worker.given_up) {
+            (Some(at), _) => format!("{text} ({exit}, again at {})", time_of_day(at)),
+            (None, Some(why)) => format!("{text} ({exit}, {why})"),
+            (None, None) => format!("{text} ({exit})"),
+        };
     }
     if worker.left_behind {
         text.push_str(", left processes behind");
     }
     text
+}
+
+/// `12:34:56Z`.
+fn time_of_day(time: Time) -> String {
+    let text = time.to_string();
+    text.get(11..19).map_or_else(|| text.clone(), |seconds| format!("{seconds}Z"))
 }
 
 /// A lane's branch.

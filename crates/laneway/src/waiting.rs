@@ -25,11 +25,11 @@ use laneway_wire::{Stream, ToHolder};
 use regex::bytes::Regex;
 
 use crate::client::{Client, Request, WENT_AWAY};
-use crate::duration;
 use crate::failure::Failure;
 use crate::output::pipes::{PipeOutput, Written};
 use crate::output::terminal::TerminalOutput;
 use crate::output::{CLIENT, HELLO_LIMIT, OutputError, exit_of};
+use laneway_core::duration;
 
 /// The stable word of the problem that the daemon was just ending.
 const ENDING: &str = "daemon_ending";
@@ -342,7 +342,7 @@ mod tests {
         check("exit=3", Err("what can be waited for"));
         check("idle=soon", Err("not a duration"));
         check("output=(", Err("unclosed group"));
-        check("state=happy", Err("starting, running, stopping, stopped, failed"));
+        check("state=happy", Err("starting, running, stopping, stopped, backoff, failed"));
         check("", Err("what can be waited for"));
     }
 }

@@ -1,5 +1,7 @@
 //! Random sequences of commands against a small record that is kept the way the store keeps it.
 
+mod restarting;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -20,9 +22,10 @@ use crate::launch::TerminalSpec;
 use crate::name::Name;
 use crate::refusal::Refusal;
 use crate::run::{Exit, ProcessIdentity, Run, RunState};
-use crate::supervise::RestartPolicy;
+use crate::supervise::{Outlook, Pacing, RestartPolicy, Supervision};
 use crate::time::Timestamp;
 use crate::worker::{Desired, Worker};
+use restarting::{only_who_may_starts_a_run, restarts};
 
 const WORKSPACE: WorkspaceId = WorkspaceId::from_ulid(Ulid::nil());
 
@@ -47,7 +50,16 @@ impl Record {
             }
             Scope::Lane(lane) => Some(*lane),
             Scope::Worker(worker) => self.workers.get(worker).map(|worker| worker.lane),
-            Scope::Run(run) => self.runs.get(run).map(|run| self.workers[&run.worker].lane),
+            Scope::Run(run) => {
+                let Some(run) = self.runs.get(run) else { return Facts::Lane(None) };
+                let mut facts = self.lane_facts(self.workers[&run.worker].lane);
+                let workers = facts.iter_mut().flat_map(|facts| &mut facts.workers);
+                // Be it the latest or not: a late exit of an old run is decided on that run.
+                workers.filter(|facts| facts.worker.id == run.worker).for_each(|facts| {
+                    facts.latest = Some(run.clone());
+                });
+                return Facts::Lane(facts);
+            }
         };
         Facts::Lane(lane.and_then(|lane| self.lane_facts(lane)))
     }
@@ -56,13 +68,15 @@ impl Record {
         self.lanes.values().filter(|lane| lane.lifecycle != Lifecycle::Closed).cloned().collect()
     }
 
+    fn latest(&self, worker: WorkerId) -> Option<&Run> {
+        self.runs.values().filter(|run| run.worker == worker).max_by_key(|run| run.number)
+    }
+
     fn lane_facts(&self, lane: LaneId) -> Option<LaneFacts> {
         let lane = self.lanes.get(&lane)?;
         let workers = self.workers.values().filter(|worker| worker.lane == lane.id);
-        let workers = workers.map(|worker| WorkerFacts {
-            worker: worker.clone(),
-            latest: self.runs.values().rfind(|run| run.worker == worker.id).cloned(),
-        });
+        let workers = workers
+            .map(|worker| WorkerFacts { worker: worker.clone(), latest: self.latest(worker.id).cloned() });
         let taken_names = self.workers.values().filter_map(|worker| {
             let lane = &self.lanes[&worker.lane];
             let name = worker.name.clone().filter(|_| lane.lifecycle != Lifecycle::Closed)?;
@@ -123,7 +137,18 @@ impl Record {
                     self.runs.retain(|_, run| run.worker != *worker);
                     assert!(self.workers.remove(worker).is_some());
                 }
-                Change::InsertRun(run) => assert!(self.runs.insert(run.id, run.clone()).is_none()),
+                Change::InsertRun(run) => {
+                    let before = self.latest(run.worker);
+                    assert_eq!(run.number, before.map_or(1, |before| before.number + 1), "numbered on");
+                    assert!(
+                        before
+                            .is_none_or(|before| (before.spec, before.state.is_live()) == (run.spec, false))
+                    );
+                    let worker = &self.workers[&run.worker];
+                    assert_eq!(worker.desired, Desired::Running, "nothing that was stopped comes back");
+                    assert_eq!(self.lanes[&worker.lane].lifecycle, Lifecycle::Open);
+                    assert!(self.runs.insert(run.id, run.clone()).is_none());
+                }
                 Change::UpdateRun { was, run } => {
                     let before = &self.runs[&run.id];
                     assert_eq!(before.state.as_str(), *was, "compare and set");
@@ -134,6 +159,12 @@ impl Record {
             }
         }
         self.check();
+        for effect in &decision.effects {
+            if let Effect::Retry { worker, epoch, at } = effect {
+                let Supervision { epoch: recorded, outlook, .. } = &self.workers[worker].supervision;
+                assert_eq!((recorded, outlook), (epoch, &Outlook::Retries { at: *at }), "as it is recorded");
+            }
+        }
     }
 
     fn check(&self) {
@@ -165,6 +196,10 @@ impl Record {
             let live =
                 self.runs.values().filter(|run| run.worker == worker.id && run.state.is_live()).count();
             assert!(live <= 1, "no run is alive twice");
+            if let Outlook::Retries { .. } = worker.supervision.outlook {
+                assert_eq!((live, worker.desired), (0, Desired::Running));
+                assert_eq!(lane.lifecycle, Lifecycle::Open, "nothing is started where nothing may run");
+            }
             if lane.lifecycle == Lifecycle::Cleaning && live == 1 {
                 assert_eq!(
                     worker.desired,
@@ -225,7 +260,7 @@ fn findings(lost: u64) -> Findings {
 
 fn commands() -> impl Strategy<Value = Command> {
     let lane = (0..4_u8).prop_map(lane_id);
-    let run = (0..20_u8).prop_map(|n| RunId::from_ulid(Ulid::from(u128::from(n))));
+    let run = (0..60_u8).prop_map(|n| RunId::from_ulid(Ulid::from(u128::from(n))));
     let epoch = 1..4_u64;
     let created = (0..4_u8, 0..4_u8, any::<bool>()).prop_map(|(id, named, adopted)| Command::CreateLane {
         lane: NewLane {
@@ -276,12 +311,14 @@ fn commands() -> impl Strategy<Value = Command> {
                 1 => Exit::Lost,
                 _ => Exit::NotStarted { reason: "missing".into() },
             },
-            at: Timestamp(6)
+            at: Timestamp(6),
+            pacing: Pacing::default(),
         }),
         (0..20_u8).prop_map(|n| Command::StopWorker {
             worker: WorkerId::from_ulid(Ulid::from(u128::from(n))),
             grace_ms: 1
         }),
+        restarts(),
         (lane.clone(), 0..4_u8).prop_map(|(lane, to)| Command::RenameLane { lane, to: name(to) }),
         (0..20_u8, 0..4_u8).prop_map(|(n, to)| Command::RenameWorker {
             worker: WorkerId::from_ulid(Ulid::from(u128::from(n))),
@@ -425,6 +462,9 @@ fn carry_out(mut record: Record, commands: &[(Command, i64)]) -> Result<(), Test
             Command::FinishProvisioning {
                 outcome: Provisioned::Ready { first: Some(first), .. }, ..
             } => !record.workers.contains_key(&first.id),
+            Command::StartWorker { run, .. }
+            | Command::RestartWorker { run, .. }
+            | Command::RetryWorker { run, .. } => !record.runs.contains_key(run),
             _ => true,
         };
         // Ids are made once; a command with a used one cannot come.
@@ -447,6 +487,7 @@ fn carry_out(mut record: Record, commands: &[(Command, i64)]) -> Result<(), Test
         };
         match decide(&facts, command, now) {
             Ok(decision) => {
+                only_who_may_starts_a_run(&record, command, &decision);
                 record.apply(&decision);
                 if let Some(lane) = lane {
                     check_users(&record, lane, &used_by, command, now);
@@ -539,6 +580,7 @@ fn with_a_lane(lifecycle: Lifecycle) -> LaneFacts {
         desired: Desired::Running,
         restart: RestartPolicy::Never,
         done_codes: vec![],
+        supervision: Supervision::default(),
         created_at: Timestamp(0),
     };
     let run = Run {
@@ -672,7 +714,7 @@ fn closing_a_closed_lane_and_reporting_an_exit_twice_change_nothing() {
     let mut facts = with_a_lane(Lifecycle::Open);
     let run = RunId::from_ulid(Ulid::from(1_u128));
     facts.workers[0].latest.as_mut().unwrap().state = RunState::Exited(Exit::Code { code: 3 });
-    let exit = Command::RecordExit { run, exit: Exit::Lost, at: Timestamp(9) };
+    let exit = Command::RecordExit { run, exit: Exit::Lost, at: Timestamp(9), pacing: Pacing::default() };
     assert_eq!(decided(&facts, &exit), Ok(Decision::unchanged().then(Effect::ReleaseHolder { run })));
 }
 

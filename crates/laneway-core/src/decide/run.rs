@@ -1,7 +1,7 @@
 //! What happens to workers and their runs.
 
 use crate::command::{LaneFacts, NewWorker, WorkerFacts, WorkerName, WorkerNaming};
-use crate::decide::{about, unknown};
+use crate::decide::{about, restart, unknown};
 use crate::decision::{Change, Decision, Effect};
 use crate::event::{Event, Subject};
 use crate::id::{RunId, WorkerId};
@@ -10,7 +10,7 @@ use crate::launch::{DEFAULT_GRACE_MS, LaunchSpec, TerminalSpec};
 use crate::name::Name;
 use crate::refusal::Refusal;
 use crate::run::{Exit, ProcessIdentity, Run, RunState};
-use crate::supervise::RestartPolicy;
+use crate::supervise::{Pacing, RestartPolicy, Supervision};
 use crate::time::Timestamp;
 use crate::worker::{Desired, Worker};
 
@@ -29,6 +29,7 @@ pub(super) fn create(facts: &LaneFacts, new: &NewWorker, now: Timestamp) -> Resu
         desired: Desired::Running,
         restart: if name.is_some() { new.restart } else { RestartPolicy::Never },
         done_codes: new.done_codes.clone(),
+        supervision: Supervision::default(),
         created_at: now,
     };
     let spec = LaunchSpec {
@@ -126,7 +127,13 @@ pub(super) fn started(
 }
 
 /// The run is over. A worker that could never be started is taken back: it must not look like one.
-pub(super) fn exited(facts: &LaneFacts, id: RunId, exit: &Exit, at: Timestamp) -> Result<Decision, Refusal> {
+pub(super) fn exited(
+    facts: &LaneFacts,
+    id: RunId,
+    (exit, at): (&Exit, Timestamp),
+    pacing: &Pacing,
+    now: Timestamp,
+) -> Result<Decision, Refusal> {
     let (worker, run) = find_run(facts, id)?;
     let subject = subject(&facts.lane, worker.worker.id, Some(id));
     let asked = match &run.state {
@@ -134,7 +141,8 @@ pub(super) fn exited(facts: &LaneFacts, id: RunId, exit: &Exit, at: Timestamp) -
         RunState::Starting | RunState::Running(_) => false,
         RunState::Stopping(_) => true,
     };
-    if let (Exit::NotStarted { reason }, 1) = (exit, run.number) {
+    let is_wanted_again = asked && worker.worker.desired == Desired::Running;
+    if let (Exit::NotStarted { reason }, 1, false) = (exit, run.number, is_wanted_again) {
         let name = worker.worker.name.clone();
         return Ok(Decision {
             changes: vec![Change::DeleteWorker(worker.worker.id)],
@@ -149,11 +157,16 @@ pub(super) fn exited(facts: &LaneFacts, id: RunId, exit: &Exit, at: Timestamp) -
         asked,
     };
     let ended = Run { state: RunState::Exited(exit.clone()), ended_at: Some(at), ..run.clone() };
-    Ok(Decision {
+    let follows = restart::after_end(&facts.lane, &worker.worker, run, ((exit, at), now), pacing);
+    let mut decision = Decision {
         changes: vec![update(run, ended)],
         events: vec![(subject, event)],
         effects: vec![Effect::ReleaseHolder { run: id }],
-    })
+    };
+    decision.changes.extend(follows.changes);
+    decision.events.extend(follows.events);
+    decision.effects.extend(follows.effects);
+    Ok(decision)
 }
 
 /// A stop. What an ended run left behind is ended too, so the effect comes in every state.
@@ -178,23 +191,38 @@ pub(super) fn stop_failed(facts: &LaneFacts, id: RunId, left: &[u32]) -> Result<
     })
 }
 
-/// The changes that ask a worker's live run to end; none if it has none or was asked before.
+/// The changes that ask a worker's live run to end, or take its planned restart back; none if there is neither, or it
+/// was asked before.
 pub(super) fn asked_to_end(lane: &Lane, worker: &WorkerFacts) -> (Vec<Change>, Vec<(Subject, Event)>) {
     let Some(run) = &worker.latest else {
         return (vec![], vec![]);
     };
-    let state = match &run.state {
-        RunState::Starting => RunState::Stopping(None),
-        RunState::Running(process) => RunState::Stopping(Some(process.clone())),
-        RunState::Stopping(_) | RunState::Exited(_) => return (vec![], vec![]),
-    };
-    let stopped = Worker { desired: Desired::Stopped, ..worker.worker.clone() };
-    let changes = vec![Change::UpdateWorker(stopped), update(run, Run { state, ..run.clone() })];
+    let is_wanted = worker.worker.desired == Desired::Running;
+    match &run.state {
+        RunState::Starting | RunState::Running(_) => ending(lane, worker, run, Desired::Stopped),
+        RunState::Stopping(_) if is_wanted => restart::cancelled(lane, &worker.worker),
+        RunState::Exited(_) if worker.worker.supervision.next_try_at().is_some() => {
+            restart::cancelled(lane, &worker.worker)
+        }
+        RunState::Stopping(_) | RunState::Exited(_) => (vec![], vec![]),
+    }
+}
+
+/// The changes that have a live run end, and say what its worker is meant to be afterwards.
+pub(super) fn ending(
+    lane: &Lane,
+    worker: &WorkerFacts,
+    run: &Run,
+    desired: Desired,
+) -> (Vec<Change>, Vec<(Subject, Event)>) {
+    let state = RunState::Stopping(run.state.process().cloned());
+    let meant = Worker { desired, ..worker.worker.clone() };
+    let changes = vec![Change::UpdateWorker(meant), update(run, Run { state, ..run.clone() })];
     let event = Event::RunStopping { number: run.number };
     (changes, vec![(subject(lane, worker.worker.id, Some(run.id)), event)])
 }
 
-fn find_worker(facts: &LaneFacts, id: WorkerId) -> Result<&WorkerFacts, Refusal> {
+pub(super) fn find_worker(facts: &LaneFacts, id: WorkerId) -> Result<&WorkerFacts, Refusal> {
     facts.workers.iter().find(|worker| worker.worker.id == id).ok_or_else(|| unknown("worker", &id))
 }
 
@@ -206,10 +234,10 @@ fn find_run(facts: &LaneFacts, id: RunId) -> Result<(&WorkerFacts, &Run), Refusa
         .ok_or_else(|| unknown("run", &id))
 }
 
-fn update(run: &Run, next: Run) -> Change {
+pub(super) fn update(run: &Run, next: Run) -> Change {
     Change::UpdateRun { was: run.state.as_str(), run: next }
 }
 
-fn subject(lane: &Lane, worker: WorkerId, run: Option<RunId>) -> Subject {
+pub(super) fn subject(lane: &Lane, worker: WorkerId, run: Option<RunId>) -> Subject {
     Subject { worker: Some(worker), run, ..about(lane) }
 }

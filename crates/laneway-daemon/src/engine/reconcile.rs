@@ -17,7 +17,6 @@ use laneway_core::run::{Exit, Run};
 use laneway_fault::fault_point;
 use laneway_git::Trashed;
 use laneway_store::{ReadError, Store, WorkersOf};
-use laneway_wire::process::is_alive;
 use laneway_wire::record::RecordError;
 use laneway_wire::{RECORD_NAME, SOCKET_NAME};
 use tokio::task::JoinSet;
@@ -67,6 +66,7 @@ impl Engine {
                 }
             }
         }
+        self.spread_restarts().await;
         self.leave_emptied_trash().await;
         self.label_all_trees().await;
         self.forget_needless_environments().await;
@@ -112,7 +112,8 @@ impl Engine {
                 self.in_background(async move { engine.stop_run(run, grace_ms, request).await });
             }
             Action::RecordExit { run, exit, at } => {
-                self.report(Command::RecordExit { run, exit, at: at.unwrap_or_else(now) }, request).await;
+                let ended = self.ended_so(run, exit, at.unwrap_or_else(now)).await;
+                self.report(ended, request).await;
             }
             Action::ReleaseHolder { run } => self.release(run).await,
             Action::Watch { .. } | Action::Report { .. } => {}
@@ -276,11 +277,11 @@ enum WithoutHolder {
 /// What a run's folder says when no holder answers there.
 fn without_holder(folder: &Path) -> WithoutHolder {
     let record = laneway_wire::record::read(&folder.join(RECORD_NAME));
-    WithoutHolder::Seen(match record.map(|record| (record.holder, record.state)) {
-        Ok((holder, state)) => match runs::ended_by(state) {
+    WithoutHolder::Seen(match record.map(|record| (record.holder_runs(), record.state)) {
+        Ok((holder_runs, state)) => match runs::ended_by(state) {
             Some((exit, at)) => RunSeen::Ended { exit, at, holder_waits: false },
             // It has made its record and not its socket, or has lost that: it is looked for once more.
-            None if is_alive(holder) => return WithoutHolder::JustStarting,
+            None if holder_runs => return WithoutHolder::JustStarting,
             None => RunSeen::HolderGone,
         },
         Err(RecordError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {

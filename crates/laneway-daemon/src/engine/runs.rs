@@ -6,7 +6,9 @@ use std::time::Duration;
 use laneway_api::error::{ErrorKind, Problem};
 use laneway_api::request::Launch as Wanted;
 use laneway_api::view::WorkerView;
+use laneway_core::actor::Actor;
 use laneway_core::command::{Command, NewWorker, WorkerNaming};
+use laneway_core::decision::Effect;
 use laneway_core::event::{Event, Recorded, Subject};
 use laneway_core::id::{LaneId, RunId, WorkerId};
 use laneway_core::launch::{DEFAULT_GRACE_MS, StopSignal, TerminalSpec};
@@ -17,9 +19,8 @@ use laneway_core::time::Timestamp;
 use laneway_core::worker::WorkerStatus;
 use laneway_fault::fault_point;
 use laneway_store::{RunRow, SubmitError, WorkerRow};
-use laneway_wire::RunRecord;
 use laneway_wire::message::{Exited, Launch, ResourceLimit, Size, StartStage, Terminal};
-use laneway_wire::process::{Process, is_alive};
+use laneway_wire::process::Process;
 use laneway_wire::record::{RecordError, RecordState};
 use rustix::io::Errno;
 use rustix::process::Signal;
@@ -27,16 +28,17 @@ use tokio::sync::mpsc;
 
 use super::{Engine, Request, blocking, leftovers, not_found};
 use crate::clock::now;
+use crate::config::Config;
 use crate::holders::{Holder, LinkError, StartError, Told, keep_some_free};
 use crate::launches::{Kept, RunIds};
 use crate::problem::{IntoProblem, chain, failed_in_words};
 use crate::recordings;
 
 /// How long a client waits for a start beyond what the start itself may take.
-const START_LIMIT: Duration = Duration::from_mins(1);
+pub(super) const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// What a stop may take beyond its grace: freezing, killing and reaping a large tree.
-const STOP_LIMIT: Duration = Duration::from_secs(30);
+pub(super) const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long a program that was just started is looked at for one that dies at once, unless it waits for something
 /// before that: a program that works on without a pause from its first moment is taken to be alive then.
@@ -248,8 +250,12 @@ impl Engine {
                 fault_point!("run.folder-removed");
                 let row = self.read(move |store| store.run(run)).await.ok().flatten();
                 let exit = Exit::NotStarted { reason: problem.message.clone() };
-                self.start_problems.lock().expect("no holder of this lock panics").insert(run, problem);
-                self.report(Command::RecordExit { run, exit, at: now() }, request).await;
+                // Nobody waits for what the daemon starts by itself.
+                if request.actor != Actor::Daemon {
+                    let mut problems = self.start_problems.lock().expect("no holder of this lock panics");
+                    problems.insert(run, problem);
+                }
+                self.report(self.ended_so(run, exit, now()).await, request).await;
                 if let Some(row) = row {
                     self.forget_unless_recorded(row.worker.id, &row.spec.environment).await;
                 }
@@ -269,6 +275,7 @@ impl Engine {
         if row.run.state != RunState::Starting {
             return Err(Problem::new(ErrorKind::Refused, "stopped", "it was stopped before it was started"));
         }
+        self.end_former_run(&row).await?;
         let launch = self.launch_of(&row).await?;
         let log = self.home.root().join("holder.log");
         let launched = crate::holders::launch(&self.holder_program, &self.home.run(run), &log, launch).await;
@@ -330,8 +337,12 @@ impl Engine {
             let message = format!("the kept environment {} cannot be read: {error}", spec.environment);
             failed_in_words("environment_lost", &error, message)
         })?;
+        let history_lines = match self.history_lines(spec.terminal).await {
+            // What has run before is not kept from running by settings that cannot be read.
+            Err(_) if row.run.number > 1 => Config::default().terminal.history_lines,
+            lines => lines?,
+        };
         let run = run.id;
-        let history_lines = self.history_lines(spec.terminal).await?;
         let ids = RunIds { workspace: worker.workspace, lane: worker.lane, worker: worker.id, run };
         let bytes = |text: &OsText| text.as_bytes().to_vec().into();
         let environment = kept.environment_of(&self.home, &ids, spec.cwd.as_path());
@@ -435,7 +446,7 @@ impl Engine {
                 self.report(started, self.own_request()).await;
                 if let Some(exited) = &status.exited {
                     let (exit, at) = exit_of(exited);
-                    self.report(Command::RecordExit { run, exit, at }, self.own_request()).await;
+                    self.report(self.ended_so(run, exit, at).await, self.own_request()).await;
                 }
             }
             Err(LinkError::Nobody) => self.holder_gone(run, self.own_request()).await,
@@ -456,8 +467,13 @@ impl Engine {
             .read(move |store| store.worker(worker))
             .await?
             .ok_or_else(|| not_found("worker", &worker))?;
-        let Some(run) = row.latest.as_ref().map(|run| run.id) else { return Ok(row) };
         let committed = self.submit(Command::StopWorker { worker, grace_ms }, request).await?;
+        // The one that is stopped: it may have been started again since it was looked at.
+        let stopped = committed.effects.iter().find_map(|effect| match effect {
+            Effect::StopRun { run, .. } => Some(*run),
+            _ => None,
+        });
+        let Some(run) = stopped else { return Ok(row) };
         let limit = Duration::from_millis(grace_ms) + STOP_LIMIT;
         let stopped = tokio::time::timeout(limit, self.ended(run, committed.seq)).await;
         let left = stopped.map_err(|_| {
@@ -477,7 +493,7 @@ impl Engine {
 
     /// Waits until a run is recorded as ended and its holder is gone, or its stop has failed: then with the
     /// processes that are left.
-    async fn ended(&self, run: RunId, seq: u64) -> Result<Vec<u32>, Problem> {
+    pub(super) async fn ended(&self, run: RunId, seq: u64) -> Result<Vec<u32>, Problem> {
         let about = move |subject: &Subject| subject.run == Some(run);
         let failed = self.watch_for(Duration::MAX, about, || async {
             let left = self.events_after(seq).await?.into_iter().find_map(|event| match event.event {
@@ -524,7 +540,7 @@ impl Engine {
                 Told::Exited(exited) => {
                     fault_point!("run.exit-told");
                     let (exit, at) = exit_of(&exited);
-                    self.report(Command::RecordExit { run, exit, at }, request).await;
+                    self.report(self.ended_so(run, exit, at).await, request).await;
                 }
                 Told::Gone => {
                     let engine = self.clone();
@@ -544,7 +560,7 @@ impl Engine {
         let record = self.home.run(run).join(laneway_wire::RECORD_NAME);
         let read = blocking(move || laneway_wire::record::read(&record)).await;
         let ended = match read {
-            Ok(Ok(record)) if ended_by(record.state.clone()).is_none() && is_alive(record.holder) => {
+            Ok(Ok(record)) if ended_by(record.state.clone()).is_none() && record.holder_runs() => {
                 tracing::warn!(%run, "a holder is there and cannot be reached");
                 return;
             }
@@ -564,7 +580,7 @@ impl Engine {
             leftovers::end(vec![run]).await;
         }
         let (exit, at) = ended.unwrap_or_else(|| (Exit::Lost, now()));
-        self.report(Command::RecordExit { run, exit, at }, request).await;
+        self.report(self.ended_so(run, exit, at).await, request).await;
     }
 }
 
@@ -581,13 +597,11 @@ fn withdrawn(event: &Recorded, run: RunId) -> Option<&str> {
 fn remove_never_begun(folder: &std::path::Path) {
     crate::holders::remove_dead_socket(folder);
     let record = folder.join(laneway_wire::RECORD_NAME);
-    let tells_nothing = match laneway_wire::record::read(&record) {
-        Ok(RunRecord { state: RecordState::StartFailed(_), .. }) => true,
-        Ok(RunRecord { state: RecordState::Starting | RecordState::Running { .. }, holder, .. }) => {
-            !is_alive(holder)
-        }
-        Ok(RunRecord { state: RecordState::Exited { .. }, .. }) | Err(_) => false,
-    };
+    let tells_nothing = laneway_wire::record::read(&record).is_ok_and(|record| match record.state {
+        RecordState::StartFailed(_) => true,
+        RecordState::Starting | RecordState::Running { .. } => !record.holder_runs(),
+        RecordState::Exited { .. } => false,
+    });
     if tells_nothing {
         // If it stays, so does the folder: nothing but its room is lost.
         let _ = std::fs::remove_file(record);

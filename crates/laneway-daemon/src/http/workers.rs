@@ -5,13 +5,16 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use laneway_api::request::{AwaitStatus, ReadText, SendInput, SendStep, StopWorker, WorkerStopped};
-use laneway_api::view::{TerminalAccess, TextView, WorkerView, Workers};
+use laneway_api::request::{
+    AwaitStatus, ReadText, RestartWorker, SendInput, SendStep, StartWorker, StopWorker, WorkerBegun,
+    WorkerStopped,
+};
+use laneway_api::view::{Explanation, TerminalAccess, TextView, WorkerView, Workers};
 use laneway_core::worker::WorkerStatus;
 use serde::Deserialize;
 
 use super::{All, Caller, Failure, Json, Line, Octets, Query, TargetText, detached, internal, usage};
-use crate::engine::{Engine, ending};
+use crate::engine::{Begun, Engine, ending};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -82,10 +85,49 @@ pub(super) async fn stop(
         let before = engine.worker_by_id(id).await?;
         engine.stop_worker(id, wanted.grace_ms, caller.request).await?;
         let worker = engine.worker_by_id(id).await?;
-        let was_ended = before.exit.is_some() && !before.left_behind;
+        let rested = before.exit.is_some() && before.status != WorkerStatus::Backoff;
+        let was_ended = rested && !before.left_behind;
         Ok(WorkerStopped { was_ended, exit: worker.exit.clone(), worker })
     });
     Ok(Json(stopped.await?))
+}
+
+pub(super) async fn start(
+    State(engine): State<Engine>,
+    caller: Caller,
+    TargetText(target): TargetText,
+    Json(StartWorker {}): Json<StartWorker>,
+) -> Result<Json<WorkerBegun>, Failure> {
+    let id = engine.worker_target(&caller.cwd, &target).await?;
+    let started = detached(async move {
+        let was_running = matches!(engine.start_worker(id, caller.request).await?, Begun::Before);
+        Ok(WorkerBegun { worker: engine.worker_by_id(id).await?, was_running })
+    });
+    Ok(Json(started.await?))
+}
+
+pub(super) async fn restart(
+    State(engine): State<Engine>,
+    caller: Caller,
+    TargetText(target): TargetText,
+    Json(wanted): Json<RestartWorker>,
+) -> Result<Json<WorkerBegun>, Failure> {
+    let id = engine.worker_target(&caller.cwd, &target).await?;
+    let restarted = detached(async move {
+        let was_running = engine.worker_by_id(id).await?.exit.is_none();
+        engine.restart_worker(id, wanted.grace_ms, caller.request).await?;
+        Ok(WorkerBegun { worker: engine.worker_by_id(id).await?, was_running })
+    });
+    Ok(Json(restarted.await?))
+}
+
+pub(super) async fn explain(
+    State(engine): State<Engine>,
+    caller: Caller,
+    TargetText(target): TargetText,
+) -> Result<Json<Explanation>, Failure> {
+    let worker = engine.worker_target(&caller.cwd, &target).await?;
+    Ok(Json(engine.explain(worker).await?))
 }
 
 pub(super) async fn terminal(

@@ -1,5 +1,6 @@
 //! Rows of `workers`.
 
+use laneway_core::supervise::{Outlook, Supervision};
 use laneway_core::time::Timestamp;
 use laneway_core::worker::{Desired, Worker};
 
@@ -8,7 +9,8 @@ use super::{BadCell, Cells, TableRow, parsed, parsed_if_any};
 macro_rules! worker_columns {
     () => {
         "workers.id, workers.workspace, workers.lane, workers.name, workers.desired, workers.restart, \
-         workers.done_codes, workers.created_at"
+         workers.done_codes, workers.supervision_epoch, workers.n_restarts, workers.failed_at, \
+         workers.retry_at, workers.given_up, workers.created_at"
     };
 }
 pub(crate) use worker_columns;
@@ -22,13 +24,19 @@ pub(crate) struct WorkerRecord {
     pub(crate) restart: String,
     /// A JSON list of numbers.
     pub(crate) done_codes: String,
+    pub(crate) supervision_epoch: i64,
+    pub(crate) n_restarts: u32,
+    /// A JSON list of moments.
+    pub(crate) failed_at: String,
+    pub(crate) retry_at: Option<i64>,
+    pub(crate) given_up: Option<String>,
     pub(crate) created_at: i64,
 }
 
 impl TableRow for WorkerRecord {
     type Record = Worker;
     const TABLE: &'static str = "workers";
-    const WIDTH: usize = 8;
+    const WIDTH: usize = 13;
 
     fn read(cells: &mut Cells<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -39,6 +47,11 @@ impl TableRow for WorkerRecord {
             desired: cells.take()?,
             restart: cells.take()?,
             done_codes: cells.take()?,
+            supervision_epoch: cells.take()?,
+            n_restarts: cells.take()?,
+            failed_at: cells.take()?,
+            retry_at: cells.take()?,
+            given_up: cells.take()?,
             created_at: cells.take()?,
         })
     }
@@ -46,6 +59,7 @@ impl TableRow for WorkerRecord {
 
 impl From<&Worker> for WorkerRecord {
     fn from(worker: &Worker) -> Self {
+        let supervision = &worker.supervision;
         Self {
             id: worker.id.to_string(),
             workspace: worker.workspace.to_string(),
@@ -54,6 +68,11 @@ impl From<&Worker> for WorkerRecord {
             desired: worker.desired.as_str().to_owned(),
             restart: worker.restart.as_str().to_owned(),
             done_codes: serde_json::to_string(&worker.done_codes).expect("a list of numbers is JSON"),
+            supervision_epoch: supervision.epoch.cast_signed(),
+            n_restarts: supervision.n_restarts,
+            failed_at: serde_json::to_string(&supervision.failed_at).expect("a list of numbers is JSON"),
+            retry_at: supervision.next_try_at().map(|at| at.0),
+            given_up: supervision.given_up().map(str::to_owned),
             created_at: worker.created_at.0,
         }
     }
@@ -74,6 +93,17 @@ impl TryFrom<WorkerRecord> for Worker {
             restart: parsed("restart", &row.restart)?,
             done_codes: serde_json::from_str(&row.done_codes)
                 .map_err(|error| BadCell::new("done_codes", error))?,
+            supervision: Supervision {
+                epoch: row.supervision_epoch.cast_unsigned(),
+                n_restarts: row.n_restarts,
+                failed_at: serde_json::from_str(&row.failed_at)
+                    .map_err(|error| BadCell::new("failed_at", error))?,
+                outlook: match (row.retry_at, row.given_up) {
+                    (Some(at), _) => Outlook::Retries { at: Timestamp(at) },
+                    (None, Some(why)) => Outlook::GivenUp { why },
+                    (None, None) => Outlook::Rests,
+                },
+            },
             created_at: Timestamp(row.created_at),
         })
     }

@@ -84,6 +84,13 @@ CREATE TABLE workers (
     restart    TEXT    NOT NULL CHECK (restart IN ('never', 'on-failure', 'always')),
     -- a JSON list of numbers
     done_codes TEXT    NOT NULL,
+    -- what supervision remembers: its epoch, the restarts that count, when it failed (a JSON list), and either when
+    -- its next run begins or why it is given up
+    supervision_epoch INTEGER NOT NULL,
+    n_restarts INTEGER NOT NULL,
+    failed_at  TEXT    NOT NULL,
+    retry_at   INTEGER,
+    given_up   TEXT    CHECK (given_up IS NULL OR retry_at IS NULL),
     created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 

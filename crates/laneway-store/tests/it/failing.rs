@@ -7,7 +7,6 @@ use std::time::Duration;
 use laneway_core::command::Command;
 use laneway_core::lane::Lifecycle;
 use laneway_core::run::{Exit, RunState};
-use laneway_core::time::Timestamp;
 use laneway_store::{OpenError, ReadError, SubmitError};
 
 use crate::support::*;
@@ -28,7 +27,7 @@ fn a_row_that_is_not_what_was_decided_on_is_a_conflict_and_nothing_stays() {
         other.execute_batch(&sql).unwrap();
     }
     let begin = Command::BeginProvisioning { lane: lane_id(2), epoch: 1 };
-    let exit = Command::RecordExit { run: run_id(1), exit: Exit::Lost, at: Timestamp(1) };
+    let exit = ended(1, Exit::Lost, 1);
     // The stop changes the worker before it comes to the run: that is taken back as well.
     let stop = Command::StopWorker { worker: worker_id(1), grace_ms: 1 };
     for (command, table, id) in [

@@ -90,8 +90,7 @@ fn a_lane_lives_from_new_to_closed_and_every_row_reads_back() {
     assert_eq!(stopped.effects, [Effect::StopRun { run: run_id(1), grace_ms: 7 }]);
     assert_eq!(store.run(run_id(1)).unwrap().unwrap().run.state, RunState::Stopping(Some(process)));
     let exit = Exit::Signal { signal: 15 };
-    let ended =
-        done(&store, Command::RecordExit { run: run_id(1), exit: exit.clone(), at: Timestamp(12_000) });
+    let ended = done(&store, ended(1, exit.clone(), 12_000));
     let told = Event::WorkerExited { number: 1, exit: exit.clone(), duration_ms: 2, asked: true };
     assert_eq!(ended.events[0].event, told);
     let worker = store.worker(worker_id(1)).unwrap().unwrap();
@@ -166,7 +165,7 @@ fn worker_names_are_taken_in_the_whole_repository_until_their_lane_closes() {
 
     let id = lane_id(1);
     done(&store, close_lane(id));
-    done(&store, Command::RecordExit { run: run_id(1), exit: Exit::Lost, at: Timestamp(1) });
+    done(&store, ended(1, Exit::Lost, 1));
     done(&store, Command::FinishClosing { lane: id, epoch: 2, outcome: Removed::Gone { rescue: None } });
     done(&store, run(2, 4, WorkerNaming::Exactly(name("edit"))));
 
@@ -183,7 +182,7 @@ fn a_task_that_could_never_be_started_leaves_no_row() {
     open_lane(&store, 1);
     done(&store, Command::RunWorker { lane: lane_id(1), worker: new_worker(1, WorkerNaming::Task) });
     let exit = Exit::NotStarted { reason: "no such program".into() };
-    done(&store, Command::RecordExit { run: run_id(1), exit, at: Timestamp(1) });
+    done(&store, ended(1, exit, 1));
     assert_eq!((store.worker(worker_id(1)).unwrap(), store.run(run_id(1)).unwrap()), (None, None));
     let count = |table| another(&database(&folder)).query_row(table, [], |row| row.get::<_, u32>(0)).unwrap();
     assert_eq!(count("SELECT count(*) FROM specs") + count("SELECT count(*) FROM runs"), 0);
@@ -200,7 +199,7 @@ fn a_late_exit_of_an_old_run_leaves_the_new_one_alone() {
                SELECT ?1, worker, lane, 2, spec, 'starting', 0 FROM runs";
     assert_eq!(another(&database(&folder)).execute(sql, [run_id(2).to_string()]).unwrap(), 1);
 
-    done(&store, Command::RecordExit { run: run_id(1), exit: Exit::Lost, at: Timestamp(1) });
+    done(&store, ended(1, Exit::Lost, 1));
     assert_eq!(store.run(run_id(1)).unwrap().unwrap().run.state, RunState::Exited(Exit::Lost));
     assert_eq!(store.run(run_id(2)).unwrap().unwrap().run.state, RunState::Starting);
     assert_eq!(store.worker(worker_id(1)).unwrap().unwrap().latest.unwrap().id, run_id(2));

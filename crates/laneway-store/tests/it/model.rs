@@ -16,6 +16,7 @@ use laneway_core::lane::{CloseTerms, Lane, LaneBranch, LaneTree, Lifecycle};
 use laneway_core::launch::{LaunchSpec, TerminalSpec};
 use laneway_core::os_text::OsText;
 use laneway_core::run::{Exit, ProcessIdentity, Run};
+use laneway_core::supervise::Pacing;
 use laneway_core::time::Timestamp;
 use laneway_core::worker::Worker;
 use laneway_core::workspace::Workspace;
@@ -59,7 +60,15 @@ impl Memory {
             }
             Scope::Lane(lane) => Some(*lane),
             Scope::Worker(worker) => self.workers.get(worker).map(|worker| worker.lane),
-            Scope::Run(run) => self.runs.get(run).map(|run| self.workers[&run.worker].lane),
+            Scope::Run(run) => {
+                let Some(run) = self.runs.get(run) else { return Facts::Lane(None) };
+                let mut facts = self.lane_facts(self.workers[&run.worker].lane);
+                let workers = facts.iter_mut().flat_map(|facts| &mut facts.workers);
+                workers.filter(|facts| facts.worker.id == run.worker).for_each(|facts| {
+                    facts.latest = Some(run.clone());
+                });
+                return Facts::Lane(facts);
+            }
         };
         Facts::Lane(lane.and_then(|lane| self.lane_facts(lane)))
     }
@@ -252,7 +261,7 @@ fn exits() -> impl Strategy<Value = Exit> {
 
 fn commands() -> impl Strategy<Value = Command> {
     let lane = (0..4_u32).prop_map(lane_id);
-    let run = (0..20_u32).prop_map(run_id);
+    let run = (0..60_u32).prop_map(run_id);
     let at = any::<i64>().prop_map(Timestamp);
     let process = (any::<(u32, u64)>(), "[a-f0-9]{0,8}")
         .prop_map(|((pid, start_time), boot_id)| ProcessIdentity { pid, start_time, boot_id });
@@ -278,7 +287,13 @@ fn commands() -> impl Strategy<Value = Command> {
         4 => (lane.clone(), new_workers()).prop_map(|(lane, worker)| Command::RunWorker { lane, worker }),
         3 => (run.clone(), process, at.clone())
             .prop_map(|(run, process, at)| Command::RecordStarted { run, process, at }),
-        3 => (run.clone(), exits(), at).prop_map(|(run, exit, at)| Command::RecordExit { run, exit, at }),
+        3 => (run.clone(), exits(), at).prop_map(|(run, exit, at)| Command::RecordExit {
+            run,
+            exit,
+            at,
+            pacing: Pacing { random: at.0.cast_unsigned(), ..Pacing::default() },
+        }),
+        3 => restarts(),
         1 => (run, proptest::collection::vec(any::<u32>(), 0..3))
             .prop_map(|(run, left)| Command::RecordStopFailed { run, left }),
         2 => (0..20_u32).prop_map(|n| Command::StopWorker { worker: worker_id(n), grace_ms: 1 }),
@@ -321,6 +336,29 @@ fn commands() -> impl Strategy<Value = Command> {
     ]
 }
 
+fn restarts() -> impl Strategy<Value = Command> {
+    let worker = (0..20_u32).prop_map(worker_id);
+    let run = (20..60_u32).prop_map(run_id);
+    prop_oneof![
+        (worker.clone(), run.clone()).prop_map(|(worker, run)| Command::StartWorker { worker, run }),
+        (worker.clone(), run.clone()).prop_map(|(worker, run)| Command::RestartWorker {
+            worker,
+            run,
+            grace_ms: 1
+        }),
+        (worker.clone(), 0..4_u64, run).prop_map(|(worker, epoch, run)| Command::RetryWorker {
+            worker,
+            epoch,
+            run
+        }),
+        (worker, 0..4_u64).prop_map(|(worker, epoch)| Command::ReplanRestart {
+            worker,
+            epoch,
+            at: Timestamp(7)
+        }),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
     #[test]
@@ -341,6 +379,9 @@ proptest! {
                 Command::FinishProvisioning { outcome: Provisioned::Ready { first: Some(first), .. }, .. } => {
                     !memory.workers.contains_key(&first.id)
                 }
+                Command::StartWorker { run, .. }
+                | Command::RestartWorker { run, .. }
+                | Command::RetryWorker { run, .. } => !memory.runs.contains_key(run),
                 _ => true,
             };
             // Ids are made once; a command with a used one cannot come.

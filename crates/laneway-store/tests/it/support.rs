@@ -14,7 +14,8 @@ use laneway_core::lane::{CloseTerms, LaneBranch, LaneTree};
 use laneway_core::launch::TerminalSpec;
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
-use laneway_core::supervise::RestartPolicy;
+use laneway_core::run::Exit;
+use laneway_core::supervise::{Pacing, RestartPolicy};
 use laneway_core::time::Timestamp;
 use laneway_core::workspace::Workspace;
 use laneway_store::{Asked, Committed, NewHost, Store, SubmitError};
@@ -141,6 +142,11 @@ pub(crate) fn open_lane(store: &Store, n: u32) {
     let branch = LaneBranch { name: format!("Lane/{n}"), ours: true };
     let outcome = Provisioned::Ready { branch, warning: None, first: None };
     done(store, Command::FinishProvisioning { lane: lane_id(n), epoch: 1, outcome });
+}
+
+/// The end of run `n`.
+pub(crate) fn ended(n: u32, exit: Exit, at: i64) -> Command {
+    Command::RecordExit { run: run_id(n), exit, at: Timestamp(at), pacing: Pacing::default() }
 }
 
 /// A close of a lane in which a look found nothing that could be lost.

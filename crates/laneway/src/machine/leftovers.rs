@@ -7,7 +7,7 @@ use std::path::Path;
 use laneway_api::version::VERSION;
 use laneway_daemon::home::Home;
 use laneway_wire::RECORD_NAME;
-use laneway_wire::process::{Process, is_alive};
+use laneway_wire::process::Process;
 use laneway_wire::record::{self, RecordState};
 
 use super::{About, Check, Daemon, Machine, State};
@@ -39,13 +39,12 @@ struct Runs {
 
 impl Runs {
     fn look(folder: &Path) -> Self {
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let mut runs = Self::default();
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             runs.n_folders += 1;
             match record::read(&entry.path().join(RECORD_NAME)) {
                 Ok(record) => {
-                    if record.boot_id == boot.trim() && is_alive(record.holder) {
+                    if record.holder_runs() {
                         let version = record.holder_version.trim_start_matches("lane-holder ").to_owned();
                         *runs.live.entry(version).or_default() += 1;
                     } else if matches!(record.state, RecordState::Starting | RecordState::Running { .. }) {

@@ -13,9 +13,9 @@ use super::several::{Shape, as_it_is, each};
 use crate::client::Request;
 use crate::complete;
 use crate::context::{Context, Outcome};
-use crate::duration::{millis, parse};
 use crate::losses;
 use crate::text::branch;
+use laneway_core::duration::{millis, parse};
 
 const EXAMPLES: &str = "\
 EXAMPLES:

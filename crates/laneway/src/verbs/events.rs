@@ -23,7 +23,7 @@ EXAMPLES:
 const MAX_FRUITLESS: u32 = 10;
 
 /// How wide the column with the names of events is, in characters: the longest are a little wider.
-const NAME_WIDTH: usize = 20;
+const NAME_WIDTH: usize = 24;
 
 /// Print what has happened: the last 50 events, or those after a number
 #[derive(Debug, clap::Args)]
@@ -96,21 +96,20 @@ fn ended(after: u64) -> Failure {
 /// One event on one line. One that this build does not know is shown by its name.
 fn in_words(line: &[u8]) -> Result<String, Failure> {
     if let Ok(event) = serde_json::from_slice::<EventView>(line) {
-        let name = serde_json::to_value(&event.event).ok();
-        let name = name.as_ref().and_then(|value| value["event"].as_str()).unwrap_or_default();
-        return Ok(words(
-            event.seq,
-            &event.at.to_string(),
-            name,
-            &about(&event.subject),
-            &what(&event.event),
-        ));
+        return Ok(event_in_words(&event, &about(&event.subject)));
     }
     let value: serde_json::Value = serde_json::from_slice(line).map_err(|error| {
         Failure::new(ErrorKind::Failed, "event_not_understood", format!("an event cannot be read: {error}"))
     })?;
     let text = |key: &str| OsText::from(value[key].as_str().unwrap_or("?")).shown();
     Ok(words(value["seq"].as_u64().unwrap_or_default(), &text("at"), &text("event"), "", ""))
+}
+
+/// An event on one line; `about` stands at its end.
+pub(super) fn event_in_words(event: &EventView, about: &str) -> String {
+    let name = serde_json::to_value(&event.event).ok();
+    let name = name.as_ref().and_then(|value| value["event"].as_str()).unwrap_or_default();
+    words(event.seq, &event.at.to_string(), name, about, &what(&event.event))
 }
 
 fn words(seq: u64, at: &str, name: &str, about: &str, what: &str) -> String {
@@ -178,6 +177,10 @@ fn what(event: &Event) -> String {
         Event::WorkerCreated { name: None, program } => format!("task: {program}"),
         Event::WorkerWithdrawn { name: Some(name), reason } => format!("{name}: {}", shown(reason)),
         Event::WorkerWithdrawn { name: None, reason } => format!("task: {}", shown(reason)),
+        Event::RestartPlanned { number, delay_ms } => format!("run {number} in {delay_ms} ms"),
+        Event::RestartCancelled {} | Event::StartRemembered {} => String::new(),
+        Event::WorkerGivenUp { why } => shown(why),
+        Event::WorkerRestarted { number } => format!("run {number}"),
         Event::RunStarted { number, pid } => format!("run {number} as process {pid}"),
         Event::RunStopping { number } => format!("run {number}"),
         Event::RunStopFailed { left } => {
@@ -204,7 +207,7 @@ mod tests {
             "correlation":"cor_00000000000000000000000000","actor":{"kind":"daemon"}}"#;
         assert_eq!(
             plain(known),
-            "     7  2026-11-20T06:14:00Z  run.started           run 1 as process 42  \
+            "     7  2026-11-20T06:14:00Z  run.started               run 1 as process 42  \
              wk_00000000000000000000000000"
         );
         let unknown = r#"{"seq":8,"at":"2026-11-20T06:14:00.000000Z","event":"moon.rose"}"#;

@@ -17,13 +17,13 @@ use serde::Serialize;
 use crate::client::Request;
 use crate::complete;
 use crate::context::{Context, Outcome};
-use crate::duration;
 use crate::failure::{Failure, with_causes};
 use crate::launch::{launch, terminal_like_the_callers};
 use crate::terminal::exec_pump::{self, Finished, Terms};
 use crate::terminal::guard::{Manner, guarded};
 use crate::terminal::link::Link;
 use crate::terminal::task::Ending;
+use laneway_core::duration;
 
 const EXAMPLES: &str = "\
 EXAMPLES:

@@ -11,8 +11,8 @@ use laneway_core::attachment::Role;
 use crate::client::Request;
 use crate::complete;
 use crate::context::{Context, Outcome};
-use crate::duration::{millis, parse};
 use crate::text::users;
+use laneway_core::duration::{millis, parse};
 
 const EXAMPLES: &str = "\
 EXAMPLES:

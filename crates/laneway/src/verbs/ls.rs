@@ -86,6 +86,7 @@ fn used_by(lane: &LaneView) -> Cell {
 fn workers(lane: &LaneView) -> Cell {
     let is_live =
         |status| matches!(status, WorkerStatus::Starting | WorkerStatus::Running | WorkerStatus::Stopping);
+    let n_waiting = lane.workers.iter().filter(|worker| worker.status == WorkerStatus::Backoff).count();
     let n_failed = lane.workers.iter().filter(|worker| worker.status == WorkerStatus::Failed).count();
     let live: Vec<_> = lane.workers.iter().filter(|worker| is_live(worker.status)).collect();
     let mut parts: Vec<String> =
@@ -93,6 +94,9 @@ fn workers(lane: &LaneView) -> Cell {
     let n_tasks = live.iter().filter(|worker| worker.name.is_none()).count();
     if n_tasks > 0 {
         parts.push(crate::text::counted(n_tasks as u64, "task"));
+    }
+    if n_waiting > 0 {
+        parts.push(format!("{n_waiting} in backoff"));
     }
     if n_failed > 0 {
         parts.push(format!("{n_failed} failed"));

@@ -62,7 +62,7 @@ fn attention(lanes: &[LaneView]) -> Vec<String> {
             entries.push(format!("lane {}: {failure}   lane show {}", lane.name, lane.id));
         }
         for worker in &lane.workers {
-            if worker.status == WorkerStatus::Failed || worker.left_behind {
+            if matches!(worker.status, WorkerStatus::Failed | WorkerStatus::Backoff) || worker.left_behind {
                 let name = worker_name(worker);
                 entries.push(format!(
                     "{name} in {}: {}   lane read {name}",

@@ -11,9 +11,9 @@ use laneway_api::view::Rescues;
 use super::rescued;
 use crate::client::Request;
 use crate::context::{Context, Outcome};
-use crate::duration::{millis, parse};
 use crate::failure::Failure;
 use crate::text::byte_count;
+use laneway_core::duration::{millis, parse};
 
 const EXAMPLES: &str = "\
 EXAMPLES:

@@ -17,12 +17,12 @@ use crate::cast::{CastError, Header, Recording};
 use crate::client::Request;
 use crate::complete;
 use crate::context::{Context, Outcome};
-use crate::duration;
 use crate::failure::{Failure, with_causes};
 use crate::terminal::guard::{Manner, guarded};
 use crate::terminal::play_pump::{self, Ended, PlayError};
 use crate::terminal::player::Pace;
 use crate::text::worker_name;
+use laneway_core::duration;
 
 /// Output is printed in pieces of about this length: 256 KiB.
 const PIECE_LENGTH: usize = 256 << 10;

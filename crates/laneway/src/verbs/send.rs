@@ -14,9 +14,9 @@ use laneway_wire::message::MAX_SEND;
 use crate::client::Request;
 use crate::complete;
 use crate::context::{Context, Outcome};
-use crate::duration;
 use crate::failure::Failure;
 use crate::progress::Progress;
+use laneway_core::duration;
 
 const EXAMPLES: &str = "\
 EXAMPLES:

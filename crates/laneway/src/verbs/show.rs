@@ -42,23 +42,27 @@ pub(crate) fn run(args: &ShowArgs, context: &Context) -> Outcome {
 }
 
 /// A title and labelled lines, one per fact.
-struct Facts(Lines);
+pub(super) struct Facts(Lines);
 
 impl Facts {
-    fn of(what: &str, name: &str) -> Self {
+    pub(super) fn of(what: &str, name: &str) -> Self {
         let mut lines = Lines::default();
         lines.add(format_args!("{what} {NAME}{name}{NAME:#}"));
         Self(lines)
     }
 
-    fn add(&mut self, label: &str, value: impl std::fmt::Display) {
+    pub(super) fn add(&mut self, label: &str, value: impl std::fmt::Display) {
         self.0.add(format_args!("  {label:<9} {value}"));
     }
 
-    fn add_if(&mut self, label: &str, value: Option<impl std::fmt::Display>) {
+    pub(super) fn add_if(&mut self, label: &str, value: Option<impl std::fmt::Display>) {
         if let Some(value) = value {
             self.add(label, value);
         }
+    }
+
+    pub(super) fn into_string(self) -> String {
+        self.0.into_string()
     }
 }
 
@@ -107,6 +111,7 @@ fn worker_in_words(worker: &WorkerView) -> String {
     if worker.name.is_some() {
         facts.add("restart", restart(worker));
     }
+    facts.add_if("next try", worker.next_try_at);
     facts.add_if("pid", worker.pid);
     if let Some(run) = &worker.run {
         let number = worker.run_number.map(|number| format!(" (number {number})")).unwrap_or_default();

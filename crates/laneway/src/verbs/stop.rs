@@ -8,15 +8,16 @@ use laneway_api::request::{StopWorker, WorkerStopped};
 use laneway_api::routes;
 use laneway_api::view::Workers;
 use laneway_core::os_text::OsText;
+use laneway_core::worker::WorkerStatus;
 
 use super::attach::WORKER_VARIABLE;
 use super::several::{self, Shape, each};
 use crate::client::Request;
 use crate::complete;
 use crate::context::{Context, Outcome};
-use crate::duration::{millis, parse};
 use crate::failure::Failure;
 use crate::text::worker_name;
+use laneway_core::duration::{millis, parse};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -64,7 +65,9 @@ pub(crate) fn run(args: &StopArgs, context: &Context) -> Outcome {
 fn all_that_live(context: &Context) -> Result<Vec<String>, Failure> {
     let request = Request::get("listing what runs", routes::WORKERS);
     let workers: Workers = context.client()?.ask(&request)?;
-    let alive = workers.workers.iter().filter(|worker| worker.exit.is_none() || worker.left_behind);
+    let alive = workers.workers.iter().filter(|worker| {
+        worker.exit.is_none() || worker.left_behind || worker.status == WorkerStatus::Backoff
+    });
     let mut ids: Vec<String> = alive.map(|worker| worker.id.to_string()).collect();
     if let Ok(own) = std::env::var(WORKER_VARIABLE) {
         ids.sort_by_key(|id| *id == own);

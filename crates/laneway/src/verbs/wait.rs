@@ -18,11 +18,11 @@ use super::exec::until_recorded;
 use crate::client::Request;
 use crate::complete;
 use crate::context::{Context, Outcome};
-use crate::duration;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::text::worker_name;
 use crate::waiting::{Condition, Evidence, News, Run, watch_run, watch_silence, watch_start, watch_status};
+use laneway_core::duration;
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -33,11 +33,11 @@ EXAMPLES:
   lane wait fix --for output='\\$$' --since $offset
 
 What can be waited for:
-  exit            the program has ended, however
+  exit            the program has ended, however, also if it is started again afterwards
   idle            for 2 s nothing was written, and nobody typed; idle=500ms is another time
   output=REGEX    a line matches, on the screen or in the history, finished or not; wrapped rows
                   are one line, and what is blank at the end of a line does not count
-  state=WORD      the worker is starting, running, stopping, stopped or failed
+  state=WORD      the worker is starting, running, stopping, stopped, backoff or failed
 
 Exit codes: 0 it holds, 1 the program has ended before it did, 124 timed out.";
 

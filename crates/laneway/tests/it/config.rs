@@ -11,7 +11,7 @@ use crate::support::fails;
 
 /// Writes the settings of this world, whose home is not the default one.
 #[track_caller]
-fn settings(world: &TestEnvironment, text: &str) {
+pub(crate) fn settings(world: &TestEnvironment, text: &str) {
     fs::create_dir_all(&world.home).unwrap();
     fs::write(world.home.join("config.toml"), text).unwrap();
 }

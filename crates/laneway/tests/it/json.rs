@@ -52,18 +52,20 @@ const LANE: [&str; 16] = [
     "workspace",
 ];
 
-const WORKER: [&str; 18] = [
+const WORKER: [&str; 20] = [
     "argv",
     "created_at",
     "cwd",
     "done_codes",
     "ended_at",
     "exit",
+    "given_up",
     "id",
     "lane",
     "lane_id",
     "left_behind",
     "name",
+    "next_try_at",
     "pid",
     "restart",
     "run",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Reads a duration. The error is a sentence for people.
-pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+pub fn parse(text: &str) -> Result<Duration, String> {
     let is_number = |character: char| character.is_ascii_digit() || character == '.';
     let (number, unit) = text.split_at(text.find(|character| !is_number(character)).unwrap_or(text.len()));
     let no_duration = || format!("{text:?} is not a duration; durations are like 500ms, 1.5s, 2m or 1h");
@@ -32,7 +32,7 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
 }
 
 /// Whole milliseconds, as requests carry them.
-pub(crate) fn millis(duration: Duration) -> u64 {
+pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
