@@ -178,8 +178,13 @@ fn older_holder(what: &str) -> Problem {
 }
 
 fn unreachable(error: &ClientError) -> Problem {
-    Problem::new(ErrorKind::Unreachable, "holder_unreachable", chain(error))
-        .hint("lane ps shows whether its program is alive")
+    let hint = match error {
+        ClientError::Silent { .. } => {
+            "ps -C lane-holder -o pid,stat,args; one that is stopped (T) goes on with: kill -CONT PID"
+        }
+        _ => "lane ps shows whether its program is alive",
+    };
+    Problem::new(ErrorKind::Unreachable, "holder_unreachable", chain(error)).hint(hint)
 }
 
 fn no_screen(error: &FinalScreenError) -> Problem {

@@ -40,6 +40,12 @@ pub enum ClientError {
         /// The user id of the peer.
         uid: u32,
     },
+    /// It is there and says nothing: it is stopped, or the machine has no time for it.
+    #[error("the holder does not answer within {} s", limit.as_secs_f32())]
+    Silent {
+        /// How long it was waited for.
+        limit: Duration,
+    },
     /// Reading or writing failed.
     #[error("the connection to the holder broke")]
     Broken(#[source] io::Error),
@@ -95,7 +101,12 @@ impl Connection {
         let mut connection = Self::over(connect(folder, limit)?);
         connection.set_read_limit(Some(limit))?;
         let hello = ToHolder::Hello { protocol: PROTOCOL_VERSION, client: client.to_owned() };
-        let answer = connection.ask(&hello)?;
+        let answer = connection.ask(&hello).map_err(|error| match error {
+            ClientError::Broken(source) if source.kind() == io::ErrorKind::WouldBlock => {
+                ClientError::Silent { limit }
+            }
+            other => other,
+        })?;
         if !matches!(answer, FromHolder::Hello { .. }) {
             return Err(ClientError::OutOfPlace(format!("{answer:?}")));
         }

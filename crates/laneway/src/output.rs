@@ -50,6 +50,7 @@ impl From<ClientError> for OutputError {
             | ClientError::Broken(_)
             | ClientError::Closed => Self::Gone(error),
             ClientError::OtherUser { .. }
+            | ClientError::Silent { .. }
             | ClientError::Message(_)
             | ClientError::TooLong(_)
             | ClientError::OutOfPlace(_) => Self::Odd(error),

@@ -239,8 +239,18 @@ impl Link {
             Event::Heard(Ok(Some(Incoming::Unknown { .. } | Incoming::Data { .. }))) => Response::Nothing,
             Event::Asked(Some(Ask::Release)) => Response::Say(ToHolder::Acknowledge, None),
             Event::Asked(Some(Ask::Stop { grace_ms, answer })) => {
+                self.wake();
                 Response::Say(ToHolder::Stop { signal: None, grace_ms }, Some(answer))
             }
+        }
+    }
+
+    /// Lets a holder go on that somebody has stopped: else it could not end anything.
+    fn wake(&self) {
+        if let Some(process) = &self.process
+            && let Err(error) = process.signal(Signal::CONT)
+        {
+            tracing::debug!(run = %self.run, %error, "a holder has just ended");
         }
     }
 

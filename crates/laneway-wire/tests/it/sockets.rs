@@ -117,6 +117,16 @@ fn a_holder_that_does_not_accept_costs_no_more_than_the_limit() {
 }
 
 #[test]
+fn a_holder_that_says_nothing_is_said_to_be_silent() {
+    let root = root();
+    let _listener = listen(root.path());
+    let limit = Duration::from_millis(20);
+    let error = Connection::open(root.path(), "test", limit).unwrap_err();
+    assert!(matches!(error, ClientError::Silent { .. }), "{error:?}");
+    assert_eq!(error.to_string(), "the holder does not answer within 0.02 s");
+}
+
+#[test]
 fn answers_are_found_among_what_is_said_unasked() {
     let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
     let answering = std::thread::spawn(move || {

@@ -12,6 +12,7 @@ use laneway_wire::sockets;
 
 use crate::context::home_problem;
 use crate::failure::Failure;
+use crate::text::program;
 
 /// How long a daemon with a full queue of connections may take to accept one.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -45,7 +46,9 @@ pub(super) fn connect_within(home: &Home, limit: Duration) -> Result<Option<Unix
 
 /// Somebody else serves at the socket: the home is his, or was open to him once.
 fn answered_by_another(home: &Home, uid: u32) -> Failure {
-    let hint = format!("chmod 700 {} && rm {}", OsText::from(home.root()), OsText::from(home.socket()));
+    let (root, socket) = (home.root().into(), home.socket().into());
+    let hint =
+        format!("{} && {}", program(&["chmod".into(), "700".into(), root]), program(&["rm".into(), socket]));
     unusable(home, &format!("who answers there is uid {uid}, not you"), hint)
 }
 

@@ -327,3 +327,16 @@ fn a_run_whose_folder_is_deleted_is_not_taken_for_lost_by_the_next_daemon() {
     assert!(process::ends_within(&a, LIMIT) && process::ends_within(&holder_of_a, LIMIT));
     assert_eq!(world.wait_for_exit(&id)["data"]["exit"], json!({"kind": "lost"}));
 }
+
+#[test]
+fn a_run_whose_holder_somebody_has_stopped_can_be_ended() {
+    let world = environment();
+    let run = world.start("a", &["fake-agent", "ready", "echo"]);
+    screen::wait_for_line(&run, "ready");
+    let (program, holder) = (world.pid("a"), holder_of(&world, &run).unwrap());
+    process::signal(holder, rustix::process::Signal::STOP);
+    assert_eq!(world.worker("a")["status"], "running");
+    let _ = world.lane(&["stop", "a"]).ok();
+    assert!(!process::is_alive(program));
+    assert_eq!(world.worker("a")["exit"], json!({"kind": "signal", "signal": 15}));
+}
