@@ -2,11 +2,12 @@
 
 use crate::attachment::{Attachment, Role};
 use crate::findings::{Findings, Losses};
-use crate::id::{AttachmentId, HostId, LaneId, RunId, WorkerId, WorkspaceId};
+use crate::id::{AttachmentId, HostId, LaneId, PoolTreeId, RunId, WorkerId, WorkspaceId};
 use crate::lane::{CloseTerms, Lane, LaneBranch, LaneTree};
 use crate::launch::TerminalSpec;
 use crate::name::Name;
 use crate::os_text::OsText;
+use crate::pool::{PoolStep, PoolTree};
 use crate::run::{Exit, ProcessIdentity, Run};
 use crate::supervise::{Pacing, RestartPolicy};
 use crate::time::Timestamp;
@@ -354,6 +355,20 @@ pub enum Command {
         /// How it went.
         outcome: Removed,
     },
+    /// Make a tree for the pool.
+    AddPoolTree {
+        /// The tree.
+        tree: PoolTree,
+        /// The most that may be ready or on their way.
+        at_most: usize,
+    },
+    /// Something has happened to a tree of the pool, or is to.
+    StepPoolTree {
+        /// The tree.
+        tree: PoolTreeId,
+        /// What.
+        step: PoolStep,
+    },
     /// A daemon has begun to decide.
     RecordDaemonStarted {
         /// Its version.
@@ -386,6 +401,10 @@ pub enum Scope {
     CommonDir(OsText),
     /// The open lanes of a repository.
     Workspace(WorkspaceId),
+    /// The trees of a repository's pool.
+    Pool(WorkspaceId),
+    /// One of them.
+    PoolTree(PoolTreeId),
     /// A lane with its named workers, live runs and attachments, and the worker names of its repository.
     Lane(LaneId),
     /// The same, and the open lanes of its repository.
@@ -424,6 +443,8 @@ impl Command {
             Command::RecordStarted { run, .. }
             | Command::RecordExit { run, .. }
             | Command::RecordStopFailed { run, .. } => Scope::Run(*run),
+            Command::AddPoolTree { tree, .. } => Scope::Pool(tree.workspace),
+            Command::StepPoolTree { tree, .. } => Scope::PoolTree(*tree),
             Command::RecordDaemonStarted { .. }
             | Command::RecordDaemonStopped { .. }
             | Command::RecordReconciled { .. } => Scope::Nothing,
@@ -473,6 +494,10 @@ pub enum Facts {
     CommonDir(Option<Workspace>),
     /// The lanes of the repository that are not closed. None: the repository is not known.
     Workspace(Option<Vec<Lane>>),
+    /// The trees of the repository's pool.
+    Pool(Vec<PoolTree>),
+    /// The tree. None: it is not recorded.
+    PoolTree(Option<PoolTree>),
     /// The lane. None: it is not recorded.
     Lane(Option<LaneFacts>),
     /// The lane, and the lanes of its repository that are not closed. None: it is not recorded.

@@ -8,6 +8,7 @@ mod attachment;
 mod lane;
 #[cfg(test)]
 mod model;
+mod pool;
 mod restart;
 mod run;
 
@@ -51,6 +52,8 @@ pub fn decide(facts: &Facts, command: &Command, now: Timestamp) -> Result<Decisi
         (Command::RecordReconciled { looked_at, done, reported }, Facts::Nothing) => {
             Ok(told(Event::ReconcileCompleted { looked_at: *looked_at, done: *done, reported: *reported }))
         }
+        (Command::AddPoolTree { tree, at_most }, Facts::Pool(known)) => pool::add(known, tree, *at_most),
+        (Command::StepPoolTree { step, .. }, Facts::PoolTree(Some(tree))) => pool::take(tree, *step),
         (Command::RenameLane { to, .. }, Facts::LaneAmongOthers(Some((facts, open)))) => {
             lane::rename(facts, open, to)
         }
@@ -60,6 +63,8 @@ pub fn decide(facts: &Facts, command: &Command, now: Timestamp) -> Result<Decisi
             Facts::Nothing
             | Facts::CommonDir(_)
             | Facts::Workspace(_)
+            | Facts::Pool(_)
+            | Facts::PoolTree(_)
             | Facts::Lane(None)
             | Facts::LaneAmongOthers(_),
         ) => Err(not_recorded(command)),
@@ -99,6 +104,8 @@ fn in_a_lane(facts: &LaneFacts, command: &Command, now: Timestamp) -> Result<Dec
         Command::RegisterWorkspace(_)
         | Command::CreateLane { .. }
         | Command::RenameLane { .. }
+        | Command::AddPoolTree { .. }
+        | Command::StepPoolTree { .. }
         | Command::RecordDaemonStarted { .. }
         | Command::RecordDaemonStopped { .. }
         | Command::RecordReconciled { .. } => Err(not_recorded(command)),
@@ -118,7 +125,8 @@ fn not_recorded(command: &Command) -> Refusal {
     match command.scope() {
         Scope::Nothing => unknown("subject", &"for this command"),
         Scope::CommonDir(common_dir) => unknown("workspace", &common_dir),
-        Scope::Workspace(workspace) => unknown("workspace", &workspace),
+        Scope::Workspace(workspace) | Scope::Pool(workspace) => unknown("workspace", &workspace),
+        Scope::PoolTree(tree) => unknown("pool tree", &tree),
         Scope::Lane(lane) | Scope::LaneAmongOthers(lane) => unknown("lane", &lane),
         Scope::Worker(worker) => unknown("worker", &worker),
         Scope::Run(run) => unknown("run", &run),

@@ -2,9 +2,10 @@
 
 use crate::attachment::Attachment;
 use crate::event::{Event, Subject};
-use crate::id::{AttachmentId, LaneId, RunId, WorkerId};
+use crate::id::{AttachmentId, LaneId, PoolTreeId, RunId, WorkerId};
 use crate::lane::{Lane, Lifecycle};
 use crate::launch::LaunchSpec;
+use crate::pool::PoolTree;
 use crate::run::Run;
 use crate::time::Timestamp;
 use crate::worker::Worker;
@@ -37,6 +38,17 @@ pub enum Change {
     },
     /// An attachment is over.
     DeleteAttachment(AttachmentId),
+    /// A tree of the pool is recorded.
+    InsertPoolTree(PoolTree),
+    /// A tree of the pool becomes this, provided it still is in this state.
+    UpdatePoolTree {
+        /// The word of the state it was in.
+        was: &'static str,
+        /// What it becomes.
+        tree: PoolTree,
+    },
+    /// A tree is in the pool no longer.
+    DeletePoolTree(PoolTreeId),
     /// A worker is recorded.
     InsertWorker(Worker),
     /// A worker becomes this.

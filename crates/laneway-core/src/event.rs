@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::actor::Actor;
 use crate::attachment::Role;
 use crate::findings::Losses;
-use crate::id::{AttachmentId, CorrelationId, HostId, LaneId, RunId, WorkerId, WorkspaceId};
+use crate::id::{AttachmentId, CorrelationId, HostId, LaneId, PoolTreeId, RunId, WorkerId, WorkspaceId};
 use crate::lane::Lifecycle;
 use crate::name::Name;
 use crate::os_text::OsText;
@@ -173,6 +173,14 @@ pub enum Event {
     LaneRestored {
         /// The closed lane.
         from: LaneId,
+    },
+    /// A tree of the pool is being made, ready, claimed by a lane, going, or gone.
+    #[serde(rename = "pool.tree.changed")]
+    PoolTreeChanged {
+        /// The tree.
+        tree: PoolTreeId,
+        /// The word for where it stands: `making`, `ready`, `claimed`, `going`, `gone`.
+        state: String,
     },
     /// A worker or task was asked for.
     #[serde(rename = "worker.created")]

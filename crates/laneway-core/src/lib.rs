@@ -10,6 +10,7 @@
 //! * [`findings`]: what a look at a worktree found, and what of it a close would lose
 //! * [`command`] → [`decide`](mod@decide): what is asked, and the [`decision`] it becomes
 //! * [`refusal`], [`event`]: the two things a decision can say
+//! * [`pool`]: trees kept ready for lanes to come
 //! * [`reconcile`]: recorded against observed, as a list of actions
 //! * [`target`]: what a person typed, resolved to exactly one thing
 
@@ -26,6 +27,7 @@ pub mod lane;
 pub mod launch;
 pub mod name;
 pub mod os_text;
+pub mod pool;
 pub mod reconcile;
 pub mod refusal;
 pub mod run;

@@ -1,7 +1,7 @@
 //! Refusals: why a command changed nothing. Each is shown to people as it is.
 
 use crate::findings::Losses;
-use crate::id::WorkerId;
+use crate::id::{PoolTreeId, WorkerId};
 use crate::lane::Lifecycle;
 use crate::name::Name;
 
@@ -86,6 +86,20 @@ pub enum Refusal {
         /// What would be lost.
         losses: Box<Losses>,
     },
+    /// The pool has as many trees as it may have.
+    #[error("the pool has the {most} trees that it may have")]
+    PoolIsFull {
+        /// How many.
+        most: usize,
+    },
+    /// A tree of the pool is not for whoever wants it.
+    #[error("{tree} is {state} in the pool")]
+    NotInPool {
+        /// The tree.
+        tree: PoolTreeId,
+        /// The word for where it stands.
+        state: &'static str,
+    },
     /// What was asked about is not recorded.
     #[error("there is no {what} {id}")]
     Unknown {
@@ -117,6 +131,8 @@ impl Refusal {
             Refusal::LaneNotOpen { .. } => "lane_not_open",
             Refusal::NotOurTree { .. } => "not_our_tree",
             Refusal::WouldLose { .. } => "would_lose_work",
+            Refusal::PoolIsFull { .. } => "pool_is_full",
+            Refusal::NotInPool { .. } => "not_in_pool",
             Refusal::Unknown { .. } => "not_found",
             Refusal::MovedOn { .. } => "moved_on",
         }
@@ -145,7 +161,10 @@ impl Refusal {
             }),
             Refusal::NotOurTree { lane } => Some(format!("lane close {lane}")),
             Refusal::WouldLose { lane, losses } => Some(what_helps(lane, losses)),
-            Refusal::Unknown { .. } | Refusal::MovedOn { .. } => None,
+            Refusal::PoolIsFull { .. }
+            | Refusal::NotInPool { .. }
+            | Refusal::Unknown { .. }
+            | Refusal::MovedOn { .. } => None,
         }
     }
 }

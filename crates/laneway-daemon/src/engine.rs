@@ -13,6 +13,7 @@ mod create;
 mod diff;
 mod inside;
 mod leftovers;
+mod pool;
 mod prepare;
 mod reconcile;
 mod rescue;
@@ -83,6 +84,8 @@ pub(crate) struct Parts {
     judged: Mutex<HashMap<(LaneId, u64), close::Judged>>,
     /// What is known of a close from when it was asked for.
     asked_to_close: Mutex<HashMap<LaneId, close::AskedToClose>>,
+    /// What is known of trees that are kept ready, beside the record.
+    pools: Mutex<pool::Pools>,
     /// Leases end at other times than before.
     leases_changed: Notify,
     /// Starts that are under way in this process.
@@ -157,6 +160,7 @@ impl Engine {
             being_made: Mutex::default(),
             judged: Mutex::default(),
             asked_to_close: Mutex::default(),
+            pools: Mutex::default(),
             leases_changed: Notify::new(),
             starting: Mutex::default(),
             untaken: Mutex::default(),

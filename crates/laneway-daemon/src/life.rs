@@ -282,6 +282,7 @@ async fn begin(home: &Home) -> Result<Engine, ServeError> {
     tokio::spawn(engine.clone().listen_to_holders(told));
     tokio::spawn(engine.clone().keep_only_so_long());
     tokio::spawn(engine.clone().keep_leases(alarm));
+    tokio::spawn(engine.clone().tend_pools());
     Ok(engine)
 }
 

@@ -73,6 +73,8 @@ impl IntoProblem for Refusal {
             | Refusal::LaneNotOpen { .. }
             | Refusal::NotOurTree { .. }
             | Refusal::WouldLose { .. }
+            | Refusal::PoolIsFull { .. }
+            | Refusal::NotInPool { .. }
             | Refusal::MovedOn { .. } => ErrorKind::Refused,
         };
         let mut problem = Problem::new(kind, self.slug(), self.to_string());

@@ -14,6 +14,11 @@ pub(crate) fn lock_reason(lane: &str) -> String {
     format!("{REASON}{lane}")
 }
 
+/// The reason that a tree of the pool is locked with.
+pub(crate) fn pool_reason(id: &str) -> String {
+    format!("laneway pool {id}")
+}
+
 /// One administrative folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AdminFolder {
@@ -42,6 +47,15 @@ impl AdminFolder {
     /// The lock that a checkout in this worktree holds, git included.
     pub(crate) fn lock_file(&self) -> PathBuf {
         self.folder.join("laneway.lock")
+    }
+
+    /// Is there while a tree of the pool is being given to a lane, before its HEAD is on the lane's branch.
+    pub(crate) fn claim_mark(&self) -> PathBuf {
+        self.folder.join("laneway-claim")
+    }
+
+    pub(crate) fn is_just_claimed(&self) -> bool {
+        self.claim_mark().exists()
     }
 
     /// Whether the tree's `.git` file leads back here.

@@ -415,7 +415,7 @@ impl Repository {
         Ok(Created { warnings })
     }
 
-    fn broken_off(&self, record: &TreeRecord, source: StepError) -> CreateError {
+    pub(crate) fn broken_off(&self, record: &TreeRecord, source: StepError) -> CreateError {
         let undone = self.undo(record);
         let complaint = if let StepError::Git(error) = &source { error.complaint() } else { None };
         if undone.as_ref().is_ok_and(|undone| undone.left.is_empty()) {
@@ -431,7 +431,7 @@ impl Repository {
     }
 
     /// Compare-and-set from nothing: it fails if somebody else has made the branch meanwhile.
-    fn make_branch(&self, record: &TreeRecord, lock: &RepositoryLock) -> Result<(), CreateError> {
+    pub(crate) fn make_branch(&self, record: &TreeRecord, lock: &RepositoryLock) -> Result<(), CreateError> {
         let (name, commit) = (&record.branch, &record.base_commit);
         let made = self
             .run("git update-ref")
@@ -517,7 +517,7 @@ impl Repository {
 }
 
 /// Bytes that are free for this user in the deepest folder of a path that is there; `None` if nobody can say.
-fn room_at(path: &Path) -> Option<u64> {
+pub(crate) fn room_at(path: &Path) -> Option<u64> {
     let facts = path.ancestors().skip(1).find_map(|folder| rustix::fs::statvfs(folder).ok())?;
     Some(facts.f_bavail.saturating_mul(facts.f_frsize))
 }

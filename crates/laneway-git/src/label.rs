@@ -50,7 +50,7 @@ fn mislabelled(
 }
 
 /// Written anew and renamed: the entry is locked at every moment.
-fn write(admin: &Path, reason: &str) -> io::Result<()> {
+pub(crate) fn write(admin: &Path, reason: &str) -> io::Result<()> {
     let new = admin.join("locked.laneway-new");
     let mut file = File::create(&new)?;
     writeln!(file, "{reason}")?;

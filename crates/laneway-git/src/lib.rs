@@ -8,6 +8,7 @@
 //! * [`discover`](fn@discover): which repository a path is in, without starting git; [`Repository::open`] asks git about it.
 //! * [`Repository::resolve_base`], [`Repository::choose_branch`], [`Repository::choose_pull_request`],
 //!   [`Repository::preflight`], [`Repository::create`], [`Repository::undo`]: making a lane's tree, or nothing.
+//! * [`Repository::make_pooled`], [`Repository::claim`], [`Repository::remove_pooled`]: trees kept ready for lanes.
 //! * [`Repository::judge`], [`Repository::remove`], [`Trashed::unlink`]: taking it away without loss.
 //! * [`Repository::adoptable`]: a worktree that somebody made; [`fn@label`]: what git's entry calls a lane's tree.
 //! * [`Repository::diff`]: what a lane has done, against where it left its base.
@@ -33,6 +34,7 @@ mod label;
 mod lock;
 mod merge;
 mod names;
+mod pool;
 mod program;
 mod remove;
 mod repository;
@@ -60,6 +62,7 @@ pub use label::label;
 pub use lock::{LockError, RepositoryLock};
 pub use merge::{MergeError, Merged};
 pub use names::{CommitId, NotACommitId, is_legal_branch_name};
+pub use pool::{ClaimError, PoolError, PooledTree};
 pub use program::{Git, GitUnusable, Limits, OLDEST_GIT};
 pub use remove::{BranchFate, RemoveError, Removed, TreeToRemove};
 pub use repository::{BranchFacts, Identity, OpenError, Repository, TreeFacts, Worktree};

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, setpriority_process};
 
 use crate::complaint::{Complaint, classify};
 use crate::program::Git;
@@ -29,6 +29,9 @@ const STDOUT_LIMIT: usize = 16 << 20;
 const STDERR_LIMIT: usize = 16 << 10;
 /// What a git that is told to end may take to remove its lock files before it is killed.
 const END_GRACE: Duration = Duration::from_secs(2);
+
+/// What `nice` calls its lowest. Without a class of its own a process has the disk by this, too (`ioprio_set(2)`).
+const LOWEST_PRIORITY: i32 = 19;
 
 /// Settings that every git of ours gets: no housekeeping in the background, no file-system monitor that could
 /// hide a change or outlive the command, and patience with refs that another git is just changing.
@@ -124,6 +127,8 @@ pub(crate) struct Run<'a> {
     hook: Option<PathBuf>,
     held: Option<OwnedFd>,
     limit: Duration,
+    /// Nobody waits for it: it leaves the machine to others.
+    in_background: bool,
 }
 
 /// A command that ended, whatever its exit code.
@@ -151,7 +156,18 @@ impl<'a> Run<'a> {
     pub(crate) fn new(git: &'a Git, what: &'static str, folder: &'a Path) -> Self {
         let limit = git.limits().command;
         let (global, arguments, variables) = (Vec::new(), Vec::new(), Vec::new());
-        Self { git, what, folder, global, arguments, variables, hook: None, held: None, limit }
+        Self {
+            git,
+            what,
+            folder,
+            global,
+            arguments,
+            variables,
+            hook: None,
+            held: None,
+            limit,
+            in_background: false,
+        }
     }
 
     /// For commands that only look: they take no locks that could disturb a person or an agent at work
@@ -200,6 +216,12 @@ impl<'a> Run<'a> {
 
     pub(crate) fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// git gets the lowest priority, of the processor and with it, where that counts, of the disk.
+    pub(crate) fn in_background(mut self) -> Self {
+        self.in_background = true;
         self
     }
 
@@ -326,6 +348,10 @@ impl<'a> Run<'a> {
                 RunError::NoFolder { what, folder: self.folder.to_owned() }
             }
         })?;
+        if self.in_background {
+            // One that has ended by now needs none; and no priority is no reason to fail.
+            let _ = setpriority_process(Some(Pid::from_child(&child)), LOWEST_PRIORITY);
+        }
         let mut stderr = Vec::new();
         let mut keep_stderr = |bytes: &[u8]| {
             let room = STDERR_LIMIT.saturating_sub(stderr.len());

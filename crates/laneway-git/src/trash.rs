@@ -16,7 +16,7 @@ const FOLDER: &str = ".trash";
 const FOLDER_AMONG_OTHERS: &str = ".laneway-trash";
 
 /// The name of a folder that only lanes are in.
-const FOLDER_OF_LANES: &str = ".lanes";
+pub(crate) const FOLDER_OF_LANES: &str = ".lanes";
 
 /// The tree itself, in the folder of its id.
 const TREE: &str = "tree";

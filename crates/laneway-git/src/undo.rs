@@ -129,7 +129,7 @@ impl Repository {
                 return Ok(undone);
             }
             if record.path.symlink_metadata().is_ok() {
-                take_away(record)
+                take_away(&record.path, &trash_id(record))
                     .map_err(|source| RunError::NotRun { what: "moving the tree aside", source })?;
                 fault_point!("undo.tree-aside");
             }
@@ -191,18 +191,17 @@ impl Repository {
         if admin.locked.as_deref() != Some(&lock_reason(&record.lane)) {
             return Ok(Some(WhyTreeStays::NotMadeHere));
         }
-        match tree_state(&record.path, Some(admin)).map_err(not_read)? {
-            TreeState::Missing => return Ok(None),
-            TreeState::NotAFolder => return Ok(Some(WhyTreeStays::NotAWorktree)),
-            TreeState::Present | TreeState::NotRegistered if holds_no_files(&record.path) => {
-                return Ok(None);
-            }
-            TreeState::NotRegistered => return Ok(Some(WhyTreeStays::NotAWorktree)),
-            TreeState::Present => {}
+        match look_at_folder(&record.path, admin)? {
+            FolderSays::MayGo => return Ok(None),
+            FolderSays::Stays(why) => return Ok(Some(why)),
+            FolderSays::Nothing => {}
         }
         let HeadSeen { branch, commit } = self.head_of(admin)?;
         let at_base = commit.as_ref() == Some(&record.base_commit) || !record.branch_is_new;
-        let (Some(commit), true) = (commit, at_base && branch.as_ref() == Some(&record.branch)) else {
+        // A tree of the pool that was just given to the lane is on no branch yet.
+        let on_branch =
+            branch.as_ref() == Some(&record.branch) || (branch.is_none() && admin.is_just_claimed());
+        let (Some(commit), true) = (commit, at_base && on_branch) else {
             return Ok(Some(WhyTreeStays::HeadMoved));
         };
         self.what_checkout_did_not_write(admin, &record.path, &commit)
@@ -281,11 +280,32 @@ impl Repository {
     }
 }
 
-fn take_away(record: &TreeRecord) -> io::Result<()> {
-    match move_aside(&record.path, &trash_id(record)) {
+/// What the folder of a tree says by itself.
+pub(crate) enum FolderSays {
+    /// There is nothing in it, or there is none.
+    MayGo,
+    /// It is something else than what was made.
+    Stays(WhyTreeStays),
+    /// Look into it.
+    Nothing,
+}
+
+pub(crate) fn look_at_folder(path: &Path, admin: &AdminFolder) -> Result<FolderSays, RunError> {
+    Ok(match tree_state(path, Some(admin)).map_err(not_read)? {
+        TreeState::Missing => FolderSays::MayGo,
+        TreeState::NotAFolder => FolderSays::Stays(WhyTreeStays::NotAWorktree),
+        TreeState::Present | TreeState::NotRegistered if holds_no_files(path) => FolderSays::MayGo,
+        TreeState::NotRegistered => FolderSays::Stays(WhyTreeStays::NotAWorktree),
+        TreeState::Present => FolderSays::Nothing,
+    })
+}
+
+/// Moves a tree into the trash beside it, under this id.
+pub(crate) fn take_away(path: &Path, id: &str) -> io::Result<()> {
+    match move_aside(path, id) {
         // Often the very reason for the undoing: to move it aside takes a folder, to delete it nothing.
         Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
-            delete(&record.path).map_err(|error| error.source)
+            delete(path).map_err(|error| error.source)
         }
         moved => moved.map(drop),
     }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use laneway_core::attachment::Attachment;
 use laneway_core::decision::{Change, Decision};
 use laneway_core::event::Recorded;
-use laneway_core::id::{AttachmentId, HostId, WorkerId};
+use laneway_core::id::{AttachmentId, HostId, PoolTreeId, WorkerId};
 use laneway_core::lane::{Lane, Lifecycle};
 use laneway_core::launch::LaunchSpec;
+use laneway_core::pool::PoolTree;
 use laneway_core::run::Run;
 use laneway_core::time::Timestamp;
 use laneway_core::worker::Worker;
@@ -15,7 +16,8 @@ use laneway_core::workspace::Workspace;
 use rusqlite::{Connection, params};
 
 use crate::rows::{
-    AttachmentRecord, EventRecord, LaneRecord, RunRecord, SpecRecord, WorkerRecord, WorkspaceRecord,
+    AttachmentRecord, EventRecord, LaneRecord, PoolRecord, RunRecord, SpecRecord, WorkerRecord,
+    WorkspaceRecord,
 };
 use crate::store::Asked;
 
@@ -85,6 +87,9 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), ApplyError> {
             update_attachment(connection, *was_until, attachment)
         }
         Change::DeleteAttachment(attachment) => delete_attachment(connection, *attachment),
+        Change::InsertPoolTree(tree) => insert_pool_tree(connection, tree),
+        Change::UpdatePoolTree { was, tree } => update_pool_tree(connection, was, tree),
+        Change::DeletePoolTree(tree) => delete_pool_tree(connection, *tree),
         Change::InsertWorker(worker) => insert_worker(connection, worker),
         Change::UpdateWorker(worker) => update_worker(connection, worker),
         Change::DeleteWorker(worker) => delete_worker(connection, *worker),
@@ -224,6 +229,40 @@ fn delete_attachment(connection: &Connection, attachment: AttachmentId) -> Resul
     let id = attachment.to_string();
     let changed = connection.prepare_cached("DELETE FROM attachments WHERE id = ?1")?.execute([&id])?;
     exactly_one(changed, "attachments", id)
+}
+
+fn insert_pool_tree(connection: &Connection, tree: &PoolTree) -> Result<(), ApplyError> {
+    let row = PoolRecord::from(tree);
+    let changed = connection
+        .prepare_cached(
+            "INSERT INTO pool_trees (id, workspace, path, base_commit, state, lane, created_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            row.id,
+            row.workspace,
+            row.path,
+            row.base_commit,
+            row.state,
+            row.lane,
+            row.created_at
+        ])?;
+    exactly_one(changed, "pool_trees", row.id)
+}
+
+/// Only where it stands changes.
+fn update_pool_tree(connection: &Connection, was: &str, tree: &PoolTree) -> Result<(), ApplyError> {
+    let row = PoolRecord::from(tree);
+    let changed = connection
+        .prepare_cached("UPDATE pool_trees SET state = ?3, lane = ?4 WHERE id = ?1 AND state = ?2")?
+        .execute(params![row.id, was, row.state, row.lane])?;
+    exactly_one(changed, "pool_trees", row.id)
+}
+
+fn delete_pool_tree(connection: &Connection, tree: PoolTreeId) -> Result<(), ApplyError> {
+    let id = tree.to_string();
+    let changed = connection.prepare_cached("DELETE FROM pool_trees WHERE id = ?1")?.execute([&id])?;
+    exactly_one(changed, "pool_trees", id)
 }
 
 fn insert_worker(connection: &Connection, worker: &Worker) -> Result<(), ApplyError> {

@@ -8,8 +8,8 @@ use rusqlite::{Connection, params};
 
 use crate::query::{QueryError, all, first};
 use crate::rows::{
-    AttachmentRecord, LaneRecord, RunRecord, WorkerRecord, WorkspaceRecord, attachment_columns, lane_columns,
-    optional_record, record, run_columns, worker_columns, workspace_columns,
+    AttachmentRecord, LaneRecord, PoolRecord, RunRecord, WorkerRecord, WorkspaceRecord, attachment_columns,
+    lane_columns, optional_record, pool_columns, record, run_columns, worker_columns, workspace_columns,
 };
 
 /// Reads what `scope` asks for.
@@ -32,6 +32,15 @@ pub(crate) fn load(connection: &Connection, host: HostId, scope: &Scope) -> Resu
                 return Ok(Facts::Workspace(None));
             }
             Ok(Facts::Workspace(Some(open_lanes(connection, &workspace)?)))
+        }
+        Scope::Pool(workspace) => {
+            let sql =
+                concat!("SELECT ", pool_columns!(), " FROM pool_trees WHERE workspace = ?1 ORDER BY id");
+            all(connection, sql, [workspace.to_string()], record::<PoolRecord>).map(Facts::Pool)
+        }
+        Scope::PoolTree(tree) => {
+            let sql = concat!("SELECT ", pool_columns!(), " FROM pool_trees WHERE id = ?1");
+            first(connection, sql, [tree.to_string()], record::<PoolRecord>).map(Facts::PoolTree)
         }
         Scope::Lane(lane) => Ok(Facts::Lane(of_lane(connection, *lane, None)?)),
         Scope::LaneAmongOthers(lane) => {

@@ -9,6 +9,7 @@ use laneway_core::id::{LaneId, RunId, WorkerId, WorkspaceId};
 use laneway_core::lane::{Lane, Lifecycle};
 use laneway_core::launch::LaunchSpec;
 use laneway_core::os_text::OsText;
+use laneway_core::pool::PoolTree;
 use laneway_core::run::Run;
 use laneway_core::target::{LaneEntry, Snapshot, WorkerEntry};
 use laneway_core::time::Timestamp;
@@ -19,9 +20,9 @@ use rusqlite::{Connection, params};
 use crate::error::{ReadError, UnreadableRow};
 use crate::query::{QueryError, all, first};
 use crate::rows::{
-    AttachmentRecord, Cells, EventRecord, LaneRecord, RunRecord, SpecRecord, WorkerRecord, WorkspaceRecord,
-    attachment_columns, event_columns, lane_columns, lifecycle, optional_record, record, run_columns,
-    spec_columns, worker_columns, workspace_columns,
+    AttachmentRecord, Cells, EventRecord, LaneRecord, PoolRecord, RunRecord, SpecRecord, WorkerRecord,
+    WorkspaceRecord, attachment_columns, event_columns, lane_columns, lifecycle, optional_record,
+    pool_columns, record, run_columns, spec_columns, worker_columns, workspace_columns,
 };
 use crate::store::Store;
 
@@ -202,6 +203,12 @@ impl Store {
             let next = first(db, sql, [now.0], |row| row.value("attachments"))?;
             Ok((lanes, next.map(Timestamp)))
         })
+    }
+
+    /// The trees of a repository's pool, the oldest first.
+    pub fn pool(&self, workspace: WorkspaceId) -> Result<Vec<PoolTree>, ReadError> {
+        let sql = concat!("SELECT ", pool_columns!(), " FROM pool_trees WHERE workspace = ?1 ORDER BY id");
+        self.ask(|db| all(db, sql, [workspace.to_string()], record::<PoolRecord>))
     }
 
     /// One worker.

@@ -44,6 +44,8 @@ impl Record {
             Scope::Nothing => return Facts::Nothing,
             Scope::CommonDir(_) => return Facts::CommonDir(None),
             Scope::Workspace(_) => return Facts::Workspace(Some(self.open_lanes())),
+            Scope::Pool(_) => return Facts::Pool(vec![]),
+            Scope::PoolTree(_) => return Facts::PoolTree(None),
             Scope::LaneAmongOthers(lane) => {
                 let facts = self.lane_facts(*lane);
                 return Facts::LaneAmongOthers(facts.map(|facts| (facts, self.open_lanes())));
@@ -112,6 +114,9 @@ impl Record {
                     assert_eq!(lane.path, before.path);
                     assert_eq!(lane.closed_at.is_some(), lane.lifecycle == Lifecycle::Closed);
                     self.lanes.insert(lane.id, lane.clone());
+                }
+                Change::InsertPoolTree(_) | Change::UpdatePoolTree { .. } | Change::DeletePoolTree(_) => {
+                    panic!("no command here is about the pool")
                 }
                 Change::InsertAttachment(attachment) => {
                     assert_eq!(self.lanes[&attachment.lane].lifecycle, Lifecycle::Open);

@@ -51,6 +51,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         line: "max_lanes = 200",
     },
     Setting {
+        key: "pool",
+        kind: Kind::Count(0, 64),
+        about: "How many worktrees are kept ready, so that a lane is there at once; not with submodules.",
+        line: "pool = 0",
+    },
+    Setting {
         key: "least_free",
         kind: Kind::Size,
         about: "Room that must be free on the disk before a lane is made.",

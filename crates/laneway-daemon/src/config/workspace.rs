@@ -26,6 +26,9 @@ pub struct WorkspaceConfig {
     /// The most open lanes.
     #[serde(deserialize_with = "max_lanes")]
     pub max_lanes: usize,
+    /// How many trees are kept ready for lanes to come.
+    #[serde(deserialize_with = "pool")]
+    pub pool: usize,
     /// What must be free on the disk before a lane is made.
     pub least_free: Size,
     /// Names of ignored folders that are made again.
@@ -44,6 +47,7 @@ impl Default for WorkspaceConfig {
             worktree: WorktreePattern::default(),
             branch: BranchPattern::default(),
             max_lanes: 200,
+            pool: 0,
             least_free: Size(LEAST_ROOM),
             disposable: DISPOSABLE_FOLDERS.iter().map(|name| (*name).to_owned()).collect(),
             trash_days: 7,
@@ -82,6 +86,10 @@ pub fn schema() -> Value {
 
 fn max_lanes<'de, D: serde::Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
     bounded("max_lanes", 1..=10_000, i64::deserialize(from)?)
+}
+
+fn pool<'de, D: serde::Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    bounded("pool", 0..=64, i64::deserialize(from)?)
 }
 
 fn trash_days<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
@@ -145,6 +153,7 @@ mod tests {
         check("worktree = \"{root}/lanes\"", "1:12: ", "no {lane} in its last part");
         check("branch = \"a b/{lane}\"", "1:10: ", "name of a branch");
         check("max_lanes = 0", "1:13: ", "1 to 10000");
+        check("pool = 65", "1:8: ", "0 to 64");
         check("trash_days = -1", "1:14: ", "0 to 3650");
         check("least_free = \"1 MB\"", "1:14: ", "\"64 MiB\"");
         check("rescue_max = true", "1:14: ", "a size");

@@ -172,7 +172,11 @@ impl Engine {
             return failed(problem);
         }
         let branch = LaneBranch { name: record.branch.clone(), ours: record.branch_is_new };
-        match blocking(move || repository.create(&record)).await {
+        let created = match self.claim_from_pool(lane, &repository, &record, request).await {
+            Some(claimed) => Ok(claimed),
+            None => blocking(move || repository.create(&record)).await,
+        };
+        match created {
             Ok(Ok(created)) => {
                 let warnings = created.warnings.iter().map(|warning| chain(warning));
                 let warnings: Vec<String> = warning.into_iter().chain(warnings).collect();

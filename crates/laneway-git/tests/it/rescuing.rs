@@ -537,6 +537,8 @@ fn a_deletion_from_the_trash_that_was_cut_off_is_found_again() {
     std::fs::create_dir_all(trash.join("kept/git")).unwrap();
     let found = Trashed::being_deleted(&record.path);
     assert_eq!(found.iter().map(Trashed::folder).collect::<Vec<_>>(), [trash.join("undo-x.going")]);
-    found.into_iter().for_each(|going| going.unlink().unwrap());
+    for going in found {
+        going.unlink().unwrap();
+    }
     assert!(!trash.join("undo-x.going").exists() && trash.join("kept/git").exists());
 }

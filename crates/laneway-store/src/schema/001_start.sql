@@ -75,6 +75,21 @@ CREATE TABLE attachments (
 
 CREATE INDEX attachments_until ON attachments (until);
 
+-- Trees that are kept ready for lanes to come. A row is there before its tree is, and goes after it.
+CREATE TABLE pool_trees (
+    id          TEXT    NOT NULL PRIMARY KEY,
+    workspace   TEXT    NOT NULL REFERENCES workspaces (id),
+    path        BLOB    NOT NULL,
+    base_commit TEXT    NOT NULL,
+    state       TEXT    NOT NULL CHECK (state IN ('making', 'ready', 'claimed', 'going')),
+    -- the lane that is to have it, or was to
+    lane        TEXT    REFERENCES lanes (id),
+    created_at  INTEGER NOT NULL,
+    CHECK (state <> 'claimed' OR lane IS NOT NULL)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX pool_trees_workspace ON pool_trees (workspace, id);
+
 CREATE TABLE workers (
     id         TEXT    NOT NULL PRIMARY KEY,
     workspace  TEXT    NOT NULL REFERENCES workspaces (id),

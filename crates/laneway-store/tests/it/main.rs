@@ -9,5 +9,6 @@ mod main_path;
 mod model;
 mod no_room;
 mod opening;
+mod pool;
 mod support;
 mod together;

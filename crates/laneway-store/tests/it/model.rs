@@ -58,6 +58,8 @@ impl Memory {
                 let facts = self.lane_facts(*lane);
                 return Facts::LaneAmongOthers(facts.map(|facts| (facts, self.open_lanes())));
             }
+            Scope::Pool(_) => return Facts::Pool(vec![]),
+            Scope::PoolTree(_) => return Facts::PoolTree(None),
             Scope::Lane(lane) => Some(*lane),
             Scope::Worker(worker) => self.workers.get(worker).map(|worker| worker.lane),
             Scope::Run(run) => {
@@ -108,6 +110,9 @@ impl Memory {
                 Change::InsertWorkspace(new) => drop(self.workspaces.insert(new.id, new)),
                 Change::InsertLane(lane) | Change::UpdateLane { lane, .. } => {
                     drop(self.lanes.insert(lane.id, lane));
+                }
+                Change::InsertPoolTree(_) | Change::UpdatePoolTree { .. } | Change::DeletePoolTree(_) => {
+                    panic!("no command here is about the pool")
                 }
                 Change::InsertAttachment(new) | Change::UpdateAttachment { attachment: new, .. } => {
                     drop(self.attachments.insert(new.id, new));

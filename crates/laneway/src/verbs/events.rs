@@ -171,6 +171,7 @@ fn what(event: &Event) -> String {
         Event::LaneAttachmentLeft { who, .. } | Event::LaneAttachmentExpired { who, .. } => who.to_string(),
         Event::LaneSharedChanged { shared: true } => "marked as shared".to_owned(),
         Event::LaneSharedChanged { shared: false } => "no longer marked as shared".to_owned(),
+        Event::PoolTreeChanged { tree, state } => format!("{tree} {}", shown(state)),
         Event::LaneCloseRemembered {} => String::new(),
         Event::LaneCloseRefused { losses } => shown(&losses.to_string()),
         Event::WorkerCreated { name: Some(name), program } => format!("{name}: {program}"),

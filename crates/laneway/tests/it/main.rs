@@ -29,6 +29,7 @@ mod json;
 mod lanes;
 mod owners_settings;
 mod places;
+mod pooling;
 mod programs;
 mod progress;
 mod recording;

@@ -32,6 +32,7 @@ pub(super) fn measurements() -> Vec<Measurement> {
                 row("close-10k-files/git", UNIT, Target::RatioAtMost(0.5)),
             ],
         ),
+        measurement(vec![row("claim-10k-files/git", UNIT, Target::RatioAtMost(0.2))], claims),
         of_size(50_000, 3, 1, vec![row("new-50k-files/git", UNIT, Target::RatioAtMost(0.95))]),
     ]
 }
@@ -54,6 +55,32 @@ fn one_by_one(stage: &Stage, figures: &mut Figures, n_files: usize, n_rounds: us
     let size = n_files / 1_000;
     figures.set_medians(format!("new-{size}k-files/git"), &new, &add);
     figures.set_medians(format!("close-{size}k-files/git"), &close, &remove);
+    Ok(())
+}
+
+/// `lane new` where a tree of the warm pool is ready, and `git worktree add`, in turn.
+fn claims(stage: &Stage, figures: &mut Figures) -> Result<()> {
+    let laneway = stage.laneway_for(stage.repository(10_000)?)?;
+    let repository = &laneway.repository;
+    std::fs::write(repository.root().join("laneway.toml"), "pool = 1\n")?;
+    laneway.lane(&["ls"])?;
+    let mut events = laneway.events()?;
+    let [ready, claimed] = ["\"ready\"", "\"claimed\""].map(|state| ["pool.tree.changed", state]);
+    laneway.lane(&["new", "first"])?;
+    events.wait_for(ready)?;
+    let [mut new, mut add]: [Samples; 2] = Default::default();
+    for n in 0..stage.amount(9, 3) {
+        let name = format!("claim-{n}");
+        add.add(timed(|| repository.add_worktree(&name, "HEAD"))?.1);
+        new.add(timed(|| laneway.lane(&["new", &name]))?.1);
+        // Else the lane was made like any other, and this would wait for ever.
+        events.wait_for(claimed)?;
+        repository.remove_worktree(&name)?;
+        events.wait_for(ready)?;
+        laneway.lane(&["close", &name])?;
+        wait_for_empty_trash(&repository.root())?;
+    }
+    figures.set_medians("claim-10k-files/git", &new, &add);
     Ok(())
 }
 
