@@ -2,7 +2,7 @@
 
 use laneway_core::attachment::Role;
 use laneway_core::findings::Losses;
-use laneway_core::id::LaneId;
+use laneway_core::id::{LaneId, RunId};
 use laneway_core::launch::TerminalSpec;
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
@@ -390,6 +390,15 @@ pub struct ReadText {
     /// What the run of this number shows or has shown. None: the latest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<u32>,
+}
+
+/// Wait until the end of a worker's run is recorded.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AwaitExit {
+    /// The run. None: the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
 }
 
 /// Wait until a worker's status is one of some.

@@ -57,7 +57,8 @@ pub const LANE_TASKS: &str = "/api/v1/lanes/{target}/tasks";
 pub const WORKERS: &str = "/api/v1/workers";
 /// GET: [`crate::view::WorkerView`].
 pub const WORKER: &str = "/api/v1/workers/{target}";
-/// GET: [`crate::view::WorkerView`], once the end of its latest run is recorded; after 2 s in any case.
+/// GET [`crate::request::AwaitExit`] as a query: [`crate::view::WorkerView`], once the end of its run is recorded;
+/// after 2 s in any case.
 pub const WORKER_EXIT: &str = "/api/v1/workers/{target}/exit";
 /// GET [`crate::request::AwaitStatus`] as a query: [`crate::view::WorkerView`], once its status is one of those.
 pub const WORKER_STATUS: &str = "/api/v1/workers/{target}/status";

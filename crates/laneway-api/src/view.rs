@@ -201,6 +201,9 @@ pub struct WorkerView {
     /// The recording of its latest run, if there is to be one. Lists leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording: Option<RecordingView>,
+    /// Its last runs, the latest first. Only where one worker is shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<RunView>,
 }
 
 /// One process lifetime of a worker.

@@ -170,6 +170,7 @@ impl Engine {
             started_at: latest.as_ref().and_then(|run| run.started_at).map(Into::into),
             ended_at: latest.and_then(|run| run.ended_at).map(Into::into),
             recording: None,
+            runs: Vec::new(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 use anstyle::{AnsiColor, Style};
 use laneway_api::time::Time;
 use laneway_api::view::{AttachmentView, LaneView, WorkerView};
+use laneway_core::id::RunId;
 use laneway_core::lane::LaneStatus;
 use laneway_core::os_text::OsText;
 use laneway_core::time::Timestamp;
@@ -55,6 +56,9 @@ pub(crate) const fn worker_style(status: WorkerStatus) -> Style {
 /// A worker's status, with the exit of one that has ended.
 pub(crate) fn worker_status(worker: &WorkerView) -> String {
     let mut text = worker.status.as_str().to_owned();
+    if let (Some(number @ 2..), None) = (worker.run_number, &worker.exit) {
+        text = format!("{text} (run {number})");
+    }
     if let Some(exit) = &worker.exit {
         let exit = OsText::from(exit.to_string().as_str());
         text = match (worker.next_try_at, &worker.given_up) {
@@ -67,6 +71,16 @@ pub(crate) fn worker_status(worker: &WorkerView) -> String {
         text.push_str(", left processes behind");
     }
     text
+}
+
+/// What follows on a run that has ended, if another does: `run 3 begins at 12:34:56Z`.
+pub(crate) fn next_run(worker: &WorkerView, ended: Option<RunId>) -> Option<String> {
+    let number = worker.run_number?;
+    match worker.next_try_at {
+        _ if worker.run != ended => Some(format!("run {number} is there by now")),
+        Some(at) => Some(format!("run {} begins at {}", number + 1, time_of_day(at))),
+        None => None,
+    }
 }
 
 /// `12:34:56Z`.

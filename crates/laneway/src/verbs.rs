@@ -9,6 +9,7 @@ pub(crate) mod daemon_install;
 mod daemon_logs;
 pub(crate) mod diff;
 pub(crate) mod doctor;
+mod end_of_run;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod explain;

@@ -172,13 +172,18 @@ pub(crate) fn watch_status(client: Client, worker: WorkerId, conditions: Indexed
 /// Has it watched when the worker is not starting any more.
 pub(crate) fn watch_start(client: Client, worker: WorkerId, tell: Sender<News>) {
     std::thread::spawn(move || {
-        let others = WorkerStatus::ALL.into_iter().filter(|status| *status != WorkerStatus::Starting);
-        let news = match status_is(&client, worker, &others.collect::<Vec<_>>()) {
-            Ok(_) => News::Began,
+        let news = match until_begun(&client, worker) {
+            Ok(()) => News::Began,
             Err(failure) => News::Failed(failure),
         };
         let _ = tell.send(news);
     });
+}
+
+/// Waits until the worker is not starting any more.
+pub(crate) fn until_begun(client: &Client, worker: WorkerId) -> Result<(), Failure> {
+    let others = WorkerStatus::ALL.into_iter().filter(|status| *status != WorkerStatus::Starting);
+    status_is(client, worker, &others.collect::<Vec<_>>()).map(drop)
 }
 
 /// Waits until the worker's status is one of these. A daemon that ends meanwhile is started again.

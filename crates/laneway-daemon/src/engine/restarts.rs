@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use laneway_api::error::{ErrorKind, Problem};
-use laneway_api::view::Explanation;
+use laneway_api::view::{Explanation, RunView};
 use laneway_core::command::Command;
 use laneway_core::decision::Effect;
 use laneway_core::event::Subject;
@@ -19,7 +19,7 @@ use super::{Engine, Request, not_found};
 use crate::clock::{any_number, now};
 use crate::views::{event_view, run_view};
 
-/// Runs of which an explanation tells.
+/// Runs of which is told where one worker is shown.
 const LAST_RUNS: u32 = 5;
 
 /// Events of which an explanation tells.
@@ -194,7 +194,6 @@ impl Engine {
     /// Why a worker is in the state that it is in.
     pub(crate) async fn explain(&self, id: WorkerId) -> Result<Explanation, Problem> {
         let row = self.worker_row(id).await?;
-        let runs = self.read(move |store| store.runs_of_worker(id, LAST_RUNS)).await?;
         let events =
             self.read(move |store| store.events_of_worker(id, EVENTS_LOOKED_AT, LAST_EVENTS)).await?;
         let pace = self.pace().await;
@@ -203,10 +202,16 @@ impl Engine {
             n_failures: row.worker.supervision.failed_at.len() as u64,
             max_failures: pace.max_failures,
             window_ms: pace.window_ms,
-            runs: runs.into_iter().map(|run| run_view(&self.as_known(run))).collect(),
+            runs: self.last_runs(id).await?,
             events: events.iter().map(event_view).collect(),
             worker: self.worker_by_id(id).await?,
         })
+    }
+
+    /// The last runs of a worker, the latest first.
+    pub(crate) async fn last_runs(&self, id: WorkerId) -> Result<Vec<RunView>, Problem> {
+        let runs = self.read(move |store| store.runs_of_worker(id, LAST_RUNS)).await?;
+        Ok(runs.into_iter().map(|run| run_view(&self.as_known(run))).collect())
     }
 
     async fn worker_row(&self, id: WorkerId) -> Result<WorkerRow, Problem> {

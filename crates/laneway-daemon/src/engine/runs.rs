@@ -174,13 +174,15 @@ impl Engine {
         Ok(Started::Failed(problem))
     }
 
-    /// Waits until the end of a worker's latest run is recorded, for a short time.
-    pub(crate) async fn exit_is_recorded(&self, worker: WorkerId) {
+    /// Waits until the end of a worker's run, or of its latest one, is recorded, for a short time.
+    pub(crate) async fn exit_is_recorded(&self, worker: WorkerId, run: Option<RunId>) {
         let about = move |subject: &Subject| subject.worker == Some(worker);
         let ended = self.watch_for(RECORD_LIMIT, about, || async {
-            let row = self.read(move |store| store.worker(worker)).await?;
-            let is_live = row.and_then(|row| row.latest).is_some_and(|run| run.state.is_live());
-            Ok((!is_live).then_some(()))
+            let run = match run {
+                Some(run) => self.read(move |store| store.run(run)).await?.map(|row| row.run),
+                None => self.read(move |store| store.worker(worker)).await?.and_then(|row| row.latest),
+            };
+            Ok((!run.is_some_and(|run| run.state.is_live())).then_some(()))
         });
         if let Err(problem) = ended.await {
             tracing::info!(%worker, problem = problem.message, "an end is not recorded yet");

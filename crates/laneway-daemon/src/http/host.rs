@@ -10,7 +10,7 @@ use futures_util::stream;
 use laneway_api::error::{ErrorKind, Problem};
 use laneway_api::request::{ReadEvents, Restart};
 use laneway_api::version::VERSION;
-use laneway_api::view::{DaemonStatus, Resolved, Workspaces};
+use laneway_api::view::{DaemonStatus, Resolved, WorkerView, Workspaces};
 use laneway_core::event::Recorded;
 use laneway_core::target::{Target, Wanted};
 use laneway_store::Store;
@@ -72,7 +72,10 @@ pub(super) async fn resolve(
 ) -> Result<Json<Resolved>, Failure> {
     Ok(Json(match engine.target(&caller.cwd, &target, Wanted::Either).await? {
         Target::Lane(lane) => Resolved::Lane(Box::new(engine.lane_by_id(lane).await?)),
-        Target::Worker(worker) => Resolved::Worker(Box::new(engine.worker_by_id(worker).await?)),
+        Target::Worker(worker) => {
+            let runs = engine.last_runs(worker).await?;
+            Resolved::Worker(Box::new(WorkerView { runs, ..engine.worker_by_id(worker).await? }))
+        }
     }))
 }
 

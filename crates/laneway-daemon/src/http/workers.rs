@@ -6,8 +6,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use laneway_api::request::{
-    AwaitStatus, ReadText, RestartWorker, SendInput, SendStep, StartWorker, StopWorker, WorkerBegun,
-    WorkerStopped,
+    AwaitExit, AwaitStatus, ReadText, RestartWorker, SendInput, SendStep, StartWorker, StopWorker,
+    WorkerBegun, WorkerStopped,
 };
 use laneway_api::view::{Explanation, TerminalAccess, TextView, WorkerView, Workers};
 use laneway_core::worker::WorkerStatus;
@@ -48,9 +48,10 @@ pub(super) async fn exit(
     State(engine): State<Engine>,
     caller: Caller,
     TargetText(target): TargetText,
+    Query(wanted): Query<AwaitExit>,
 ) -> Result<Json<WorkerView>, Failure> {
     let worker = engine.worker_target(&caller.cwd, &target).await?;
-    engine.exit_is_recorded(worker).await;
+    engine.exit_is_recorded(worker, wanted.run).await;
     Ok(Json(engine.worker_by_id(worker).await?))
 }
 

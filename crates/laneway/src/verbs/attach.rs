@@ -6,14 +6,16 @@ use laneway_api::error::{ErrorKind, Problem, exit_code};
 use laneway_api::request::{ReadText, Which};
 use laneway_api::routes;
 use laneway_api::view::{TerminalAccess, TextView, WorkerView};
-use laneway_core::id::WorkerId;
+use laneway_core::id::{RunId, WorkerId};
 use laneway_core::name::Name;
 use laneway_core::run::Exit;
+use laneway_core::worker::WorkerStatus;
 use laneway_daemon::config::DetachKey;
 use laneway_wire::client::ClientError;
 use laneway_wire::message::Role;
 use serde::Serialize;
 
+use super::end_of_run::until_recorded;
 use crate::client::{Client, Request};
 use crate::complete;
 use crate::context::{Context, Outcome};
@@ -23,7 +25,8 @@ use crate::terminal::attach_pump;
 use crate::terminal::guard::{Manner, guard_over, guarded};
 use crate::terminal::link::Link;
 use crate::terminal::view::Leaving;
-use crate::text::worker_name;
+use crate::text::{next_run, worker_name};
+use crate::waiting::until_begun;
 
 /// The variable with the id of the worker that a command is typed in.
 pub(super) const WORKER_VARIABLE: &str = "LANEWAY_WORKER";
@@ -94,7 +97,11 @@ pub(super) fn attach_to(worker: WorkerId) -> Outcome {
 
 fn attach(args: &AttachArgs, key: DetachKey, context: &Context) -> Outcome {
     let client = context.client()?;
-    let access = ask_for_access(&client, &args.target)?;
+    let mut access = ask_for_access(&client, &args.target)?;
+    if access.worker.status == WorkerStatus::Starting {
+        until_begun(&client, access.worker.id)?;
+        access = ask_for_access(&client, &access.worker.id.to_string())?;
+    }
     refuse_what_cannot_be_attached(&access.worker)?;
     if let Some(exit) = &access.worker.exit {
         return show_ended(&client, &access.worker, exit, context);
@@ -184,7 +191,16 @@ fn show_ended(client: &Client, worker: &WorkerView, exit: &Exit, context: &Conte
         context.printer.bytes(lines.as_bytes())?;
     }
     context.printer.line(&format!("{name} has ended: {exit}"))?;
+    say_what_follows(worker, worker.run, context)?;
     Ok(exit_code::OK)
+}
+
+/// That it is not the end, if another run follows, and how to use that one.
+fn say_what_follows(worker: &WorkerView, ended: Option<RunId>, context: &Context) -> Result<(), Failure> {
+    match next_run(worker, ended) {
+        Some(next) => context.printer.line(&format!("{next}: lane attach {}", worker_name(worker))),
+        None => Ok(()),
+    }
 }
 
 fn say_how_it_ended(worker: &WorkerView, leaving: &Leaving, context: &Context) -> Outcome {
@@ -217,6 +233,11 @@ fn say_how_it_ended(worker: &WorkerView, leaving: &Leaving, context: &Context) -
         context.printer.json(&Report::new(worker, left, exit))?;
     } else {
         context.printer.line(&line)?;
+        if let Leaving::Exited(_) | Leaving::Lost = leaving
+            && let Some(now) = until_recorded(worker.id, worker.run, context)
+        {
+            say_what_follows(&now, worker.run, context)?;
+        }
     }
     Ok(code)
 }

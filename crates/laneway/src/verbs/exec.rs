@@ -8,12 +8,12 @@ use clap::ValueHint;
 use laneway_api::error::{ErrorKind, Problem, exit_code};
 use laneway_api::request::{RunTask, WorkerStarted};
 use laneway_api::routes;
-use laneway_core::id::WorkerId;
 use laneway_core::launch::TerminalSpec;
 use laneway_core::os_text::OsText;
 use laneway_wire::message::Exited;
 use serde::Serialize;
 
+use super::end_of_run::until_recorded;
 use crate::client::Request;
 use crate::complete;
 use crate::context::{Context, Outcome};
@@ -153,20 +153,8 @@ fn end(started: &WorkerStarted, finished: Finished, args: &ExecArgs, context: &C
     if context.json() {
         context.printer.json(&report(started, exited, finished))?;
     }
-    until_recorded(started.worker.id, context);
+    until_recorded(started.worker.id, started.worker.run, context);
     Ok(code)
-}
-
-/// What is asked next is to know that the program has ended. Without a daemon nobody can be asked, and the next one
-/// records it.
-pub(super) fn until_recorded(worker: WorkerId, context: &Context) {
-    let path = routes::with_target(routes::WORKER_EXIT, &worker.to_string());
-    let recorded: Result<serde::de::IgnoredAny, Failure> = context
-        .client_of_running_daemon()
-        // Quietly: the command's own output may stand on the line.
-        .and_then(|client| client.ask_quietly(&Request::get("waiting for the end to be recorded", path)));
-    // The command has ended as it did, whatever comes of this.
-    drop(recorded);
 }
 
 fn report(started: &WorkerStarted, exited: Exited, finished: Finished) -> Report {

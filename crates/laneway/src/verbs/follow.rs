@@ -13,7 +13,7 @@ use laneway_wire::Stream;
 use laneway_wire::message::Offsets;
 use rustix::event::{PollFd, PollFlags};
 
-use super::exec::until_recorded;
+use super::end_of_run::{end_of_former, until_recorded};
 use crate::client::Request;
 use crate::context::{Context, Outcome};
 use crate::failure::Failure;
@@ -23,7 +23,7 @@ use crate::output::terminal::TerminalOutput;
 use crate::output::{OutputError, exit_of};
 use crate::printer::Printer;
 use crate::terminal::stream::wait;
-use crate::text::worker_name;
+use crate::text::{next_run, worker_name};
 
 /// What is followed.
 #[derive(Debug, Clone, Copy)]
@@ -61,13 +61,19 @@ pub(super) fn follow(target: &str, wanted: Wanted, context: &Context) -> Outcome
     match end {
         Ok(End::NobodyReads) => Ok(exit_code::OK),
         Ok(End::Exited(exit)) => {
-            until_recorded(worker.id, context);
-            feed.print.ended(exit)
+            let now = until_recorded(worker.id, worker.run, context);
+            let code = feed.print.ended(exit)?;
+            if let (Some(next), false) = (now.and_then(|now| next_run(&now, worker.run)), context.json()) {
+                context.printer.note(&format!("({next}: lane read {name} --follow)"));
+            }
+            Ok(code)
         }
         Err(FeedError::Print(failure)) => Err(failure),
         Err(FeedError::Output(OutputError::Gone(error))) => {
             // It ended at the moment that it was asked, or its holder was killed: the daemon knows.
-            until_recorded(worker.id, context);
+            if let Some(exit) = end_of_former(worker.id, worker.run, context) {
+                return print_ended(worker, feed.wanted, &exit, context);
+            }
             let worker = self::access(&worker.id.to_string(), context)?.worker;
             match &worker.exit {
                 Some(exit) => print_ended(&worker, feed.wanted, exit, context),

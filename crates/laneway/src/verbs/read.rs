@@ -48,6 +48,9 @@ pub(crate) struct ReadArgs {
     /// Only lines that were changed after this output offset
     #[arg(long, value_name = "OFFSET", conflicts_with = "screen")]
     since: Option<u64>,
+    /// What the run of this number showed [default: the latest]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "follow")]
+    run: Option<u32>,
     /// With colours and attributes as escape sequences
     #[arg(long)]
     ansi: bool,
@@ -69,8 +72,7 @@ pub(crate) fn run(args: &ReadArgs, context: &Context) -> Outcome {
     }
     // What is new since then is all asked for, unless a number is given.
     let which = which.or((args.since.is_some() && args.lines.is_none()).then_some(Which::All));
-    let query =
-        ReadText { lines: args.lines, which, ansi: args.ansi, since: args.since, ..ReadText::default() };
+    let query = ReadText { lines: args.lines, which, ansi: args.ansi, since: args.since, run: args.run };
     read(&args.target, &query, context)
 }
 

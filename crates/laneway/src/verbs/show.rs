@@ -6,6 +6,7 @@ use laneway_api::routes;
 use laneway_api::view::{LaneView, Resolved, TerminalKind, WorkerView};
 use laneway_core::os_text::OsText;
 
+use super::explain::run_in_words;
 use crate::client::Request;
 use crate::complete;
 use crate::context::{Context, Outcome};
@@ -116,6 +117,9 @@ fn worker_in_words(worker: &WorkerView) -> String {
     if let Some(run) = &worker.run {
         let number = worker.run_number.map(|number| format!(" (number {number})")).unwrap_or_default();
         facts.add("run", format!("{run}{number}"));
+    }
+    for former in worker.runs.iter().skip(1) {
+        facts.add("before", run_in_words(former));
     }
     let TerminalKind::Holder = worker.terminal.kind;
     match (worker.terminal.columns, worker.terminal.rows) {

@@ -8,7 +8,7 @@ use super::several::{self, Shape, each};
 use crate::client::Request;
 use crate::complete;
 use crate::context::{Context, Outcome};
-use crate::text::{worker_name, worker_status};
+use crate::text::worker_name;
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -44,5 +44,5 @@ fn in_words(begun: &WorkerBegun) -> String {
 pub(super) fn begun_in_words(begun: &WorkerBegun) -> String {
     let name = worker_name(&begun.worker);
     let number = begun.worker.run_number.unwrap_or_default();
-    format!("{name} is {} (run {number})", worker_status(&begun.worker))
+    format!("{name} is {} (run {number})", begun.worker.status.as_str())
 }

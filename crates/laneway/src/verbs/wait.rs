@@ -8,13 +8,13 @@ use laneway_api::error::{ErrorKind, Problem, exit_code};
 use laneway_api::request::{ReadText, Which};
 use laneway_api::routes;
 use laneway_api::view::{TerminalAccess, TextView, WorkerView};
-use laneway_core::id::WorkerId;
+use laneway_core::id::{RunId, WorkerId};
 use laneway_core::os_text::OsText;
 use laneway_core::run::Exit;
 use laneway_core::worker::WorkerStatus;
 use serde::Serialize;
 
-use super::exec::until_recorded;
+use super::end_of_run::{end_of_former, until_recorded};
 use crate::client::Request;
 use crate::complete;
 use crate::context::{Context, Outcome};
@@ -105,8 +105,8 @@ pub(crate) fn run(args: &WaitArgs, context: &Context) -> Outcome {
     let access = access(&args.target, context)?;
     let (name, worker) = (worker_name(&access.worker), access.worker.id);
     let waiting = Waiting { args, context, name, worker, deadline };
-    let (index, evidence) = waiting.wait(access)?;
-    waiting.say(index, evidence)
+    let (run, (index, evidence)) = waiting.wait(access)?;
+    waiting.say(run, index, evidence)
 }
 
 fn access(target: &str, context: &Context) -> Result<TerminalAccess, Failure> {
@@ -127,7 +127,8 @@ struct Waiting<'a> {
 const MAX_LOOKS: u32 = 3;
 
 impl Waiting<'_> {
-    fn wait(&self, access: TerminalAccess) -> Result<(usize, Evidence), Failure> {
+    /// Gives what holds, and of which run.
+    fn wait(&self, access: TerminalAccess) -> Result<(Option<RunId>, (usize, Evidence)), Failure> {
         let (tell, news) = channel();
         if self.conditions().any(|(_, condition)| condition.survives_the_end()) {
             let conditions = self.conditions().map(|(index, condition)| (index, condition.clone())).collect();
@@ -136,13 +137,17 @@ impl Waiting<'_> {
         let mut access = access;
         for _ in 0..MAX_LOOKS {
             if let Some(held) = self.begin(&access, &tell)? {
-                return Ok(held);
+                return Ok((access.worker.run, held));
             }
             match self.hear(&news)? {
-                Heard::Held(index, evidence) => return Ok((index, evidence)),
+                Heard::Held(index, evidence) => return Ok((access.worker.run, (index, evidence))),
                 heard @ (Heard::Began | Heard::HolderGone) => {
-                    if matches!(heard, Heard::HolderGone) {
-                        until_recorded(self.worker, self.context);
+                    let run = access.worker.run;
+                    if matches!(heard, Heard::HolderGone)
+                        && let Some(exit) = end_of_former(self.worker, run, self.context)
+                        && let Some(Heard::Held(index, evidence)) = self.ended(exit)?
+                    {
+                        return Ok((run, (index, evidence)));
                     }
                     access = self::access(&self.worker.to_string(), self.context)?;
                 }
@@ -256,11 +261,9 @@ impl Waiting<'_> {
             match told {
                 Ok(News::Held(index, evidence)) => return Ok(Heard::Held(index, evidence)),
                 Ok(News::Ended(exit)) => {
-                    let waits = self.conditions().find(|(_, condition)| matches!(condition, Condition::Exit));
-                    if let Some((index, _)) = waits {
-                        return Ok(Heard::Held(index, Evidence::Exit(exit)));
+                    if let Some(held) = self.ended(exit)? {
+                        return Ok(held);
                     }
-                    self.has_ended(&exit)?;
                 }
                 Ok(News::Missed) => missed = true,
                 Ok(News::Began) => return Ok(Heard::Began),
@@ -271,6 +274,15 @@ impl Waiting<'_> {
                 }
             }
         }
+    }
+
+    /// What holds because the program has ended; fails if nothing can come to hold any more.
+    fn ended(&self, exit: Exit) -> Result<Option<Heard>, Failure> {
+        let waits = self.conditions().find(|(_, condition)| matches!(condition, Condition::Exit));
+        if let Some((index, _)) = waits {
+            return Ok(Some(Heard::Held(index, Evidence::Exit(exit))));
+        }
+        self.has_ended(&exit).map(|()| None)
     }
 
     /// Fails if nothing of what is waited for can come to hold any more.
@@ -300,9 +312,9 @@ impl Waiting<'_> {
         self.args.conditions.iter().map(|wanted| &wanted.condition).enumerate()
     }
 
-    fn say(&self, index: usize, evidence: Evidence) -> Outcome {
+    fn say(&self, run: Option<RunId>, index: usize, evidence: Evidence) -> Outcome {
         if let Evidence::Exit(_) = evidence {
-            until_recorded(self.worker, self.context);
+            until_recorded(self.worker, run, self.context);
         }
         let (name, printer) = (&self.name, self.context.printer);
         if self.context.json() {

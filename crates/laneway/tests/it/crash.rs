@@ -207,7 +207,7 @@ impl Feed {
 
 /// Kills the daemon as soon as it has told of this many events after `command` was given to `lane`.
 #[track_caller]
-fn kill_during(world: &TestEnvironment, n_events: usize, command: &[&str]) {
+pub(crate) fn kill_during(world: &TestEnvironment, n_events: usize, command: &[&str]) {
     let _ = world.lane(&["daemon", "start"]).ok();
     let daemon = world.daemon_pid();
     let mut feed = Feed::after(world, world.last_seq());

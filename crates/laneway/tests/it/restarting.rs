@@ -1,7 +1,9 @@
 //! Supervision: workers that are started again, by their policy or because somebody asks for it.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use laneway_api::time::Time;
@@ -14,6 +16,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::config::settings;
+use crate::crash::kill_during;
 use crate::environment;
 use crate::support::{Pipe, events, fails, only_the_daemon_is_left, parent, processes_beside_the_daemon};
 
@@ -317,28 +320,101 @@ fn a_program_that_is_gone_at_its_restart_is_a_failure_that_says_so() {
 #[test]
 fn a_daemon_that_is_killed_during_a_back_off_has_the_next_one_carry_it_out() {
     let world = environment();
-    settings(&world, "[restart]\nbase = \"500ms\"\n");
+    let patient = "[restart]\nbase = \"1h\"\nceiling = \"1h\"\n";
+    settings(&world, patient);
     let go = failing_on_demand(&world, "a", "on-failure");
     let first = said(&world, "a");
     go.go();
     wait_for(&world, "a", "worker.restart.planned");
     world.kill_the_daemon();
+    // Nothing is waited for longer than the ceiling, also what was planned before.
+    settings(&world, "[restart]\nbase = \"50ms\"\nceiling = \"50ms\"\n");
     wait_for_run(&world, "a", 2);
     assert_eq!(said(&world, "a"), first);
     // A daemon that ends as it was asked to waits for no timer.
-    go.go();
-    wait_for_run(&world, "a", 3);
-    settings(&world, "[restart]\nbase = \"1h\"\nceiling = \"1h\"\n");
+    settings(&world, patient);
     go.go();
     let id = world.worker("a")["id"].clone();
-    world.wait_for_event(0, "the third plan", |event| {
-        event["event"] == "worker.restart.planned" && event["worker"] == id && event["data"]["number"] == 4
+    world.wait_for_event(0, "the second plan", |event| {
+        event["event"] == "worker.restart.planned" && event["worker"] == id && event["data"]["number"] == 3
     });
     let _ = world.lane(&["daemon", "stop"]).ok();
     let worker = world.worker("a");
     assert_eq!(worker["status"], "backoff", "{worker}");
     let _ = world.lane(&["close", "a"]).ok();
     only_the_daemon_is_left(&world);
+}
+
+#[test]
+fn who_looks_on_when_a_run_ends_is_told_of_the_next_one() {
+    let world = environment();
+    settings(&world, "[restart]\nbase = \"1h\"\nceiling = \"1h\"\n");
+    let go = failing_on_demand(&world, "a", "on-failure");
+    said(&world, "a");
+    let mut window = world.window(&["attach", "a"], 80, 24);
+    window.wait_until_like(&world.run_folder("a"));
+    go.go();
+    window.wait_until_left_with(0);
+    let shows = |lines: &[String], text: &str| lines.iter().any(|line| line.contains(text));
+    let screen = window.all_lines();
+    assert!(shows(&screen, "a has ended: exited 3") && shows(&screen, "run 2 begins at "), "{screen:?}");
+    // Later, too, with what it showed last.
+    let mut window = world.window(&["attach", "a"], 80, 24);
+    window.wait_until_left_with(0);
+    let lines = window.all_lines();
+    for text in ["me  too", "a has ended: exited 3", "run 2 begins at ", "lane attach a"] {
+        assert!(shows(&lines, text), "{text}: {lines:?}");
+    }
+    let followed = world.lane(&["read", "a", "--follow"]).ok();
+    assert!(followed.out().starts_with("me  too") && followed.err().contains("exited 3"), "{followed}");
+    assert_eq!(world.lane(&["wait", "a", "--for", "exit"]).ok().out(), "a has ended: exited 3\n");
+    let _ = fails(&world, &["wait", "a", "--for", "output=never"], 1, "ended_before");
+    let _ = world.lane(&["start", "a"]).ok();
+    let described = world.lane(&["show", "a/a"]).ok().out();
+    assert!(described.contains("running (run 2)") && described.contains("1: exited 3, 20"), "{described}");
+    assert_eq!(world.lane(&["read", "a", "--run", "1"]).ok().out(), followed.out());
+    // A run that is followed is over when its holder is killed, though another begins at once.
+    settings(&world, QUICK);
+    let mut following = world.lane_command(&["read", "a", "--follow"]);
+    let following = following.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut following = following.spawn().unwrap();
+    let mut first = [0; 6];
+    following.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+    process::kill(parent(world.pid("a")).unwrap());
+    wait_for_run(&world, "a", 3);
+    let output = following.wait_with_output().unwrap();
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(complaints.contains("(a has ended: lost)"), "{complaints}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_daemon_killed_at_any_moment_of_a_restart_has_one_run_of_the_worker_alive_afterwards() {
+    let world = quick();
+    // As it is decided: the stop, the end, the plan, the new run, its start.
+    for n_events in 0..=5 {
+        let name = format!("k{n_events}");
+        let program = ["fake-agent", "ready", "wait"];
+        let _ = world.lane(&[&["new", &name, "--restart", "always", "--"][..], &program].concat()).ok();
+        let first = process::open(world.pid(&name)).unwrap();
+        kill_during(&world, n_events, &["restart", &name]);
+        let _ = world.lane(&["wait", &name, "--for", "state=running"]).ok();
+        let worker = world.worker(&name);
+        let number = worker["run_number"].as_u64().unwrap();
+        assert_eq!(ends_within(&first, Duration::ZERO), number > 1, "{worker}");
+        assert_eq!(programs_of(&world, &name), [world.pid(&name)], "one, and that is known");
+    }
+    let _ = world.lane(&["stop", "--all"]).ok();
+    only_the_daemon_is_left(&world);
+}
+
+/// The processes that run in a lane's worktree.
+#[track_caller]
+fn programs_of(world: &TestEnvironment, lane: &str) -> Vec<u32> {
+    let folder = world.worktree(lane);
+    let stands_there = |pid: u32| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == folder);
+    let all = processes_beside_the_daemon(world).into_iter().map(|(pid, _)| pid);
+    all.filter(|pid| stands_there(*pid)).collect()
 }
 
 /// Ends every process of this world at once, and leaves its files as a machine that was switched off would: sockets
