@@ -2,6 +2,7 @@
 //!
 //! * [`points`]: every fault point, in every operation that reaches it
 //! * [`operations`]: those operations
+//! * [`random`]: random commands of several clients, and random kills
 //! * [`world`]: one repository and home, with programs that have fault points
 //! * [`ledger`]: what was in lanes and must not be lost; [`invariants`]: what must hold when all is quiet
 
@@ -9,10 +10,12 @@ mod invariants;
 mod ledger;
 mod operations;
 mod points;
+mod random;
 mod world;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -22,13 +25,19 @@ use crate::{shell, tools};
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ChaosArgs {
     /// Walk every fault point in every operation that reaches it
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "random")]
     points: bool,
+    /// Random commands and kills for so long, such as 90s or 10m
+    #[arg(long, value_name = "TIME", conflicts_with = "points", value_parser = duration)]
+    random: Option<Duration>,
+    /// What the random commands and kills follow from [default: one of its own, which is printed]
+    #[arg(long, value_name = "N", requires = "random")]
+    seed: Option<u64>,
     /// Only operations and points whose names contain one of these
-    #[arg(long, value_name = "NAME", num_args = 1..)]
+    #[arg(long, value_name = "NAME", num_args = 1.., requires = "points")]
     only: Vec<String>,
     /// Cases at the same time; as many as there are cores by default
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "points")]
     jobs: Option<usize>,
 }
 
@@ -36,18 +45,51 @@ pub(crate) struct ChaosArgs {
 pub(crate) fn run(args: &ChaosArgs) -> Result<ExitCode> {
     tools::git()?;
     let stage = Stage::build()?;
+    if let Some(time) = args.random {
+        let seed = args.seed.unwrap_or_else(|| u64::from(std::process::id()));
+        let ended = random::run(&stage, time, seed)?;
+        if ended == ExitCode::SUCCESS {
+            stage.clear()?;
+        }
+        return Ok(ended);
+    }
     let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    debug_assert!(args.points, "the command line demands it");
     points::walk(&stage, &args.only, jobs)
+}
+
+/// Repositories of commands like this one that went wrong, or were broken off.
+fn remove_those_of_the_dead(memory: &Path) {
+    for entry in std::fs::read_dir(memory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(IN_MEMORY)?.parse::<u32>().ok());
+        if number.is_some_and(|number| !Path::new("/proc").join(number.to_string()).exists()) {
+            // Another user's stays.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// `90s` or `10m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = [("s", 1), ("m", 60)].iter().find_map(|(unit, seconds)| {
+        text.strip_suffix(unit)?.parse::<u64>().ok().map(|n| Duration::from_secs(n * seconds))
+    });
+    parsed.ok_or_else(|| format!("{text:?} is no time such as 90s or 10m"))
 }
 
 /// Where everything of one command is.
 pub(crate) struct Stage {
     /// Holds one folder per world; what went wrong stays there for a look.
     folder: PathBuf,
+    /// Holds their repositories: on a memory filesystem if there is one, since a disk that others use makes each
+    /// rescue wait for them. Homes are on the disk, as they must be.
+    repositories: PathBuf,
     /// The programs that have fault points.
     binaries: PathBuf,
 }
+
+/// What folders on a memory filesystem begin with; the number of this process follows.
+const IN_MEMORY: &str = "laneway-chaos-";
 
 impl Stage {
     /// Builds the programs beside the ordinary ones, which share what is compiled and stay as they are.
@@ -63,7 +105,24 @@ impl Stage {
         shell::step("build, with fault points", &mut cargo)?;
         let folder = own.join(std::process::id().to_string());
         std::fs::create_dir_all(&folder)?;
-        Ok(Self { folder, binaries: own.join("debug") })
+        let memory = Path::new("/dev/shm");
+        remove_those_of_the_dead(memory);
+        let repositories = memory.join(format!("{IN_MEMORY}{}", std::process::id()));
+        let repositories = match std::fs::create_dir(&repositories) {
+            Ok(()) => repositories,
+            Err(_) => folder.clone(),
+        };
+        Ok(Self { folder, repositories, binaries: own.join("debug") })
+    }
+
+    /// Leaves nothing behind.
+    fn clear(&self) -> Result<()> {
+        for folder in [&self.repositories, &self.folder] {
+            if folder.exists() {
+                std::fs::remove_dir_all(folder)?;
+            }
+        }
+        Ok(())
     }
 
     fn folder(&self) -> &Path {

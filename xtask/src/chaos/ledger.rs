@@ -37,6 +37,21 @@ impl Ledger {
         Ok(())
     }
 
+    /// This was written to a file, and must not be lost.
+    pub(crate) fn note_content(&mut self, content: String) {
+        self.contents.push(content.into_bytes());
+    }
+
+    /// How many files are looked for.
+    pub(crate) fn n_contents(&self) -> usize {
+        self.contents.len()
+    }
+
+    /// How many commits are looked for.
+    pub(crate) fn n_commits(&self) -> usize {
+        self.commits.len()
+    }
+
     /// Commits everything in a lane's worktree.
     pub(crate) fn commit(&mut self, world: &World, tree: &Path, message: &str) -> Result<()> {
         world.git_in(tree, &["add", "--all"])?;

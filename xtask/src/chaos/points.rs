@@ -101,7 +101,7 @@ pub(crate) fn walk(stage: &Stage, only: &[String], jobs: usize) -> Result<ExitCo
         ));
         return Ok(ExitCode::FAILURE);
     }
-    fs::remove_dir_all(stage.folder())?;
+    stage.clear()?;
     Ok(ExitCode::SUCCESS)
 }
 

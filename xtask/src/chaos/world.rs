@@ -23,6 +23,8 @@ pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 pub(crate) struct World {
     binaries: PathBuf,
     folder: PathBuf,
+    /// Where its repository is.
+    beside: PathBuf,
     n_outputs: AtomicU32,
 }
 
@@ -48,8 +50,10 @@ impl World {
     pub(crate) fn new(stage: &Stage, name: &str) -> Result<Self> {
         let folder = stage.folder().join(name);
         fs::create_dir_all(folder.join("user"))?;
-        let world = Self { binaries: stage.binaries.clone(), folder, n_outputs: AtomicU32::new(0) };
-        world.make_repository(&stage.folder().join("template")).context("the repository of a world")?;
+        let beside = stage.repositories.join(name);
+        fs::create_dir_all(&beside)?;
+        let world = Self { binaries: stage.binaries.clone(), folder, beside, n_outputs: AtomicU32::new(0) };
+        world.make_repository(&stage.repositories.join("template")).context("the repository of a world")?;
         Ok(world)
     }
 
@@ -64,7 +68,7 @@ impl World {
             }
         }
         for part in ["repository", "origin.git"] {
-            copy(&template.join(part), &self.folder.join(part))?;
+            copy(&template.join(part), &self.beside.join(part))?;
         }
         Ok(())
     }
@@ -99,7 +103,7 @@ impl World {
 
     /// The main worktree.
     pub(crate) fn repository(&self) -> PathBuf {
-        self.folder.join("repository")
+        self.beside.join("repository")
     }
 
     /// `LANEWAY_HOME`.
@@ -125,6 +129,8 @@ impl World {
             .env("SHELL", "/bin/sh")
             .env("TERM", "xterm-256color")
             .env("LANEWAY_HOME", self.home())
+            // Where a tree is just being taken away, the repository around it is not meant.
+            .env("GIT_CEILING_DIRECTORIES", self.repository().join(".lanes"))
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_AUTHOR_NAME", "Chaos")
@@ -251,7 +257,12 @@ impl World {
     /// Removes all of it.
     pub(crate) fn remove(self) -> Result<()> {
         self.end_processes();
-        fs::remove_dir_all(&self.folder).with_context(|| self.folder.display().to_string())
+        for folder in [&self.folder, &self.beside] {
+            if folder.exists() {
+                fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
+            }
+        }
+        Ok(())
     }
 
     /// Kills what is left.
