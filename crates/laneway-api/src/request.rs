@@ -484,3 +484,11 @@ pub struct Restart {
     /// The program to execute; the caller's own.
     pub program: OsText,
 }
+
+/// Compare what is recorded with what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reconcile {
+    /// And do what can be done about it without asking.
+    pub fix: bool,
+}

@@ -76,6 +76,8 @@ pub const WORKER_TERMINAL: &str = "/api/v1/workers/{target}/terminal";
 pub const WORKER_TEXT: &str = "/api/v1/workers/{target}/text";
 /// POST: octets, with [`crate::request::SendInput`] as a query: [`crate::request::Sent`].
 pub const WORKER_INPUT: &str = "/api/v1/workers/{target}/input";
+/// POST [`crate::request::Reconcile`]: [`crate::view::Comparison`].
+pub const RECONCILE: &str = "/api/v1/reconcile";
 /// GET: [`crate::view::Resolved`].
 pub const RESOLVE: &str = "/api/v1/resolve/{target}";
 /// GET [`crate::request::ReadEvents`] as a query: JSON lines of [`crate::view::EventView`].

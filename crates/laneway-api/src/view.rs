@@ -465,3 +465,39 @@ pub enum OutputStream {
     /// Standard error, on a pipe.
     Stderr,
 }
+
+/// What is recorded against what is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// How many repositories, lanes and runs were looked at.
+    pub looked_at: u64,
+    /// Where they differ.
+    pub findings: Vec<Finding>,
+}
+
+/// Something that is not as it is recorded, or not recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What was found, for people.
+    pub what: String,
+    /// What can be done about it without asking, for people; none: it is left to a person.
+    pub repair: Option<String>,
+    /// What became of it.
+    pub outcome: FindingOutcome,
+    /// Why it could not be done.
+    pub message: Option<String>,
+}
+
+/// What became of something that was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FindingOutcome {
+    /// It is left to a person.
+    Reported,
+    /// It would be done if that was asked for.
+    Would,
+    /// It is done.
+    Done,
+    /// It could not be done.
+    Failed,
+}

@@ -6,6 +6,10 @@
 //! said to delete: the only steps that take things away follow a `provisioning` row (made by that
 //! creation, undone with its own checks) or a `cleaning` row (a close that had been decided).
 
+mod repository;
+
+pub use repository::{RepositorySeen, TreeSeen, plan_repository};
+
 use crate::id::{LaneId, RunId};
 use crate::lane::{Lane, Lifecycle};
 use crate::run::{Exit, ProcessIdentity, Run, RunState};
@@ -52,6 +56,11 @@ pub enum Action {
         lane: LaneId,
         /// Its epoch.
         epoch: u64,
+    },
+    /// Take back once more what a creation has left that is recorded as failed: only what it made, as it made it.
+    UndoLeft {
+        /// The closed lane.
+        lane: LaneId,
     },
     /// Go on bringing a closed lane back: what was kept of it must not be undone.
     ContinueRestoring {

@@ -9,6 +9,7 @@
 
 mod adopt;
 mod close;
+mod compare;
 mod create;
 mod diff;
 mod inside;

@@ -101,6 +101,7 @@ fn router(served: Served) -> Router {
         .route(routes::DAEMON, get(host::status))
         .route(routes::DAEMON_STOP, post(host::stop))
         .route(routes::EVENTS, get(host::events))
+        .route(routes::RECONCILE, post(host::reconcile))
         .route(routes::RESOLVE, get(host::resolve))
         .route(routes::WORKSPACES, get(host::workspaces))
         .route(routes::INIT, post(settings::init))

@@ -41,7 +41,12 @@ impl AdminFolder {
     }
 
     pub(crate) fn is_of_a_lane(&self) -> bool {
-        self.locked.as_ref().is_some_and(|reason| reason.starts_with(REASON))
+        self.lane().is_some()
+    }
+
+    /// The name of the lane that it says it is of.
+    pub(crate) fn lane(&self) -> Option<&str> {
+        self.locked.as_ref()?.strip_prefix(REASON)
     }
 
     /// The lock that a checkout in this worktree holds, git included.

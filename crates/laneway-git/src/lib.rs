@@ -13,7 +13,7 @@
 //! * [`Repository::adoptable`]: a worktree that somebody made; [`fn@label`]: what git's entry calls a lane's tree.
 //! * [`Repository::diff`]: what a lane has done, against where it left its base.
 //! * [`Repository::worktrees`], [`Repository::tree_facts`], [`Repository::branches`]: for comparing records
-//!   with what is there.
+//!   with what is there; [`Repository::traces`] looks for all of it at once.
 //!
 //! Changes of metadata stand under the repository lock ([`Repository::lock`]), a `flock` on a file in the
 //! common folder that also holds between processes, and that git inherits.
@@ -44,6 +44,7 @@ mod rules;
 mod run;
 mod stamp;
 mod status;
+mod traces;
 mod trash;
 mod undo;
 
@@ -72,5 +73,6 @@ pub use rules::{DISPOSABLE_FOLDERS, LEAST_ROOM, MOST_IN_COMMIT, Rules};
 pub use run::RunError;
 pub use stamp::TreeStamp;
 pub use status::{ChangedFile, Listing};
+pub use traces::{LaneTree, Traces};
 pub use trash::{NotUnlinked, Trashed};
 pub use undo::{Left, Undone, WhyBranchStays, WhyTreeStays};

@@ -58,18 +58,6 @@ impl Trashed {
         folder.symlink_metadata().is_ok_and(|facts| facts.is_dir()).then_some(Self { folder })
     }
 
-    /// Sees whether a tree could be renamed aside now: its filesystem can be written to and has room for that. Nothing
-    /// is left of the try.
-    pub fn try_place(tree_path: &Path, id: &str) -> io::Result<()> {
-        let made = make_place(tree_path, id);
-        // Not if something is in it that was left there.
-        let emptied = place(tree_path, id).and_then(std::fs::remove_dir);
-        if emptied.is_ok() || made.is_err() {
-            Self::remove_empty(tree_path);
-        }
-        made.map(drop)
-    }
-
     /// The folder of it in the trash: the tree, and for one that is kept what git knew of it.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -105,6 +93,21 @@ impl Trashed {
         if let Some(parent) = tree_path.parent() {
             remove_if_empty(&trash_in(parent));
         }
+    }
+
+    /// The trash of trees that are beside this one.
+    pub(crate) fn beside(tree_path: &Path) -> Option<PathBuf> {
+        Some(tree_path.parent()?.join(FOLDER))
+    }
+
+    /// Everything in a trash, but for what is just being deleted.
+    pub(crate) fn all_in(trash: &Path) -> io::Result<Vec<PathBuf>> {
+        let entries = present(std::fs::read_dir(trash))?.into_iter().flatten();
+        let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
+        let is_kept = |name: &std::ffi::OsString| {
+            name != MARKER && !name.as_encoded_bytes().ends_with(GOING.as_bytes())
+        };
+        Ok(names.filter(is_kept).map(|name| trash.join(name)).collect())
     }
 
     /// What is just being deleted from the trash beside this tree, or was when that was broken off.
@@ -263,23 +266,6 @@ fn make_writable(folder: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_try_leaves_nothing_and_takes_nothing_away() {
-        let folder = tempfile::tempdir().unwrap();
-        let tree = folder.path().join(".lanes/a");
-        std::fs::create_dir_all(&tree).unwrap();
-        Trashed::try_place(&tree, "id").unwrap();
-        assert!(!folder.path().join(".lanes/.trash").exists());
-        // What a removal that was broken off has left there stays, and so does the trash of others.
-        let kept = make_place(&tree, "id").unwrap();
-        std::fs::create_dir(kept.tree()).unwrap();
-        Trashed::try_place(&tree, "id").unwrap();
-        Trashed::try_place(&tree, "other").unwrap();
-        assert!(kept.tree().exists() && !folder.path().join(".lanes/.trash/other").exists());
-        std::fs::write(folder.path().join("file"), "").unwrap();
-        assert!(Trashed::try_place(&folder.path().join("file/a"), "id").is_err());
-    }
 
     #[test]
     fn an_id_is_one_plain_component() {

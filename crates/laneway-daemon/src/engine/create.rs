@@ -205,7 +205,8 @@ impl Engine {
         self.report(Command::FinishProvisioning { lane, epoch, outcome }, request).await;
     }
 
-    async fn undo(&self, id: LaneId) -> Result<Vec<String>, Problem> {
+    /// What is left is said.
+    pub(super) async fn undo(&self, id: LaneId) -> Result<Vec<String>, Problem> {
         let repository = self.repository_of_lane(id).await?;
         let lane = self.read(move |store| store.lane(id)).await?.ok_or_else(|| not_found("lane", &id))?;
         let record = TreeRecord {

@@ -22,6 +22,7 @@ use laneway_wire::{RECORD_NAME, SOCKET_NAME};
 use tokio::task::JoinSet;
 
 use super::close::unlink;
+use super::compare::REPAIR_LIMIT;
 use super::{Engine, Request, blocking, leftovers, runs};
 use crate::clock::now;
 use crate::holders::{self, CutOff, LinkError};
@@ -30,17 +31,27 @@ use crate::problem::chain;
 /// How long a holder that is just starting has to make its socket.
 const SOCKET_LIMIT: Duration = Duration::from_secs(3);
 
+/// Which runs are looked at.
+#[derive(Clone, Copy)]
+pub(super) enum Which {
+    /// All of them.
+    All,
+    /// Those that nobody looks after in this daemon.
+    Unwatched,
+}
+
 impl Engine {
     /// Compares and carries out. Runs are settled when this returns; lanes go on in the background.
     pub(crate) async fn reconcile(&self) -> Result<(), Problem> {
         let request = self.own_request();
         let lanes = self.read(Store::unfinished_lanes).await?;
-        let (runs, n_strangers) = self.look_at_runs().await?;
+        let (runs, strangers) = self.look_at_runs(Which::All).await?;
         fault_point!("start.looked");
         let looked_at = lanes.len() + runs.len();
         let actions = plan(&lanes, &runs);
         let mut done = 0;
-        let mut reported = n_strangers;
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let mut reported = count(strangers.len());
         // Their programs died with their holders; what had detached itself is found by its mark.
         let lost = actions.iter().filter_map(|action| match action {
             Action::RecordExit { run, exit: Exit::Lost, .. } => Some(*run),
@@ -60,9 +71,14 @@ impl Engine {
                 // Looking at a run connected to its holder, and the connection is kept.
                 Action::Watch { .. } => {}
                 action => {
-                    self.take(action, request).await;
+                    let taking = tokio::time::timeout(REPAIR_LIMIT, self.take(action.clone(), request));
+                    if taking.await.is_ok() {
+                        done += 1;
+                    } else {
+                        tracing::warn!(?action, "this was not done in time");
+                        reported += 1;
+                    }
                     fault_point!("start.acted");
-                    done += 1;
                 }
             }
         }
@@ -72,12 +88,11 @@ impl Engine {
         self.forget_needless_environments().await;
         fault_point!("start.environments-forgotten");
         self.empty_scratch().await;
-        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         self.report(Command::RecordReconciled { looked_at: count(looked_at), done, reported }, request).await;
         Ok(())
     }
 
-    async fn take(&self, action: Action, request: Request) {
+    pub(super) async fn take(&self, action: Action, request: Request) {
         match action {
             Action::GiveUpNew { lane, epoch } => {
                 let failure = "the daemon ended before it was begun".to_owned();
@@ -116,13 +131,18 @@ impl Engine {
                 self.report(ended, request).await;
             }
             Action::ReleaseHolder { run } => self.release(run).await,
+            // A person asks for it.
+            Action::UndoLeft { .. } => {}
             Action::Watch { .. } | Action::Report { .. } => {}
         }
     }
 
     /// The live runs, and the ended ones whose holder may still be there, with what is seen of each.
-    /// And how many holders there are of runs that are not recorded: those are told and left alone.
-    async fn look_at_runs(&self) -> Result<(Vec<(Run, RunSeen)>, u32), Problem> {
+    /// And the runs that are not recorded and have a holder: those are told and left alone.
+    pub(super) async fn look_at_runs(
+        &self,
+        which: Which,
+    ) -> Result<(Vec<(Run, RunSeen)>, Vec<RunId>), Problem> {
         let mut recorded = self.read(Store::live_runs).await?;
         let known: HashSet<RunId> = recorded.iter().map(|row| row.run.id).collect();
         let folder = self.home.runs();
@@ -132,7 +152,7 @@ impl Engine {
             let others = others.clone();
             self.read(move |store| store.runs_among(&others)).await?
         };
-        let mut n_strangers = 0;
+        let mut strangers = Vec::new();
         for run in others.iter().filter(|run| !ended.iter().any(|row| row.run.id == **run)) {
             let folder = self.home.run(*run);
             if blocking(move || holders::remove_dead_socket(&folder)).await? {
@@ -140,9 +160,13 @@ impl Engine {
             }
             // Its record is lost, or was put back from an older copy: its program is somebody's work.
             tracing::warn!(%run, "a holder of a run that is not recorded is left alone");
-            n_strangers += 1;
+            strangers.push(*run);
         }
         recorded.extend(ended);
+        recorded.retain(|row| match which {
+            Which::All => true,
+            Which::Unwatched => self.holders.of_run(row.run.id).is_none() && !self.is_starting(row.run.id),
+        });
         let mut looking = JoinSet::new();
         for row in recorded {
             let engine = self.clone();
@@ -154,7 +178,7 @@ impl Engine {
         }
         let mut seen = looking.join_all().await;
         seen.sort_by_key(|(run, _)| run.id);
-        Ok((seen, n_strangers))
+        Ok((seen, strangers))
     }
 
     async fn look_at_run(&self, id: RunId, lane: LaneId) -> RunSeen {
@@ -232,7 +256,7 @@ impl Engine {
 
     /// Trees that a crashed close had renamed aside are deleted: those of closed lanes, by their ids, and whatever was
     /// just being deleted.
-    async fn finish_trash(&self) {
+    pub(super) async fn finish_trash(&self) {
         let mut lanes = self.read(|store| store.lanes(None, true)).await.unwrap_or_default();
         lanes.retain(|lane| !lane.is_adopted());
         let left = blocking(move || {

@@ -8,16 +8,16 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use laneway_api::error::{ErrorKind, Problem};
-use laneway_api::request::{ReadEvents, Restart};
+use laneway_api::request::{ReadEvents, Reconcile, Restart};
 use laneway_api::version::VERSION;
-use laneway_api::view::{DaemonStatus, Resolved, WorkerView, Workspaces};
+use laneway_api::view::{Comparison, DaemonStatus, Resolved, WorkerView, Workspaces};
 use laneway_core::event::Recorded;
 use laneway_core::target::{Target, Wanted};
 use laneway_store::Store;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use super::{All, Caller, Ending, Failure, Json, Line, Query, TargetText};
+use super::{All, Caller, Ending, Failure, Json, Line, Query, TargetText, detached};
 use crate::engine::{EVENT_PAGE, Engine};
 use crate::views::event_view;
 
@@ -63,6 +63,14 @@ pub(super) async fn restart(
     tracing::info!(program = %wanted.program, "asked to execute itself anew");
     served.ending.send_replace(Some(Ending::Restart(wanted.program)));
     Ok(Json(serde_json::json!({ "pid": std::process::id() })))
+}
+
+pub(super) async fn reconcile(
+    State(engine): State<Engine>,
+    caller: Caller,
+    Json(wanted): Json<Reconcile>,
+) -> Result<Json<Comparison>, Failure> {
+    Ok(Json(detached(async move { engine.compare(wanted.fix, caller.request).await }).await?))
 }
 
 pub(super) async fn resolve(

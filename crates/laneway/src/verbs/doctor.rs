@@ -1,11 +1,18 @@
 //! `lane doctor`: whether everything that is needed is there, and what survives what on this machine.
 
+use std::time::Duration;
+
 use laneway_api::error::exit_code;
+use laneway_api::request::Reconcile;
+use laneway_api::routes;
+use laneway_api::view::{Comparison, Finding, FindingOutcome};
 use serde::Serialize;
 
+use crate::client::Request;
 use crate::context::{Context, Outcome};
+use crate::failure::Failure;
 use crate::machine::survival::{Fate, Surroundings, Survival};
-use crate::machine::{About, Check, Machine, State};
+use crate::machine::{About, Check, Daemon, Machine, State};
 use crate::progress::Progress;
 use crate::table::{Cell, Table};
 use crate::text::{BAD, BUSY, FAINT, GOOD, Lines};
@@ -14,13 +21,23 @@ const EXAMPLES: &str = "\
 EXAMPLES:
   lane doctor
   lane doctor --json
+  lane doctor --fix
 
-It starts nothing and changes nothing. Exit codes: 0 all is well, 1 something is wrong.";
+It looks at the machine, and where a daemon runs also at whether what is recorded is what is there:
+worktrees, branches, programs, the trash, locks of git. It starts nothing and changes nothing.
+
+With --fix it starts the daemon if none runs, which completes or takes back what was under way, and
+does what it says it would do. It deletes nothing but what a failed creation has left as it made it;
+all else is left to you, with what to type. Exit codes: 0 all is well, 1 something is wrong.";
 
 /// Look whether everything is as it should be, and say what survives what on this machine
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct DoctorArgs {}
+pub(crate) struct DoctorArgs {
+    /// Repair what can be repaired without asking
+    #[arg(long)]
+    fix: bool,
+}
 
 /// `lane doctor --json`.
 #[derive(Serialize)]
@@ -29,22 +46,91 @@ struct Report {
     healthy: bool,
     checks: Vec<Check>,
     survival: Vec<Survival>,
+    /// What is recorded against what is there; none without a daemon.
+    records: Option<Comparison>,
 }
 
-pub(crate) fn run(_args: &DoctorArgs, context: &Context) -> Outcome {
+/// How long a comparison may take: git is asked about every repository.
+const COMPARE_LIMIT: Duration = Duration::from_mins(5);
+
+pub(crate) fn run(args: &DoctorArgs, context: &Context) -> Outcome {
+    if args.fix {
+        // It repairs what was under way when the one before it ended.
+        context.client()?.ensure_running()?;
+    }
     let progress = Progress::begin("looking at this machine");
     let machine = Machine::look(context);
     let checks = machine.checks();
     let survival = Surroundings::look(&machine).table();
+    let records = match &machine.daemon {
+        Daemon::Answers(_) if args.fix => Some(compare(true, context)?),
+        // What cannot be looked at now is said, and the rest all the same.
+        Daemon::Answers(_) => Some(compare(false, context).unwrap_or_else(|failure| not_compared(&failure))),
+        Daemon::None | Daemon::Odd(_) => None,
+    };
     drop(progress);
-    let healthy = checks.iter().all(|check| check.state != State::Wrong);
-    let report = Report { healthy, checks, survival };
+    let findings = || records.iter().flat_map(|records| &records.findings);
+    let healthy = checks.iter().all(|check| check.state != State::Wrong)
+        && findings().all(|finding| finding.outcome != FindingOutcome::Failed);
+    let report = Report { healthy, checks, survival, records };
     if context.json() {
         context.printer.json(&report)?;
     } else {
         context.printer.text(&in_words(&report))?;
     }
     Ok(if healthy { exit_code::OK } else { exit_code::FAILED })
+}
+
+fn compare(fix: bool, context: &Context) -> Result<Comparison, Failure> {
+    let client = context.client_of_running_daemon()?;
+    let request = Request::post("comparing what is recorded with what is there", routes::RECONCILE);
+    client.ask_within(&request.json(&Reconcile { fix })?, COMPARE_LIMIT)
+}
+
+fn not_compared(failure: &Failure) -> Comparison {
+    let why = failure.problem().map_or("the daemon was lost", |problem| problem.message.as_str());
+    let finding = Finding {
+        what: format!("what is recorded could not be compared with what is there: {why}"),
+        repair: None,
+        outcome: FindingOutcome::Reported,
+        message: None,
+    };
+    Comparison { looked_at: 0, findings: vec![finding] }
+}
+
+/// What is not as it is recorded, and what becomes of it.
+fn records_in_words(records: &Comparison) -> String {
+    if records.findings.is_empty() {
+        return format!(
+            "{GOOD}ok{GOOD:#}  what is recorded is what is there ({} looked at)",
+            records.looked_at
+        );
+    }
+    let mut table = Table::new(&["RECORDS"]);
+    let mut can_be_repaired = false;
+    for finding in &records.findings {
+        let repair = finding.repair.as_deref().unwrap_or_default();
+        let (state, then) = match finding.outcome {
+            FindingOutcome::Reported => (Cell::styled("left to you", BUSY), None),
+            FindingOutcome::Would => {
+                (Cell::styled("can be repaired", BUSY), Some(format!("would: {repair}")))
+            }
+            FindingOutcome::Done => (Cell::styled("repaired", GOOD), Some(format!("done: {repair}"))),
+            FindingOutcome::Failed => {
+                let why = finding.message.as_deref().unwrap_or_default();
+                (Cell::styled("not repaired", BAD), Some(format!("{repair}: {why}")))
+            }
+        };
+        can_be_repaired |= finding.outcome == FindingOutcome::Would;
+        table.row(vec![state, finding.what.as_str().into()]);
+        if let Some(then) = then {
+            table.row(vec!["".into(), Cell::styled(then, FAINT)]);
+        }
+    }
+    if can_be_repaired {
+        table.row(vec!["".into(), Cell::styled("try: lane doctor --fix", FAINT)]);
+    }
+    table.to_string()
 }
 
 fn in_words(report: &Report) -> String {
@@ -64,6 +150,10 @@ fn in_words(report: &Report) -> String {
     }
     text.add_all(&table.to_string());
     text.add("");
+    if let Some(records) = &report.records {
+        text.add_all(&records_in_words(records));
+        text.add("");
+    }
     let mut table = Table::new(&["WHEN", "PROGRAMS", "DAEMON", "BECAUSE"]);
     for row in &report.survival {
         table.row(vec![row.event.into(), fate(row.programs), fate(row.daemon), row.because.as_str().into()]);
@@ -74,7 +164,9 @@ fn in_words(report: &Report) -> String {
     }
     text.add_all(&table.to_string());
     text.add("");
-    let n_wrong = report.checks.iter().filter(|check| check.state == State::Wrong).count();
+    let findings = report.records.iter().flat_map(|records| &records.findings);
+    let n_wrong = report.checks.iter().filter(|check| check.state == State::Wrong).count()
+        + findings.filter(|finding| finding.outcome == FindingOutcome::Failed).count();
     text.add(match n_wrong {
         0 => "nothing is wrong".to_owned(),
         1 => format!("{BAD}1 thing is wrong{BAD:#}"),

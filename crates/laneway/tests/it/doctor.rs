@@ -1,4 +1,4 @@
-//! `lane doctor`: it finds what is wrong, and leaves everything as it is.
+//! `lane doctor`: it finds what is wrong, and leaves everything as it is, or repairs what it may.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -219,4 +219,74 @@ fn who_ends_what_is_asked_of_the_login_manager() {
     .unwrap();
     let after = reboot(&lane(&["doctor", "--json"]).json());
     assert!(after["because"].as_str().unwrap().contains("at boot") && after["advice"].is_null(), "{after}");
+}
+
+/// What is recorded against what is there; the doctor must end with this code.
+#[track_caller]
+fn records(world: &TestEnvironment, arguments: &[&str], code: i32) -> Vec<Value> {
+    let report = world.lane(&[&["doctor", "--json"], arguments].concat()).code(code).json();
+    report["records"]["findings"].as_array().unwrap_or_else(|| panic!("not compared: {report}")).clone()
+}
+
+#[test]
+fn what_a_failed_creation_has_left_is_taken_back_when_the_doctor_is_asked_to() {
+    let world = environment();
+    fs::write(world.repository.join(".git/info/attributes"), "README filter=broken\n").unwrap();
+    for (key, value) in
+        [("smudge", "touch left-behind; false"), ("clean", "cat"), ("required", "true")].map(|(k, v)| (k, v))
+    {
+        world.git(&["config", &format!("filter.broken.{key}"), value]);
+    }
+    let said = world.lane(&["new", "a"]).code(1).err();
+    assert!(said.contains("left-behind"), "{said}");
+    let tree = world.repository.join(".lanes/a");
+    world.git(&["config", "--remove-section", "filter.broken"]);
+    // Somebody's file is in it: it stays, whoever asks.
+    let failed = records(&world, &["--fix"], 1);
+    assert_eq!((failed.len(), failed[0]["outcome"].as_str()), (1, Some("failed")), "{failed:?}");
+    assert!(failed[0]["message"].as_str().unwrap().contains("left-behind"), "{failed:?}");
+    assert!(tree.join("left-behind").exists());
+    fs::remove_file(tree.join("left-behind")).unwrap();
+    let found = records(&world, &[], 0);
+    assert_eq!((found.len(), found[0]["outcome"].as_str()), (1, Some("would")), "{found:?}");
+    assert!(tree.exists(), "nothing was asked for");
+    assert!(world.lane(&["doctor"]).ok().out().contains("lane doctor --fix"));
+    let done = records(&world, &["--fix"], 0);
+    assert_eq!((done.len(), done[0]["outcome"].as_str()), (1, Some("done")), "{done:?}");
+    assert!(!tree.exists() && world.git(&["branch", "--list", "lane/*"]).is_empty());
+    assert_eq!(records(&world, &[], 0), [] as [Value; 0]);
+    let event = world.wait_for_event(0, "a comparison that did something", |event| {
+        event["event"] == "reconcile.completed" && event["data"]["done"] == 1
+    });
+    assert_eq!(event["data"]["reported"], 0, "{event}");
+}
+
+#[test]
+fn what_is_not_recorded_is_told_with_what_to_type_and_left_as_it_is() {
+    let world = environment();
+    let _ = world.lane(&["new", "gone"]).ok();
+    fs::remove_dir_all(world.worktree("gone")).unwrap();
+    let stranger = world.root().join("stranger");
+    let path = stranger.to_str().unwrap();
+    world.git(&["worktree", "add", "--quiet", "--lock", "--reason", "laneway lane x", path, "-b", "x"]);
+    let lock = world.repository.join(".git/index.lock");
+    let old = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    fs::File::create(&lock).unwrap().set_modified(old).unwrap();
+    let kept = world.repository.join(".lanes/.trash/ln_00000000000000000000000009/tree");
+    fs::create_dir_all(&kept).unwrap();
+    let found = records(&world, &["--fix"], 0);
+    for part in ["lane close gone", &format!("lane adopt {path}"), "rm ", "ln_00000000000000000000000009"] {
+        let says_so = |finding: &Value| finding["what"].as_str().is_some_and(|what| what.contains(part));
+        let finding = found.iter().find(|finding| says_so(finding));
+        let finding = finding.unwrap_or_else(|| panic!("nothing of {part}: {found:?}"));
+        assert_eq!(finding["outcome"], "reported");
+    }
+    assert_eq!(found.len(), 4, "{found:?}");
+    assert!(lock.exists() && kept.exists() && stranger.join("README").exists());
+    fs::remove_file(lock).unwrap();
+    // As it says.
+    world.git(&["worktree", "unlock", path]);
+    let _ = world.lane(&["adopt", path]).ok();
+    let _ = world.lane(&["close", "gone"]).ok();
+    assert_eq!(records(&world, &[], 0).len(), 1);
 }

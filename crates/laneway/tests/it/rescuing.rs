@@ -83,7 +83,7 @@ fn a_lane_that_was_closed_with_work_in_it_comes_back_as_it_was() {
     assert_eq!((&restored["warning"], &restored["lane"]["name"]), (&json!(null), &json!("a")));
     assert_eq!(picture(&world, &tree), before);
     assert_eq!(world.json(&["rescued"]), json!({"rescues": []}));
-    // What is deleted while nobody waits is deleted by then.
+    // What is cleared away in the background is cleared away when the daemon has stopped.
     let _ = world.lane(&["daemon", "stop"]).ok();
     assert!(!world.repository.join(".lanes/.trash").exists());
     assert!(

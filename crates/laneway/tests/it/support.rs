@@ -189,12 +189,17 @@ impl Traces {
         self
     }
 
-    /// The same without these files and folders, and without what the first lane of a repository brings for all.
+    /// The same without these files and folders, without what the first lane of a repository brings for all, and without
+    /// what is just being deleted in the background.
     pub(crate) fn without(&self, left_out: impl Fn(&Path) -> bool) -> Self {
         let of_all_lanes =
             |path: &Path| path.ends_with(".lanes/.gitignore") || path.ends_with(".lanes/.trash");
-        let files =
-            self.files.iter().filter(|path| !left_out(path) && !of_all_lanes(path)).cloned().collect();
+        let is_going = |path: &Path| {
+            let text = path.to_string_lossy();
+            text.contains(".lanes/.trash/.git") || text.contains(".going")
+        };
+        let is_meant = |path: &&PathBuf| !left_out(path) && !of_all_lanes(path) && !is_going(path);
+        let files = self.files.iter().filter(is_meant).cloned().collect();
         Self { worktrees: self.worktrees.clone(), branches: self.branches.clone(), files }
     }
 }

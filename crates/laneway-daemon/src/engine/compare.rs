@@ -1,0 +1,151 @@
+//! What is recorded against what is there, while the daemon lives, for a person who asks: `lane doctor`.
+//!
+//! What this daemon has under way is its own affair and is left out: lanes that are being made or closed, and runs
+//! whose holders it watches.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use laneway_api::error::{ErrorKind, Problem};
+use laneway_api::view::{Comparison, Finding, FindingOutcome};
+use laneway_core::command::Command;
+use laneway_core::lane::Lane;
+use laneway_core::os_text::OsText;
+use laneway_core::reconcile::{Action, RepositorySeen, TreeSeen, plan, plan_repository};
+use laneway_core::workspace::Workspace;
+use laneway_git::Traces;
+use laneway_store::Store;
+
+use super::reconcile::Which;
+use super::{Engine, Request, blocking};
+
+/// How long one repair may take. It goes on after that, and what comes next is begun.
+pub(super) const REPAIR_LIMIT: Duration = Duration::from_secs(30);
+
+impl Engine {
+    /// Compares; with `fix` it also does what it may do by itself.
+    pub(crate) async fn compare(&self, fix: bool, request: Request) -> Result<Comparison, Problem> {
+        let lanes = self.read(|store| store.lanes(None, true)).await?;
+        let (runs, strangers) = self.look_at_runs(Which::Unwatched).await?;
+        let mut looked_at = lanes.len() + runs.len();
+        let mut actions = plan(&[], &runs);
+        actions.extend(strangers.into_iter().map(|run| Action::Report {
+            what: format!("a holder runs for run {run}, which is not recorded: it is left alone"),
+        }));
+        for workspace in self.read(Store::workspaces).await? {
+            looked_at += 1;
+            let own: Vec<Lane> =
+                lanes.iter().filter(|lane| lane.workspace == workspace.id).cloned().collect();
+            match self.traces(&workspace, &own).await {
+                Ok(seen) => actions.extend(plan_repository(&own, &seen)),
+                Err(problem) => actions.push(Action::Report {
+                    what: format!("{} could not be looked at: {}", workspace.root, problem.message),
+                }),
+            }
+        }
+        let mut findings = Vec::new();
+        for action in actions {
+            let Some((what, repair)) = in_words(&action, &lanes) else { continue };
+            let (outcome, message) = match (&repair, fix) {
+                (None, _) => (FindingOutcome::Reported, None),
+                (Some(_), false) => (FindingOutcome::Would, None),
+                (Some(_), true) => match self.repair(action, request).await {
+                    Ok(()) => (FindingOutcome::Done, None),
+                    Err(problem) => (FindingOutcome::Failed, Some(problem.message)),
+                },
+            };
+            findings.push(Finding { what, repair, outcome, message });
+        }
+        if fix {
+            self.finish_trash().await;
+            let count = |outcomes: &[FindingOutcome]| {
+                let of_them = findings.iter().filter(|finding| outcomes.contains(&finding.outcome));
+                u32::try_from(of_them.count()).unwrap_or(u32::MAX)
+            };
+            let done = count(&[FindingOutcome::Done]);
+            let reported = count(&[FindingOutcome::Reported, FindingOutcome::Failed]);
+            let looked_at = u32::try_from(looked_at).unwrap_or(u32::MAX);
+            self.report(Command::RecordReconciled { looked_at, done, reported }, request).await;
+        }
+        Ok(Comparison { looked_at: looked_at as u64, findings })
+    }
+
+    async fn repair(&self, action: Action, request: Request) -> Result<(), Problem> {
+        let repairing = async {
+            let Action::UndoLeft { lane } = action else {
+                self.take(action, request).await;
+                return Ok(());
+            };
+            match self.undo(lane).await?.as_slice() {
+                [] => Ok(()),
+                left => Err(Problem::new(ErrorKind::Failed, "left", left.join("; "))),
+            }
+        };
+        tokio::time::timeout(REPAIR_LIMIT, repairing).await.unwrap_or_else(|_| {
+            let message = format!("it was not done within {} s", REPAIR_LIMIT.as_secs());
+            Err(Problem::new(ErrorKind::TimedOut, "timed_out", message))
+        })
+    }
+
+    async fn traces(&self, workspace: &Workspace, lanes: &[Lane]) -> Result<RepositorySeen, Problem> {
+        let repository = self.repository(workspace).await?;
+        let mut paths: Vec<_> =
+            lanes.iter().filter(|lane| !lane.is_adopted()).map(|lane| lane.path.clone()).collect();
+        paths.sort();
+        paths.dedup_by(|one, other| one.as_path().parent() == other.as_path().parent());
+        let traces = blocking(move || {
+            let paths: Vec<&Path> = paths.iter().map(OsText::as_path).collect();
+            Arc::clone(&repository).traces(&paths)
+        });
+        let Traces { trees, branches, trash, rescues, locks } =
+            traces.await?.map_err(crate::problem::IntoProblem::into_problem)?;
+        let trees = trees.into_iter().map(|tree| TreeSeen {
+            path: tree.path.into(),
+            lane: tree.lane,
+            is_there: tree.is_there,
+        });
+        Ok(RepositorySeen {
+            trees: trees.collect(),
+            branches: branches.into_iter().collect(),
+            trash: trash.into_iter().map(Into::into).collect(),
+            rescues,
+            locks: locks.into_iter().map(Into::into).collect(),
+        })
+    }
+}
+
+/// What was found, and what can be done about it without asking; none if nothing is to be said.
+fn in_words(action: &Action, lanes: &[Lane]) -> Option<(String, Option<String>)> {
+    let repair = |what: String, repair: &str| Some((what, Some(repair.to_owned())));
+    match action {
+        Action::Watch { .. } => None,
+        Action::Report { what } => Some((what.clone(), None)),
+        Action::UndoLeft { lane } => {
+            let name = lanes.iter().find(|known| known.id == *lane).map(|lane| lane.name.to_string());
+            let name = name.unwrap_or_else(|| lane.to_string());
+            repair(
+                format!("lane {name} could not be made, and something of it is left"),
+                "take back what is as the creation made it",
+            )
+        }
+        Action::RecordStarted { run, process } => {
+            repair(format!("run {run} runs as process {} and is not recorded so", process.pid), "record it")
+        }
+        Action::RecordExit { run, exit, .. } => {
+            repair(format!("run {run} is over ({exit}) and is not recorded so"), "record it")
+        }
+        Action::ContinueStop { run } => {
+            repair(format!("run {run} was to be ended, and is alive"), "go on ending it")
+        }
+        Action::ReleaseHolder { run } => {
+            repair(format!("the holder of run {run} waits, though its end is recorded"), "let it go")
+        }
+        // What a living daemon has under way.
+        Action::GiveUpNew { .. }
+        | Action::UndoProvisioning { .. }
+        | Action::ContinueRestoring { .. }
+        | Action::ContinueClosing { .. }
+        | Action::CloseRemembered { .. } => None,
+    }
+}
