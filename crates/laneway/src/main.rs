@@ -7,7 +7,7 @@
 //! * [`launch`]: what a program inherits from the caller; [`terminal`]: the caller's own terminal
 //! * [`output`]: what a program writes, as it comes; [`waiting`]: until something holds of it
 //! * [`machine`]: what is around: other programs, systemd, the kernel, filesystems
-//! * [`duration`], [`losses`], [`table`], [`text`]: pure helpers for input and output
+//! * [`losses`], [`table`], [`text`]: pure helpers for input and output
 //! * [`sys`]: the one place with `unsafe`
 
 mod cast;
