@@ -27,7 +27,8 @@ impl Alarm {
     }
 
     /// Sets it to this moment, in place of the one before; a moment that is over rings at once. None: it is not set.
-    pub(crate) fn set(&self, at: Option<Timestamp>) -> io::Result<()> {
+    /// True if the clock was set since the last time: what was counted by it before is to be counted anew.
+    pub(crate) fn set(&self, at: Option<Timestamp>) -> io::Result<bool> {
         let nothing = Timespec { tv_sec: 0, tv_nsec: 0 };
         let it_value = match at {
             // All zero would take it off.
@@ -38,8 +39,12 @@ impl Alarm {
             None => nothing,
         };
         let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
-        timerfd_settime(self.0.get_ref(), flags, &Itimerspec { it_interval: nothing, it_value })?;
-        Ok(())
+        match timerfd_settime(self.0.get_ref(), flags, &Itimerspec { it_interval: nothing, it_value }) {
+            Ok(_) => Ok(false),
+            // The alarm is set all the same, and will not ring for that any more.
+            Err(Errno::CANCELED) => Ok(true),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// Waits until the clock shows the moment, or was set.

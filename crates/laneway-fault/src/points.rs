@@ -8,6 +8,7 @@ pub const POINTS: &[&str] = &[
     // making a tree
     "create.branch-made",
     "create.parent-made",
+    "create.folder-made",
     "create.entered",
     "create.checked-out",
     "create.followed",

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use laneway_fault::fault_point;
 
-use crate::admin::{AdminFolder, lock_reason, present, settled_path};
+use crate::admin::{AdminFolder, admin_folders, lock_reason, present, settled_path};
 use crate::base::{Base, BaseError, NewBranch};
 use crate::both::both;
 use crate::complaint::Complaint;
@@ -201,6 +201,9 @@ pub enum BadPlace {
     /// The folder that holds it has files of the project; it would be hidden from git.
     #[error("the project has files in the folder around it, and lanes need one of their own")]
     AmongProjectFiles,
+    /// Another worktree of the repository is there: one of the two would go with the other.
+    #[error("it is inside of another worktree, or around one")]
+    AmongWorktrees,
 }
 
 /// Why a tree at a base is not begun: nothing was made.
@@ -261,6 +264,9 @@ fn checked_out(at: Option<&Path>) -> String {
     at.map_or_else(String::new, |path| format!(", checked out at {}", path.display()))
 }
 
+/// What hides all that is in a folder from git.
+const IGNORE_ALL: &[u8] = b"*\n";
+
 impl Repository {
     /// Looks whether the tree can be made, and says what will be recorded. Nothing is changed.
     pub fn preflight(&self, wanted: &NewTree) -> Result<TreeRecord, CreateRefusal> {
@@ -312,8 +318,14 @@ impl Repository {
         if present(path.symlink_metadata()).map_err(bad_path)?.is_some() {
             return Err(CreateRefusal::PathExists { path });
         }
-        if self.registered_at(&path).map_err(bad_path)?.is_some() {
-            return Err(CreateRefusal::PathRegistered { path });
+        let trees = admin_folders(self.common_dir()).map_err(bad_path)?.into_iter().filter_map(|it| it.tree);
+        for tree in trees {
+            if tree == path {
+                return Err(CreateRefusal::PathRegistered { path });
+            }
+            if path.starts_with(&tree) || tree.starts_with(&path) {
+                return Err(CreateRefusal::BadPlace { path, why: BadPlace::AmongWorktrees });
+            }
         }
         if let Some(why) = self.bad_place(&path)? {
             return Err(CreateRefusal::BadPlace { path, why });
@@ -352,7 +364,8 @@ impl Repository {
         let tracked =
             self.run("git ls-files").reads().global("--literal-pathspecs").args(["ls-files", "-z", "--"]);
         let said = tracked.arg(holder).succeed()?;
-        Ok((!said.is_empty()).then_some(BadPlace::AmongProjectFiles))
+        let is_taken = !said.is_empty() || has_files_of_others(&root.join(holder)).map_err(bad_path)?;
+        Ok(is_taken.then_some(BadPlace::AmongProjectFiles))
     }
 
     pub(crate) fn check_branch(&self, name: &str, must_be_new: bool) -> Result<(), CreateRefusal> {
@@ -385,8 +398,27 @@ impl Repository {
         if present(record.path.symlink_metadata()).ok().flatten().is_some() {
             return Err(CreateRefusal::PathExists { path: record.path.clone() }.into());
         }
+        let not_made = |source| StepError::File { path: record.path.clone(), source };
+        let own = self.make_parent(&record.path).and_then(|()| {
+            fault_point!("create.parent-made");
+            match std::fs::create_dir(&record.path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+                other => other.map(|()| true).map_err(not_made),
+            }
+        });
+        match own {
+            Ok(true) => {}
+            // Somebody without this repository's lock was quicker: another repository may have its lanes here too.
+            Ok(false) => return Err(CreateRefusal::PathExists { path: record.path.clone() }.into()),
+            Err(source) => return Err(CreateError::Failed { source, undone: Ok(Undone::default()) }),
+        }
+        fault_point!("create.folder-made");
         if record.branch_is_new {
-            self.make_branch(record, &lock)?;
+            if let Err(error) = self.make_branch(record, &lock) {
+                // Still empty.
+                let _ = std::fs::remove_dir(&record.path);
+                return Err(error);
+            }
             fault_point!("create.branch-made");
         }
         let entered = self.enter_tree(record, &lock);
@@ -463,8 +495,6 @@ impl Repository {
     /// git's entry and the empty tree. Others may change worktrees at the same moment without our lock (a
     /// person's `git worktree prune`), which git itself does not stand; then it is asked again.
     fn enter_tree(&self, record: &TreeRecord, lock: &RepositoryLock) -> Result<AdminFolder, StepError> {
-        self.make_parent(&record.path)?;
-        fault_point!("create.parent-made");
         settled(|| {
             self.run("git worktree add")
                 .holding(lock.descriptor()?)
@@ -496,7 +526,7 @@ impl Repository {
         let ignore = parent.join(".gitignore");
         if parent != root {
             match File::create_new(&ignore) {
-                Ok(mut file) => file.write_all(b"*\n").map_err(|source| failed(&ignore, source))?,
+                Ok(mut file) => file.write_all(IGNORE_ALL).map_err(|source| failed(&ignore, source))?,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(source) => return Err(failed(&ignore, source)),
             }
@@ -514,6 +544,14 @@ impl Repository {
         }
         Ok(())
     }
+}
+
+/// Whether there is anything in a folder for lanes that is not hidden as such a folder yet.
+fn has_files_of_others(holder: &Path) -> io::Result<bool> {
+    if present(std::fs::read(holder.join(".gitignore")))?.is_some_and(|said| said == IGNORE_ALL) {
+        return Ok(false);
+    }
+    Ok(present(std::fs::read_dir(holder))?.is_some_and(|mut entries| entries.next().is_some()))
 }
 
 /// Bytes that are free for this user in the deepest folder of a path that is there; `None` if nobody can say.

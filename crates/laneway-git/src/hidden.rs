@@ -2,6 +2,7 @@
 //! commits which exist nowhere else (a linked worktree's submodules live in its administrative folder, and
 //! go with it).
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -21,6 +22,8 @@ pub(crate) struct HiddenFacts {
     pub(crate) changed: Vec<ChangedFile>,
     /// Submodules with commits of their own.
     pub(crate) submodules: Vec<PathBuf>,
+    /// Folders of a disposable name with tracked files in them: what is ignored there is not made again by a build.
+    pub(crate) project_folders: HashSet<PathBuf>,
     /// The index names submodules.
     pub(crate) has_submodules: bool,
 }
@@ -56,20 +59,32 @@ impl Repository {
     pub(crate) fn hidden_facts(&self, admin: &AdminFolder, tree: &Path) -> Result<HiddenFacts, RunError> {
         let what = "git ls-files";
         let (mut marked, mut submodules, mut odd) = (Vec::new(), Vec::new(), None);
+        let mut project_folders = HashSet::new();
         self.run_in(what, &admin.folder, tree)
             .reads()
             .args(["ls-files", "-s", "-v", "-z"])
-            .each_record(0, &mut |record| match IndexEntry::parse(record) {
-                Some(entry) if entry.is_submodule() => submodules.push(entry),
-                Some(entry) if entry.is_hidden_from_status() => marked.push(entry),
-                Some(_) => {}
-                None => odd = Some(RunError::not_understood(what, record)),
+            .each_record(0, &mut |record| {
+                let Some(entry) = IndexEntry::parse(record) else {
+                    odd = Some(RunError::not_understood(what, record));
+                    return;
+                };
+                for folder in self.rules().disposable_folders(&entry.path) {
+                    if !project_folders.contains(folder) {
+                        project_folders.insert(folder.to_owned());
+                    }
+                }
+                if entry.is_submodule() {
+                    submodules.push(entry);
+                } else if entry.is_hidden_from_status() {
+                    marked.push(entry);
+                }
             })?
             .or_failed()?;
         if let Some(odd) = odd {
             return Err(odd);
         }
-        let mut facts = HiddenFacts { has_submodules: !submodules.is_empty(), ..HiddenFacts::default() };
+        let has_submodules = !submodules.is_empty();
+        let mut facts = HiddenFacts { project_folders, has_submodules, ..HiddenFacts::default() };
         for entries in marked.chunks(PATHS_AT_ONCE) {
             self.compare_marked(admin, tree, entries, &mut facts.changed)?;
         }

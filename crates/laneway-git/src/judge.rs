@@ -4,12 +4,11 @@ use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::admin::{AdminFolder, present, registered_at, settled_path};
+use crate::admin::{AdminFolder, admin_folders, present, registered_at, settled_path};
 use crate::both::both;
 use crate::hidden::HiddenFacts;
 use crate::names::CommitId;
 use crate::repository::{Repository, branch_of, not_read, settled};
-use crate::rules::Rules;
 use crate::run::RunError;
 use crate::stamp::{TreeStamp, Watch};
 use crate::status::{ChangedFile, Listing, StatusEntry};
@@ -186,7 +185,10 @@ impl Repository {
             };
             if let Some(admin) = &admin {
                 match tree {
-                    TreeState::Present => self.look_at_files(admin, &path, asked.before, &mut found)?,
+                    TreeState::Present => {
+                        self.look_at_files(admin, &path, asked.before, &mut found)?;
+                        self.look_at_worktrees_inside(&path, &mut found)?;
+                    }
                     // Removed by hand: what was staged is still in the index.
                     TreeState::Missing => self.look_at_index(admin, &mut found)?,
                     TreeState::NotAFolder | TreeState::NotRegistered => {}
@@ -234,50 +236,48 @@ impl Repository {
     ) -> Result<(), RunError> {
         let head = found.seen.head.as_ref().and_then(|head| head.commit.clone());
         if let Some(before) = before
-            && before.still_holds(admin, tree, head.as_ref())
+            && before.still_holds(self.common_dir(), admin, tree, head.as_ref())
         {
             found.stamp = Some(before.clone());
             return Ok(());
         }
         let watch = Watch::begin();
+        let mut ignored = Vec::new();
         let (hidden, status) = both(
             || self.hidden_facts(admin, tree),
             || {
-                let mut disposable = HashSet::new();
-                let mut ignored = Vec::new();
-                let looked = self.each_status_entry(admin, tree, None, &mut |entry| match entry {
+                self.each_status_entry(admin, tree, None, &mut |entry| match entry {
                     StatusEntry::Changed(file) => found.changed.push(file),
                     StatusEntry::Untracked(path) => {
                         self.look_at_size(tree, &path, found);
                         found.untracked.push(path);
                     }
-                    // Compared by its components: a final `/` makes no difference.
-                    StatusEntry::Ignored(path) if self.rules().is_disposable(&path) => {
-                        disposable.insert(path);
-                    }
-                    StatusEntry::Ignored(path) if path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
-                        ignored.push(path);
-                    }
-                    StatusEntry::Ignored(path) => {
-                        self.look_at_size(tree, &path, found);
-                        found.ignored.push(path);
-                    }
-                });
-                found.not_looked_at = looked.or_else(as_not_looked_at)?;
-                for folder in &ignored {
-                    walk_ignored(self.rules(), tree, folder, &mut found.ignored);
-                }
-                Ok::<_, RunError>((disposable, ignored.is_empty()))
+                    StatusEntry::Ignored(path) => ignored.push(path),
+                })
             },
         );
-        let (disposable, nothing_else_ignored) = status?;
-        let HiddenFacts { changed, submodules, has_submodules } = match hidden {
+        found.not_looked_at = status.or_else(as_not_looked_at)?;
+        let HiddenFacts { changed, submodules, project_folders, has_submodules } = match hidden {
             Ok(facts) => facts,
             Err(error) => {
                 found.not_looked_at = as_not_looked_at(error)?;
                 HiddenFacts::default()
             }
         };
+        let mut disposable = HashSet::new();
+        let mut has_ignored_folders = false;
+        for path in ignored {
+            if self.rules().disposable_folders(&path).any(|folder| !project_folders.contains(folder)) {
+                // Compared by its components: a final `/` makes no difference.
+                disposable.insert(path);
+            } else if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+                has_ignored_folders = true;
+                self.walk_ignored(tree, &path, found);
+            } else {
+                self.look_at_size(tree, &path, found);
+                found.ignored.push(path);
+            }
+        }
         for file in changed {
             found.changed.push(file);
         }
@@ -285,10 +285,55 @@ impl Repository {
             found.submodules.push(path);
         }
         // What changes in a submodule need not show in this tree.
-        if nothing_else_ignored && !has_submodules && found.has_no_files() {
-            found.stamp = watch.end(admin, tree, head.as_ref(), disposable);
+        if !has_ignored_folders && !has_submodules && found.has_no_files() {
+            found.stamp = watch.end(self.common_dir(), admin, tree, head.as_ref(), disposable);
         }
         Ok(())
+    }
+
+    /// The worktrees of others below this one: they would go with it, unseen where git ignores them.
+    fn look_at_worktrees_inside(&self, tree: &Path, found: &mut Findings) -> Result<(), RunError> {
+        for admin in admin_folders(self.common_dir()).map_err(not_read)? {
+            let inside = admin.tree.as_deref().and_then(|other| other.strip_prefix(tree).ok());
+            if let Some(inside) = inside.filter(|inside| !inside.as_os_str().is_empty()) {
+                found.untracked.push(inside.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// The files in a folder that is ignored as a whole. A folder that cannot be read, and a repository, count as
+    /// one entry. Symbolic links are not followed.
+    fn walk_ignored(&self, tree: &Path, folder: &Path, found: &mut Findings) {
+        let mut waiting = vec![folder.to_owned()];
+        while let Some(folder) = waiting.pop()
+            && found.ignored.count < MOST_COUNTED
+        {
+            let inside = tree.join(&folder);
+            let entries: Result<Vec<_>, _> = std::fs::read_dir(&inside).and_then(Iterator::collect);
+            let Ok(entries) = entries else {
+                found.ignored.push(folder);
+                continue;
+            };
+            if inside.join(".git").symlink_metadata().is_ok() {
+                found.ignored.push(folder);
+                continue;
+            }
+            for entry in entries {
+                let path = folder.join(entry.file_name());
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() => {
+                        if !self.rules().is_name_of_disposable(&entry.file_name()) {
+                            waiting.push(path);
+                        }
+                    }
+                    _ => {
+                        self.look_at_size(tree, &path, found);
+                        found.ignored.push(path);
+                    }
+                }
+            }
+        }
     }
 
     fn look_at_size(&self, tree: &Path, path: &Path, found: &mut Findings) {
@@ -419,35 +464,4 @@ fn operation_in(admin: &Path) -> Option<Operation> {
         ("BISECT_LOG", Operation::Bisect),
     ];
     SIGNS.iter().find(|(sign, _)| admin.join(sign).exists()).map(|(_, operation)| *operation)
-}
-
-/// The files in a folder that is ignored as a whole. A folder that cannot be read, and a repository, count as
-/// one entry. Symbolic links are not followed.
-fn walk_ignored(rules: &Rules, tree: &Path, folder: &Path, found: &mut Listing<PathBuf>) {
-    let mut waiting = vec![folder.to_owned()];
-    while let Some(folder) = waiting.pop()
-        && found.count < MOST_COUNTED
-    {
-        let inside = tree.join(&folder);
-        let entries: Result<Vec<_>, _> = std::fs::read_dir(&inside).and_then(Iterator::collect);
-        let Ok(entries) = entries else {
-            found.push(folder);
-            continue;
-        };
-        if inside.join(".git").symlink_metadata().is_ok() {
-            found.push(folder);
-            continue;
-        }
-        for entry in entries {
-            let path = folder.join(entry.file_name());
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => {
-                    if !rules.is_disposable(&path) {
-                        waiting.push(path);
-                    }
-                }
-                _ => found.push(path),
-            }
-        }
-    }
 }

@@ -56,13 +56,15 @@ impl Default for Rules {
 }
 
 impl Rules {
-    fn is_name_of_disposable(&self, name: &OsStr) -> bool {
+    pub(crate) fn is_name_of_disposable(&self, name: &OsStr) -> bool {
         name.to_str().is_some_and(|name| self.disposable.iter().any(|disposable| disposable == name))
     }
 
-    /// Whether something that git ignores is such a folder, or in one.
-    pub(crate) fn is_disposable(&self, path: &Path) -> bool {
-        path.iter().any(|part| self.is_name_of_disposable(part))
+    /// The folders of such a name that a path is in; it itself is one of them if a `/` ends it.
+    pub(crate) fn disposable_folders<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = &'a Path> {
+        let is_folder = path.as_os_str().as_bytes().ends_with(b"/");
+        let folders = path.ancestors().skip(usize::from(!is_folder));
+        folders.filter(|folder| folder.file_name().is_some_and(|name| self.is_name_of_disposable(name)))
     }
 
     /// A whole folder that git ignores and that is made again.

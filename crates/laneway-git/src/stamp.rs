@@ -3,7 +3,8 @@
 //!
 //! Every change of a file, and every file that comes or goes, shows in the times that the kernel keeps, which no
 //! program can set. A stamp is made only where that is known to be so, and only if nothing has changed while git looked;
-//! where anything is in doubt there is none, and git looks again.
+//! where anything is in doubt there is none, and git looks again. One thing does not show: what a program stores into a
+//! file that it has mapped and written to before. So a stamp of a time when programs ran in the tree is not to be used.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::admin::AdminFolder;
+use crate::admin::{AdminFolder, present};
 use crate::names::CommitId;
 
 /// Files in memory and on local disks, whose times come from this machine's clock: tmpfs, ext, xfs, btrfs, overlay,
@@ -42,8 +43,14 @@ pub struct TreeStamp {
 
 impl TreeStamp {
     /// Whether the tree, which may have been renamed, is as it was.
-    pub(crate) fn still_holds(&self, admin: &AdminFolder, tree: &Path, head: Option<&CommitId>) -> bool {
-        let now = || Walk::through(admin, tree, &self.passed_by);
+    pub(crate) fn still_holds(
+        &self,
+        common_dir: &Path,
+        admin: &AdminFolder,
+        tree: &Path,
+        head: Option<&CommitId>,
+    ) -> bool {
+        let now = || Walk::through(common_dir, admin, tree, &self.passed_by);
         self.head.as_ref() == head && now().is_ok_and(|now| now.digest == self.files)
     }
 }
@@ -62,6 +69,7 @@ impl Watch {
     /// The stamp of a tree in which nothing was found, if nothing can have changed since the look began.
     pub(crate) fn end(
         self,
+        common_dir: &Path,
         admin: &AdminFolder,
         tree: &Path,
         head: Option<&CommitId>,
@@ -70,12 +78,12 @@ impl Watch {
         if passed_by.len() > MOST_PASSED_BY || !is_local(tree) {
             return None;
         }
-        let walked = Walk::through(admin, tree, &passed_by).ok()?;
+        let walked = Walk::through(common_dir, admin, tree, &passed_by).ok()?;
         let took = clock().duration_since(self.began).ok()?;
         let clock_was_set = took.abs_diff(self.began_at.elapsed()) > TICK / 2;
         let newest = SystemTime::UNIX_EPOCH + walked.newest;
         let changed_meanwhile = newest + TICK >= self.began;
-        (!clock_was_set && !changed_meanwhile).then(|| TreeStamp {
+        (walked.has_fractions && !clock_was_set && !changed_meanwhile).then(|| TreeStamp {
             head: head.cloned(),
             files: walked.digest,
             passed_by: Arc::new(passed_by),
@@ -104,16 +112,33 @@ struct Walk {
     newest: Duration,
     n_entries: usize,
     device: u64,
+    /// The filesystem keeps fractions of seconds: without them a change within the same second is not seen.
+    has_fractions: bool,
 }
 
 impl Walk {
-    fn through(admin: &AdminFolder, tree: &Path, passed_by: &HashSet<PathBuf>) -> io::Result<Self> {
+    fn through(
+        common_dir: &Path,
+        admin: &AdminFolder,
+        tree: &Path,
+        passed_by: &HashSet<PathBuf>,
+    ) -> io::Result<Self> {
         let root = tree.symlink_metadata()?;
-        let mut walk = Self { digest: 0, newest: Duration::ZERO, n_entries: 0, device: root.dev() };
-        // What was staged: a file that is not in the tree, and on another filesystem perhaps.
-        let index = admin.folder.join("index").symlink_metadata()?;
-        walk.digest = walk.digest.wrapping_add(digest_of(0, "index", &index));
-        walk.newest = changed_at(&index);
+        let (digest, newest, n_entries) = (0, Duration::ZERO, 0);
+        let mut walk = Self { digest, newest, n_entries, device: root.dev(), has_fractions: false };
+        // What was staged, and what is to be ignored: not in the tree, and on another filesystem perhaps.
+        let beside = [
+            admin.folder.join("index"),
+            admin.folder.join("config.worktree"),
+            admin.folder.join("info/sparse-checkout"),
+            common_dir.join("config"),
+            common_dir.join("info/exclude"),
+        ];
+        for (number, file) in beside.iter().enumerate() {
+            let Some(facts) = present(file.symlink_metadata())? else { continue };
+            walk.digest = walk.digest.wrapping_add(digest_of(0, number, &facts));
+            walk.newest = walk.newest.max(changed_at(&facts));
+        }
         let mut waiting = vec![(PathBuf::new(), root.ino())];
         while let Some((folder, inode)) = waiting.pop() {
             for entry in std::fs::read_dir(tree.join(&folder))? {
@@ -142,6 +167,7 @@ impl Walk {
         }
         self.digest = self.digest.wrapping_add(digest_of(folder, entry.file_name(), facts));
         self.newest = self.newest.max(changed_at(facts));
+        self.has_fractions |= facts.ctime_nsec() != 0;
         Ok(())
     }
 }

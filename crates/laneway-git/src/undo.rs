@@ -136,6 +136,8 @@ impl Repository {
             self.remove_entry(&admin, &record.path, lock)?;
             fault_point!("undo.entry-removed");
         }
+        // Broken off before git knew of it; a folder with anything in it stays.
+        let _ = std::fs::remove_dir(&record.path);
         // Broken off before the path was written; the reason is the first thing that git writes.
         let reason = lock_reason(&record.lane);
         for admin in admin::admin_folders(self.common_dir()).map_err(not_read)? {

@@ -61,7 +61,7 @@ impl TryFrom<String> for WorktreePattern {
         if text.starts_with('~') {
             return Err(NotAPattern::Tilde(text));
         }
-        if text.contains('\0') {
+        if text.contains(char::is_control) {
             return Err(NotAPattern::NoPath(text));
         }
         let last = text.rsplit('/').next().unwrap_or_default();
@@ -85,7 +85,11 @@ impl TryFrom<String> for BranchPattern {
             Some((before, after)) if before.contains(['{', '}']) || after.contains(['{', '}']) => {
                 Err(NotAPattern::UnknownPlaceholder(text))
             }
-            Some((before, after)) if is_legal_branch_name(&format!("{before}x{after}")) => Ok(Self(text)),
+            Some((before, after))
+                if is_legal_branch_name(&format!("{before}x{after}")) && !before.starts_with("refs/") =>
+            {
+                Ok(Self(text))
+            }
             Some(_) => Err(NotAPattern::NoBranch(text)),
         }
     }

@@ -6,6 +6,7 @@
 //!                                                  └────────────────┘
 //! ```
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +67,8 @@ pub(crate) struct CloseAsked {
 /// What is known of a close from when it was asked for.
 #[derive(Default)]
 pub(super) struct AskedToClose {
+    /// How many wait for it.
+    n_asking: usize,
     /// Who may stand in the worktree: whoever asked, and what started them.
     excused: HashSet<u32>,
     /// How its files looked then, if there was nothing in them.
@@ -117,21 +120,23 @@ impl Engine {
         {
             let mut closing = self.lock_asked_to_close();
             let asked = closing.entry(id).or_default();
+            asked.n_asking += 1;
             asked.excused.extend(excused);
             asked.stamp = stamp;
         }
         let committed = match self.submit(close, request).await {
             Ok(committed) => committed,
             Err(problem) => {
-                self.lock_asked_to_close().remove(&id);
+                self.ask_no_longer(id);
                 return Err(problem);
             }
         };
         // A close that was remembered before may be refused by this very decision.
         let before = committed.seq.saturating_sub(committed.events.len() as u64);
         let limit = CLOSE_LIMIT + Duration::from_millis(grace_ms);
-        let lane = self.settled(id, limit).await?;
-        self.lock_asked_to_close().remove(&id);
+        let settled = self.settled(id, limit).await;
+        self.ask_no_longer(id);
+        let lane = settled?;
         if lane.lifecycle == Lifecycle::Closed {
             let branch_deleted = match lane.own_branch() {
                 Some(branch) => !self.branch_is_there(&lane, branch.to_owned()).await,
@@ -229,20 +234,37 @@ impl Engine {
         let own: Vec<RunId> =
             live.chain(self.holders.of_lane(lane.id).into_iter().map(|(run, _)| run)).collect();
         let excused = excused.clone();
+        // What a program stores into a file that it has mapped does not show in the file's times.
+        let may_be_stamped = own.is_empty();
         blocking(move || {
             let closing: Vec<&str> = closing.iter().map(String::as_str).collect();
             let path = lane.path.to_path_buf();
             let asked = TreeToJudge { before: before.as_ref(), ..to_judge(&lane, &path, &closing, terms) };
             repository.judge(&asked).map(|found| {
-                let judged = Judged { seen: found.seen.clone(), stamp: found.stamp.clone() };
+                let stamp = found.stamp.clone().filter(|_| may_be_stamped);
+                let judged = Judged { seen: found.seen.clone(), stamp };
+                let is_there = found.tree == TreeState::Present;
                 let mut findings = findings_of(found);
-                findings.losses.processes = inside::foreign_processes(&path, &own, &excused);
+                // A link at its place leads to what is not the lane's.
+                if is_there {
+                    findings.losses.processes = inside::foreign_processes(&path, &own, &excused);
+                }
                 findings.losses.attachments = attachments;
                 Look { findings, judged }
             })
         })
         .await?
         .map_err(IntoProblem::into_problem)
+    }
+
+    /// Of several who close a lane one is done; the others may go on.
+    fn ask_no_longer(&self, id: LaneId) {
+        if let Entry::Occupied(mut asked) = self.lock_asked_to_close().entry(id) {
+            asked.get_mut().n_asking -= 1;
+            if asked.get().n_asking == 0 {
+                asked.remove();
+            }
+        }
     }
 
     fn excused_in(&self, lane: LaneId) -> HashSet<u32> {
@@ -552,8 +574,14 @@ fn commit_lines(commits: Listing<UnreachableCommit>) -> Listed<CommitLine> {
 fn findings_of(found: laneway_git::Findings) -> Findings {
     let not_looked_at = match found.tree {
         TreeState::Present | TreeState::Missing => found.not_looked_at,
-        TreeState::NotAFolder => Some("its path is a link or a file, not a folder".to_owned()),
-        TreeState::NotRegistered => Some("its folder is not a worktree of this repository".to_owned()),
+        TreeState::NotAFolder => {
+            Some("its path is a link or a file, not a folder: nothing is closed until that is moved away".to_owned())
+        }
+        TreeState::NotRegistered => Some(
+            "its folder is not a worktree of this repository: nothing is closed until that is moved away, or git \
+             worktree repair makes it one"
+                .to_owned(),
+        ),
     };
     let losses = Losses {
         changed: listed(found.changed, |file| OsText::from(file.path)),

@@ -14,7 +14,7 @@ use laneway_core::os_text::OsText;
 use laneway_core::refusal::Refusal;
 use laneway_core::workspace::Workspace;
 use laneway_fault::fault_point;
-use laneway_git::{Left, Repository, RestoredFrom, TreeRecord};
+use laneway_git::{Left, Repository, RestoredFrom, Rules, TreeRecord};
 use laneway_store::Store;
 
 use super::close::CloseAsked;
@@ -236,10 +236,17 @@ impl Engine {
         self.repository(&workspace).await
     }
 
-    /// The same under what its owner has set.
+    /// The same under what its owner has set. Settings that cannot be read keep nobody from closing a lane: nothing in
+    /// it counts as made again then.
     pub(super) async fn ruled_repository_of_lane(&self, lane: LaneId) -> Result<Arc<Repository>, Problem> {
         let repository = self.repository_of_lane(lane).await?;
-        let rules = owners_settings(&repository)?.rules();
+        let rules = match owners_settings(&repository) {
+            Ok(settings) => settings.rules(),
+            Err(problem) => {
+                tracing::warn!(%lane, problem = problem.message, "closed without its owner's settings");
+                Rules { disposable: Vec::new(), ..Rules::default() }
+            }
+        };
         Ok(Arc::new(repository.with_rules(rules)))
     }
 

@@ -78,8 +78,10 @@ impl Engine {
             };
             // A lease that ended while this was done, or was counted anew, is seen by the alarm: it rings at once for
             // a moment that is over.
-            if let Err(error) = alarm.set(next) {
-                tracing::warn!(%error, "the end of leases is not waited for");
+            match alarm.set(next) {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%error, "the end of leases is not waited for"),
             }
             tokio::select! {
                 () = self.leases_changed.notified() => {}

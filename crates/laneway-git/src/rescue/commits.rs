@@ -169,8 +169,6 @@ impl Content<'_> {
             StatusEntry::Ignored(path) if self.repository.rules().is_made_again(&path) => {
                 kept.disposable.push(path);
             }
-            // In a folder of such a name that is not ignored as a whole: not dropped, not in the commit.
-            StatusEntry::Ignored(path) if self.repository.rules().is_disposable(&path) => {}
             StatusEntry::Ignored(path) => ignored.push(path),
             StatusEntry::Changed(_) | StatusEntry::Untracked(_) => {}
         })?;
@@ -182,15 +180,21 @@ impl Content<'_> {
             left_out.push(submodule);
         }
         self.walk(&kept.disposable, &mut left_out, &mut kept.only_in_trash)?;
-        self.add(&[":(top)"], &left_out, false, &mut kept.only_in_trash)?;
-        let forced: Vec<OsString> = ignored.iter().map(|path| pathspec("literal", path)).collect();
-        if !forced.is_empty() {
-            self.add(&forced, &left_out, true, &mut kept.only_in_trash)?;
+        self.add(&[":(top)"], &left_out, Force::No, &mut kept.only_in_trash)?;
+        // Below folders that are ignored as a whole there may be some that are made again; a file that is ignored by
+        // itself is added wherever it is.
+        let (folders, files): (Vec<_>, Vec<_>) =
+            ignored.iter().partition(|path| path.as_os_str().as_bytes().ends_with(b"/"));
+        for (paths, force) in [(folders, Force::ButDisposable), (files, Force::All)] {
+            let paths: Vec<OsString> = paths.into_iter().map(|path| pathspec("literal", path)).collect();
+            if !paths.is_empty() {
+                self.add(&paths, &left_out, force, &mut kept.only_in_trash)?;
+            }
         }
         // Whatever went wrong above shows here.
         self.each_status_entry(&mut |entry| match entry {
             StatusEntry::Changed(file) if !file.unstaged => {}
-            StatusEntry::Ignored(path) if self.repository.rules().is_disposable(&path) => {}
+            StatusEntry::Ignored(path) if self.repository.rules().is_made_again(&path) => {}
             StatusEntry::Changed(crate::status::ChangedFile { path, .. })
             | StatusEntry::Untracked(path)
             | StatusEntry::Ignored(path) => {
@@ -311,11 +315,11 @@ impl Content<'_> {
         &self,
         paths: &[impl AsRef<OsStr>],
         left_out: &[PathBuf],
-        force: bool,
+        force: Force,
         only_in_trash: &mut Vec<String>,
     ) -> Result<(), RunError> {
         let mut asked = Vec::new();
-        let disposable = self.repository.rules().disposable.iter().filter(|_| force);
+        let disposable = self.repository.rules().disposable.iter().filter(|_| force == Force::ButDisposable);
         let excluded = left_out
             .iter()
             .map(|path| pathspec("exclude,literal", path))
@@ -327,7 +331,7 @@ impl Content<'_> {
         let (finished, _) = self
             .run("git add")
             .args(["add", "--all", "--ignore-errors"])
-            .args(force.then_some("--force"))
+            .args((force != Force::No).then_some("--force"))
             .args(["--pathspec-from-file=-", "--pathspec-file-nul"])
             .input(&asked)?
             .output()?;
@@ -336,6 +340,14 @@ impl Content<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether what git ignores is added too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Force {
+    No,
+    ButDisposable,
+    All,
 }
 
 fn pathspec(magic: &str, path: &Path) -> OsString {

@@ -207,13 +207,13 @@ fn what_appears_after_the_preflight_is_refused_and_untouched() {
     assert_eq!(world.leftovers().1, ["lane/x/y"]);
     world.run(&world.root(), &["branch", "-D", "lane/x/y"]);
 
-    std::fs::create_dir(world.root().join(".lanes")).unwrap();
+    assert!(!record.path.exists());
     std::fs::write(&record.path, "mine").unwrap();
     assert!(matches!(create(), CreateError::Refused(CreateRefusal::PathExists { .. })));
     assert_eq!(std::fs::read_to_string(&record.path).unwrap(), "mine");
     std::fs::remove_file(&record.path).unwrap();
 
-    std::fs::remove_dir(world.root().join(".lanes")).unwrap();
+    std::fs::remove_dir_all(world.root().join(".lanes")).unwrap();
     std::fs::write(world.root().join(".lanes"), "mine").unwrap();
     let failed = create();
     assert!(
@@ -380,4 +380,57 @@ fn a_hook_among_the_files_of_the_tree_runs_as_one_elsewhere_does() {
     let record = world.lane("x");
     let ran = std::fs::read_to_string(world.root().join(".lanes/hook-ran")).unwrap();
     assert_eq!(ran, format!("{} {} 1\n", "0".repeat(40), record.base_commit));
+}
+
+#[test]
+fn a_place_inside_of_another_worktree_or_around_one_or_among_files_of_others_is_refused() {
+    let world = World::new();
+    let record = world.lane("x");
+    let why = |path: std::path::PathBuf| {
+        let wanted = NewTree { path, ..world.wanted("y") };
+        match world.repository().preflight(&wanted) {
+            Err(CreateRefusal::BadPlace { why, .. }) => Some(why),
+            Ok(_) => None,
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(why(record.path.join("target/y")), Some(BadPlace::AmongWorktrees));
+    world.run(&world.root(), &["worktree", "add", "--quiet", "-b", "o", "../beside/one/o"]);
+    assert_eq!(why(world.path("beside/one/o/y")), Some(BadPlace::AmongWorktrees));
+    assert_eq!(why(world.path("beside/y")), None);
+    // A folder with something untracked in it would be hidden from git with that.
+    std::fs::create_dir(world.root().join("work")).unwrap();
+    assert_eq!(why(world.root().join("work/y")), None);
+    std::fs::write(world.root().join("work/notes"), "x").unwrap();
+    assert_eq!(why(world.root().join("work/y")), Some(BadPlace::AmongProjectFiles));
+    std::fs::write(world.root().join("work/.gitignore"), "*\n").unwrap();
+    assert_eq!(why(world.root().join("work/y")), None, "it is hidden already");
+}
+
+#[test]
+fn of_two_repositories_that_want_one_place_one_gets_it() {
+    let (one, two) = (World::new(), World::new());
+    let path = one.path("shared/x");
+    for round in 0..10 {
+        let make = |world: &World| {
+            let wanted = NewTree { path: path.clone(), ..world.wanted("x") };
+            let record = world.repository().preflight(&wanted).ok()?;
+            world.repository().create(&record).ok().map(|_| record)
+        };
+        let (first, second) = std::thread::scope(|scope| {
+            let beside = scope.spawn(|| make(&one));
+            let here = make(&two);
+            (beside.join().unwrap(), here)
+        });
+        let (world, other, record) = match (first, second) {
+            (Some(record), None) => (&one, &two, record),
+            (None, Some(record)) => (&two, &one, record),
+            both => panic!("round {round}: {both:?}"),
+        };
+        assert!(world.judge(&record).is_clean());
+        other.assert_nothing_left();
+        let seen = world.judge(&record).seen;
+        let removed = world.repository().remove(&crate::world::to_remove(&record, &seen, "id")).unwrap();
+        removed.trashed.unwrap().unlink().unwrap();
+    }
 }

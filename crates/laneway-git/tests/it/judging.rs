@@ -315,3 +315,34 @@ fn looking_does_not_touch_the_index() {
     assert!(world.judge(&record).is_clean());
     assert_eq!((std::fs::read(&index).unwrap(), index.metadata().unwrap().modified().unwrap()), before);
 }
+
+#[test]
+fn what_is_ignored_in_a_folder_of_the_project_is_work_whatever_that_is_called() {
+    let world = World::new();
+    world.commit(&world.root(), ".gitignore", "*.env\n*.pyc\nbuild\nlogs/\ntarget/\n");
+    std::fs::create_dir_all(world.root().join("dist")).unwrap();
+    world.commit(&world.root(), "dist/tracked", "of the project\n");
+    let record = world.lane("x");
+    // Made again: a folder that is ignored as a whole, and one with nothing of the project in it.
+    write(record.path.join("target/debug/prod.env"), "x");
+    write(record.path.join("src/__pycache__/a.pyc"), "x");
+    assert!(world.judge(&record).is_clean());
+    // Not made again: beside a tracked file, and a file that is only called like such a folder.
+    write(record.path.join("dist/prod.env"), "secret");
+    write(record.path.join("dist/logs/today"), "x");
+    write(record.path.join("docs/build"), "a script");
+    let found = world.judge(&record);
+    assert_eq!(paths(&found.ignored), ["dist/logs/today", "dist/prod.env", "docs/build"]);
+    assert!(!found.is_clean() && found.stamp.is_none());
+}
+
+#[test]
+fn a_worktree_inside_of_the_tree_is_found_also_where_git_ignores_it() {
+    let (_world, found) = after(|world, tree| {
+        std::fs::create_dir(tree.join("target")).unwrap();
+        let other = tree.join("target/other");
+        world.run(&world.root(), &["worktree", "add", "--quiet", "-b", "other", other.to_str().unwrap()]);
+    });
+    assert_eq!(paths(&found.untracked), ["target/other"]);
+    assert!(!found.is_clean());
+}

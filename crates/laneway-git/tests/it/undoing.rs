@@ -182,8 +182,18 @@ fn a_folder_of_somebody_else_at_the_path_is_not_touched() {
     let world = World::new();
     let record = world.preflight("x");
     std::fs::create_dir_all(&record.path).unwrap();
+    std::fs::write(record.path.join("mine"), "mine").unwrap();
     assert!(world.repository().undo(&record).unwrap().left.is_empty());
-    assert!(record.path.exists());
+    assert_eq!(std::fs::read(record.path.join("mine")).unwrap(), b"mine");
+}
+
+#[test]
+fn a_creation_that_had_only_made_its_folder_leaves_none() {
+    let world = World::new();
+    let record = world.preflight("x");
+    std::fs::create_dir_all(&record.path).unwrap();
+    assert!(world.repository().undo(&record).unwrap().left.is_empty());
+    assert!(!record.path.exists());
 }
 
 #[test]
