@@ -4,6 +4,7 @@
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use laneway_fault::fault_point;
 
@@ -112,8 +113,8 @@ impl Trashed {
 
     /// What is just being deleted from the trash beside this tree, or was when that was broken off.
     pub fn being_deleted(tree_path: &Path) -> Vec<Self> {
-        let trash = tree_path.with_file_name(FOLDER);
-        let entries = std::fs::read_dir(trash).into_iter().flatten().flatten();
+        let Some(parent) = tree_path.parent() else { return Vec::new() };
+        let entries = std::fs::read_dir(trash_in(parent)).into_iter().flatten().flatten();
         let going = entries.filter(|entry| entry.file_name().as_encoded_bytes().ends_with(GOING.as_bytes()));
         going.map(|entry| Self { folder: entry.path() }).collect()
     }
@@ -163,6 +164,9 @@ impl Trashed {
 
 /// Removes the trash after the last one in it.
 fn remove_if_empty(trash: &Path) {
+    // Of two at once each would take what the other has not removed yet for something new.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let Ok(mut entries) = std::fs::read_dir(trash) else { return };
     if entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == MARKER)) {
         let _ = std::fs::remove_dir_all(trash.join(MARKER));
@@ -213,9 +217,13 @@ pub(crate) fn move_aside(tree: &Path, id: &str) -> io::Result<Trashed> {
 /// Makes the folder of an id in the trash.
 pub(crate) fn make_place(tree: &Path, id: &str) -> io::Result<Trashed> {
     let folder = place(tree, id)?;
-    let trash = folder.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let trash = folder.parent().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+    make_folder(&trash, folder).inspect_err(|_| remove_if_empty(&trash))
+}
+
+fn make_folder(trash: &Path, folder: PathBuf) -> io::Result<Trashed> {
     loop {
-        for made in [trash, &folder] {
+        for made in [trash, folder.as_path()] {
             match std::fs::create_dir(made) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     if !made.symlink_metadata()?.is_dir() {

@@ -128,7 +128,10 @@ impl Repository {
                 undone.left.push(Left::Tree { path: record.path.clone(), why });
                 return Ok(undone);
             }
-            if record.path.symlink_metadata().is_ok() {
+            // An empty one, as it is made first, needs no room in the trash.
+            let is_there =
+                std::fs::remove_dir(&record.path).is_err() && record.path.symlink_metadata().is_ok();
+            if is_there {
                 take_away(&record.path, &trash_id(record))
                     .map_err(|source| RunError::NotRun { what: "moving the tree aside", source })?;
                 fault_point!("undo.tree-aside");

@@ -144,7 +144,8 @@ fn what_the_owner_does_not_call_disposable_is_work() {
     settings(&world, "");
     filled("b");
     settings(&world, "disposable = \"out\"\n");
-    fails(&world, &["close", "b"], 2, "config_invalid");
+    let error = fails(&world, &["close", "b"], 5, "would_lose_work");
+    assert_eq!(ignored(&error), serde_json::json!(["out/file", "target/file"]));
     assert!(Path::new(&world.worktree("b")).join("out/file").exists());
     settings(&world, "disposable = [\"out\"]\n");
     // With consent all of it but that is kept.

@@ -10,7 +10,7 @@ use laneway_testkit::{TestEnvironment, process};
 use serde_json::json;
 
 use crate::environment;
-use crate::support::{Pipe, events, fails, lane};
+use crate::support::{Pipe, events, fails, kept_in_trash, lane};
 
 /// Makes a lane without a program; gives its worktree.
 #[track_caller]
@@ -83,9 +83,7 @@ fn a_lane_that_was_closed_with_work_in_it_comes_back_as_it_was() {
     assert_eq!((&restored["warning"], &restored["lane"]["name"]), (&json!(null), &json!("a")));
     assert_eq!(picture(&world, &tree), before);
     assert_eq!(world.json(&["rescued"]), json!({"rescues": []}));
-    // What is cleared away in the background is cleared away when the daemon has stopped.
-    let _ = world.lane(&["daemon", "stop"]).ok();
-    assert!(!world.repository.join(".lanes/.trash").exists());
+    assert_eq!(kept_in_trash(&world), [""; 0]);
     assert!(
         world.git(&["for-each-ref", "refs/laneway"]).contains("/work"),
         "its commits are held all the same"
@@ -239,7 +237,7 @@ fn prune_shows_what_it_frees_and_deletes_only_where_that_is_said() {
     let pruned = world.json(&["prune", "--yes"]);
     assert_eq!(pruned["rescues"][0]["name"], "a");
     assert_eq!(world.json(&["rescued"]), json!({"rescues": []}));
-    assert!(!world.repository.join(".lanes/.trash").exists());
+    assert_eq!(kept_in_trash(&world), [""; 0]);
     assert_eq!(world.git(&["for-each-ref", "refs/laneway"]), "");
 }
 

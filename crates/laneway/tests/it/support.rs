@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use laneway_testkit::process::{self, ends_within, readable_within};
 use laneway_testkit::{Finished, LIMIT, TestEnvironment};
-use rustix::fs::{CWD, Mode, OFlags, mkfifoat};
+use rustix::fs::{CWD, Mode, OFlags, inotify, mkfifoat};
 use serde_json::Value;
 
 /// Runs `lane … --json`, which must fail with this exit code and this stable word; gives the error.
@@ -163,6 +163,7 @@ impl Traces {
     /// What is there now.
     #[track_caller]
     pub(crate) fn of(world: &TestEnvironment) -> Self {
+        let _ = kept_in_trash(world);
         let mut files = BTreeSet::new();
         for folder in [world.repository.join(".lanes"), world.home.join("runs"), world.home.join("launch")] {
             collect(&folder, &mut files);
@@ -201,6 +202,32 @@ impl Traces {
         let is_meant = |path: &&PathBuf| !left_out(path) && !of_all_lanes(path) && !is_going(path);
         let files = self.files.iter().filter(is_meant).cloned().collect();
         Self { worktrees: self.worktrees.clone(), branches: self.branches.clone(), files }
+    }
+}
+
+/// What is in the trash to stay, once all that nobody waits for is deleted from it; without a trash, nothing.
+#[track_caller]
+pub(crate) fn kept_in_trash(world: &TestEnvironment) -> Vec<String> {
+    let lanes = world.repository.join(".lanes");
+    let trash = lanes.join(".trash");
+    let watched = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).unwrap();
+    loop {
+        // Watched before it is looked at, so that nothing falls in between; one that is gone cannot be.
+        for folder in [&lanes, &trash] {
+            let _ = inotify::add_watch(&watched, folder, inotify::WatchFlags::DELETE);
+        }
+        let Ok(entries) = fs::read_dir(&trash) else { return Vec::new() };
+        let mut there: Vec<String> =
+            entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        there.sort();
+        let is_going = |name: &String| Path::new(name).extension().is_some_and(|it| it == "going");
+        let is_to_stay = |name: &String| name != ".git" && !is_going(name);
+        if there.iter().any(is_to_stay) && !there.iter().any(is_going) {
+            there.retain(is_to_stay);
+            return there;
+        }
+        assert!(readable_within(&watched, LIMIT), "the trash is not emptied of {there:?}");
+        while rustix::io::read(&watched, &mut [0_u8; 4 << 10]).is_ok() {}
     }
 }
 
