@@ -187,7 +187,7 @@ impl Repository {
         let admin = self.admin_of_pooled(tree).map_err(|error| not_used(&error))?;
         let head = std::fs::read(admin.folder.join("HEAD")).unwrap_or_default();
         if CommitId::from_git(head.trim_ascii_end()).as_ref() != Some(&tree.commit)
-            || !stamp.still_holds(&admin, &tree.path, Some(&tree.commit))
+            || !stamp.still_holds(self.common_dir(), &admin, &tree.path, Some(&tree.commit))
         {
             return Err(not_used(&"it is not as it was made"));
         }

@@ -129,9 +129,7 @@ impl Walk {
         // What was staged, and what is to be ignored: not in the tree, and on another filesystem perhaps.
         let beside = [
             admin.folder.join("index"),
-            admin.folder.join("config.worktree"),
             admin.folder.join("info/sparse-checkout"),
-            common_dir.join("config"),
             common_dir.join("info/exclude"),
         ];
         for (number, file) in beside.iter().enumerate() {
