@@ -2,7 +2,7 @@
 
 use laneway_core::attachment::Role;
 use laneway_core::findings::Losses;
-use laneway_core::id::{LaneId, RunId};
+use laneway_core::id::{LaneId, RunId, WorkerId};
 use laneway_core::launch::TerminalSpec;
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
@@ -65,6 +65,65 @@ pub struct NewLane {
     pub pr: Option<u32>,
     /// A first worker.
     pub launch: Option<Launch>,
+    /// It is not set up.
+    #[serde(default)]
+    pub no_setup: bool,
+    /// How its caller stands, if there is no first worker that tells it: the steps of the setup run like that. Its
+    /// program and terminal count for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<Launch>,
+}
+
+/// Set a lane up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetUpLane {
+    /// How its caller stands. Its program and terminal count for nothing.
+    pub caller: Launch,
+}
+
+/// How an answer comes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InSteps {
+    /// In JSON lines of [`Making`].
+    #[serde(default)]
+    pub progress: bool,
+}
+
+/// How far something is. The last one is `done` or `error`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Making<T> {
+    /// A step of the setup has begun.
+    Step(SetupProgress),
+    /// All of it is done.
+    Done(T),
+    /// It failed.
+    Error(Problem),
+}
+
+/// A step of a lane's setup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetupProgress {
+    /// Its name.
+    pub name: String,
+    /// Its number among all pieces, from 1.
+    pub number: u32,
+    /// Pieces in all.
+    pub of: u32,
+    /// Its task.
+    pub worker: WorkerId,
+}
+
+/// Agree to the settings of a repository, or not any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trust {
+    /// Which ones: [`crate::view::SettingsView::content`], as it was shown.
+    pub content: String,
+    /// What they want may be done.
+    pub trusted: bool,
 }
 
 /// A lane was made.
@@ -193,6 +252,9 @@ pub struct RunWorker {
     pub name: Option<String>,
     /// The program.
     pub launch: Launch,
+    /// Also if the lane is not set up.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// Run a task in a lane.

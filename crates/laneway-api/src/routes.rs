@@ -20,10 +20,16 @@ pub const DAEMON_STOP: &str = "/api/v1/daemon/stop";
 pub const DAEMON_RESTART: &str = "/api/v1/daemon/restart";
 /// GET: [`crate::view::Workspaces`].
 pub const WORKSPACES: &str = "/api/v1/workspaces";
-/// GET `?closed=true`: [`crate::view::Lanes`]; POST [`crate::request::NewLane`].
+/// GET `?closed=true`: [`crate::view::Lanes`]; POST [`crate::request::NewLane`], with
+/// [`crate::request::InSteps`] answered in JSON lines of [`crate::request::Making`].
 pub const LANES: &str = "/api/v1/lanes";
 /// GET: [`crate::view::LaneView`].
 pub const LANE: &str = "/api/v1/lanes/{target}";
+/// GET: [`crate::view::SettingsView`]; POST [`crate::request::Trust`]: the same.
+pub const TRUST: &str = "/api/v1/trust";
+/// POST [`crate::request::SetUpLane`]: [`crate::view::LaneView`]; with [`crate::request::InSteps`] JSON lines of
+/// [`crate::request::Making`].
+pub const LANE_SETUP: &str = "/api/v1/lanes/{target}/setup";
 /// POST: [`crate::request::SettingsWritten`], a `laneway.toml` where there was none.
 pub const INIT: &str = "/api/v1/init";
 /// POST [`crate::request::AdoptWorktree`]: [`crate::view::LaneView`].

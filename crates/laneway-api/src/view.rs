@@ -1,5 +1,7 @@
 //! Lanes, workers, terminals and the daemon as they are shown. `--json` prints these.
 
+use std::collections::BTreeMap;
+
 use laneway_core::attachment::{Attachment, Role};
 use laneway_core::event::Recorded;
 use laneway_core::id::{AttachmentId, HostId, LaneId, RunId, WorkerId, WorkspaceId};
@@ -7,6 +9,7 @@ use laneway_core::lane::LaneStatus;
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
 use laneway_core::run::Exit;
+use laneway_core::setup::SetupState;
 use laneway_core::supervise::RestartPolicy;
 use laneway_core::worker::WorkerStatus;
 use serde::{Deserialize, Serialize};
@@ -36,6 +39,9 @@ pub struct LaneView {
     pub status: LaneStatus,
     /// It is marked as shared.
     pub shared: bool,
+    /// How far its setup is.
+    #[serde(default)]
+    pub setup: SetupState,
     /// Who uses it, by name.
     #[serde(default)]
     pub attachments: Vec<AttachmentView>,
@@ -90,6 +96,40 @@ impl From<Attachment> for AttachmentView {
             until: attachment.until.into(),
         }
     }
+}
+
+/// What the settings of a repository want that needs a person's consent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingsView {
+    /// The file, which need not be there.
+    pub path: OsText,
+    /// What tells this text from any other.
+    pub content: String,
+    /// A person has agreed to it.
+    pub trusted: bool,
+    /// There is something to agree to.
+    pub needs_consent: bool,
+    /// Where worktrees are, if that is outside of the main worktree.
+    pub worktree: Option<String>,
+    /// Patterns of files that are copied.
+    pub copy: Vec<String>,
+    /// Paths that are linked to.
+    pub link: Vec<String>,
+    /// What is run in new lanes.
+    pub steps: Vec<StepView>,
+}
+
+/// What is run in new lanes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepView {
+    /// Its name.
+    pub name: String,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Milliseconds it may take.
+    pub timeout_ms: u64,
+    /// Variables beside those of the caller.
+    pub env: BTreeMap<String, String>,
 }
 
 /// What became of a file.

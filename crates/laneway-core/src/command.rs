@@ -9,6 +9,7 @@ use crate::name::Name;
 use crate::os_text::OsText;
 use crate::pool::{PoolStep, PoolTree};
 use crate::run::{Exit, ProcessIdentity, Run};
+use crate::setup::{SetupPlan, SetupStart};
 use crate::supervise::{Pacing, RestartPolicy};
 use crate::time::Timestamp;
 use crate::worker::Worker;
@@ -71,6 +72,8 @@ pub struct NewWorker {
     pub restart: RestartPolicy,
     /// Exit codes that mean that its work is done; 0 always does.
     pub done_codes: Vec<u8>,
+    /// It is started also where the lane is not set up.
+    pub forced: bool,
 }
 
 /// Somebody wants to use a lane, or to go on using it.
@@ -96,7 +99,9 @@ pub enum Provisioned {
         branch: LaneBranch,
         /// Something that went wrong without being in the way.
         warning: Option<String>,
-        /// The worker that was asked for together with the lane.
+        /// What comes of its setup.
+        setup: SetupStart,
+        /// The worker that was asked for together with the lane; none if the setup begins, which comes first.
         first: Option<Box<NewWorker>>,
     },
     /// They could not be made; what had been made is undone, but for what the text says is left.
@@ -197,6 +202,39 @@ pub enum Command {
         epoch: u64,
         /// How.
         outcome: Provisioned,
+    },
+    /// Set a lane up, or go on with that.
+    BeginSetup {
+        /// The lane.
+        lane: LaneId,
+        /// What is to be done.
+        plan: SetupPlan,
+    },
+    /// Start the task of a step.
+    RunSetupStep {
+        /// The lane.
+        lane: LaneId,
+        /// The epoch the effect was given.
+        epoch: u64,
+        /// The number of the piece, from 0.
+        piece: u32,
+        /// The step's name.
+        name: String,
+        /// Its task.
+        worker: NewWorker,
+    },
+    /// A piece of the setup has ended.
+    FinishPiece {
+        /// The lane.
+        lane: LaneId,
+        /// The epoch the effect was given.
+        epoch: u64,
+        /// The number of the piece, from 0.
+        piece: u32,
+        /// What went wrong, for people.
+        outcome: Result<(), String>,
+        /// The worker that is to be started after the last one.
+        first: Option<Box<NewWorker>>,
     },
     /// Start a worker or task in a lane.
     RunWorker {
@@ -424,6 +462,9 @@ impl Command {
             Command::BeginProvisioning { lane, .. }
             | Command::FinishProvisioning { lane, .. }
             | Command::RunWorker { lane, .. }
+            | Command::BeginSetup { lane, .. }
+            | Command::RunSetupStep { lane, .. }
+            | Command::FinishPiece { lane, .. }
             | Command::JoinLane { lane, .. }
             | Command::LeaveLane { lane, .. }
             | Command::ShareLane { lane, .. }

@@ -11,6 +11,7 @@ mod model;
 mod pool;
 mod restart;
 mod run;
+mod setup;
 
 pub use attachment::others_in;
 pub use lane::{CloseStep, next_step, refuse_terms};
@@ -89,6 +90,13 @@ fn in_a_lane(facts: &LaneFacts, command: &Command, now: Timestamp) -> Result<Dec
         Command::JudgeAgain { epoch, findings, .. } => lane::judge_again(facts, *epoch, findings, now),
         Command::FinishClosing { epoch, outcome, .. } => lane::finish_closing(facts, *epoch, outcome, now),
         Command::RunWorker { worker, .. } => run::create(facts, worker, now),
+        Command::BeginSetup { plan, .. } => setup::begin(&facts.lane, plan),
+        Command::RunSetupStep { epoch, piece, name, worker, .. } => {
+            setup::run_step(facts, (*epoch, *piece), name, worker, now)
+        }
+        Command::FinishPiece { epoch, piece, outcome, first, .. } => {
+            setup::finish_piece(facts, (*epoch, *piece), outcome, first.as_deref(), now)
+        }
         Command::RecordStarted { run, process, at } => run::started(facts, *run, process, *at),
         Command::RecordExit { run, exit, at, pacing } => run::exited(facts, *run, (exit, *at), pacing, now),
         Command::StartWorker { worker, run } => restart::start(facts, *worker, *run, now),

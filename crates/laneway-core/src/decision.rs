@@ -78,6 +78,15 @@ pub enum Effect {
         /// Its epoch.
         epoch: u64,
     },
+    /// Do a piece of the lane's setup.
+    SetUp {
+        /// The lane.
+        lane: LaneId,
+        /// Its epoch.
+        epoch: u64,
+        /// The number of the piece, from 0.
+        piece: u32,
+    },
     /// Start the run's program under a holder.
     StartRun {
         /// The run.

@@ -141,6 +141,30 @@ pub enum Event {
         /// It is.
         shared: bool,
     },
+    /// A lane is being set up.
+    #[serde(rename = "lane.setup.started")]
+    LaneSetupStarted {
+        /// Pieces that were done before.
+        n_done: u32,
+        /// Pieces in all.
+        n_all: u32,
+    },
+    /// A step of the setup was started, as this task.
+    #[serde(rename = "lane.setup.step")]
+    LaneSetupStep {
+        /// Its name.
+        name: String,
+        /// Its number among all pieces, from 1.
+        number: u32,
+        /// Pieces in all.
+        n_all: u32,
+    },
+    /// The setup is done, or has failed.
+    #[serde(rename = "lane.setup.finished")]
+    LaneSetupFinished {
+        /// What went wrong, if something did.
+        failure: Option<String>,
+    },
     /// A close was asked for while the lane was being made; it is done next.
     #[serde(rename = "lane.close.remembered")]
     LaneCloseRemembered {},

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{HostId, LaneId, WorkspaceId};
 use crate::name::Name;
 use crate::os_text::OsText;
+use crate::setup::{LaneSetup, SetupState};
 use crate::time::Timestamp;
 
 /// What is stored of a lane's life.
@@ -127,6 +128,8 @@ pub struct Lane {
     pub path: OsText,
     /// More than one may use it.
     pub shared: bool,
+    /// How far its setup is.
+    pub setup: LaneSetup,
     /// When it was asked for.
     pub created_at: Timestamp,
     /// When it ended.
@@ -139,7 +142,7 @@ pub struct Lane {
 pub enum LaneStatus {
     /// Recorded; nothing has been made yet.
     New,
-    /// It is being made.
+    /// It is being made or set up.
     Provisioning,
     /// It can be worked in, and nothing runs.
     Ready,
@@ -195,6 +198,7 @@ impl Lane {
         match self.lifecycle {
             Lifecycle::New => LaneStatus::New,
             Lifecycle::Provisioning => LaneStatus::Provisioning,
+            Lifecycle::Open if matches!(self.setup.state, SetupState::Running) => LaneStatus::Provisioning,
             Lifecycle::Open if something_runs => LaneStatus::Running,
             Lifecycle::Open if self.shared || n_attached >= 2 => LaneStatus::Shared,
             Lifecycle::Open => LaneStatus::Ready,

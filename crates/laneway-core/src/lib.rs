@@ -7,6 +7,7 @@
 //! * [`workspace`], [`lane`], [`attachment`], [`worker`], [`run`], [`launch`]: the records, and the one-word statuses
 //!   derived from them
 //! * [`supervise`]: whether a worker whose run has ended is started again, and when
+//! * [`setup`]: what is done in a lane before the work in it
 //! * [`findings`]: what a look at a worktree found, and what of it a close would lose
 //! * [`command`] → [`decide`](mod@decide): what is asked, and the [`decision`] it becomes
 //! * [`refusal`], [`event`]: the two things a decision can say
@@ -31,6 +32,7 @@ pub mod pool;
 pub mod reconcile;
 pub mod refusal;
 pub mod run;
+pub mod setup;
 pub mod supervise;
 pub mod target;
 pub mod time;

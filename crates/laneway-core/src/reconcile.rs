@@ -13,6 +13,7 @@ pub use repository::{RepositorySeen, TreeSeen, plan_repository};
 use crate::id::{LaneId, RunId};
 use crate::lane::{Lane, Lifecycle};
 use crate::run::{Exit, ProcessIdentity, Run, RunState};
+use crate::setup::SetupState;
 use crate::time::Timestamp;
 
 /// What was observed of a run.
@@ -76,6 +77,15 @@ pub enum Action {
         /// Its epoch.
         epoch: u64,
     },
+    /// A setup was under way, and what it needs went with the daemon that did it: it has failed, and can go on.
+    InterruptSetup {
+        /// The lane.
+        lane: LaneId,
+        /// Its epoch.
+        epoch: u64,
+        /// The piece that was being done.
+        piece: u32,
+    },
     /// Do the close that was remembered.
     CloseRemembered {
         /// The lane.
@@ -121,14 +131,21 @@ pub enum Action {
 
 /// The plan for the unfinished lanes and the live runs of a host.
 ///
-/// `lanes` are those that are neither `open` (unless a close is remembered) nor `closed`; `runs` are
+/// `lanes` are those that are neither `open` (unless a close is remembered or a setup is under way) nor `closed`; `runs` are
 /// recorded runs with what was seen of each.
 pub fn plan(lanes: &[Lane], runs: &[(Run, RunSeen)]) -> Vec<Action> {
     // Runs first: a lane that goes on closing must know which of its runs are alive.
     runs.iter()
         .flat_map(|(run, seen)| plan_run(run, seen))
+        .chain(lanes.iter().filter_map(plan_setup))
         .chain(lanes.iter().filter_map(plan_lane))
         .collect()
+}
+
+fn plan_setup(lane: &Lane) -> Option<Action> {
+    let is_under_way = lane.lifecycle == Lifecycle::Open && lane.setup.state == SetupState::Running;
+    let (id, epoch, piece) = (lane.id, lane.epoch, lane.setup.n_done);
+    is_under_way.then_some(Action::InterruptSetup { lane: id, epoch, piece })
 }
 
 fn plan_lane(lane: &Lane) -> Option<Action> {
@@ -320,6 +337,7 @@ mod tests {
                     base_commit: "0".repeat(40),
                     path: "/a".into(),
                     shared: false,
+                    setup: crate::setup::LaneSetup::default(),
                     created_at: Timestamp(0),
                     closed_at: None,
                 };

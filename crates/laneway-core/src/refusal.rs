@@ -72,6 +72,20 @@ pub enum Refusal {
         /// Where it stands.
         lifecycle: Lifecycle,
     },
+    /// Its setup is under way.
+    #[error("lane {lane} is being set up")]
+    SetupRunning {
+        /// The lane.
+        lane: Name,
+    },
+    /// Its setup has failed.
+    #[error("lane {lane} is not set up{}", in_words(failure.as_deref()))]
+    NotSetUp {
+        /// The lane.
+        lane: Name,
+        /// What went wrong last.
+        failure: Option<String>,
+    },
     /// A close was to do something to a worktree that is somebody's own.
     #[error("lane {lane} has a worktree that it did not make, and leaves it as it is")]
     NotOurTree {
@@ -116,6 +130,10 @@ pub enum Refusal {
     },
 }
 
+fn in_words(failure: Option<&str>) -> String {
+    failure.map_or_else(String::new, |failure| format!(": {failure}"))
+}
+
 impl Refusal {
     /// A short, stable word for programs.
     pub const fn slug(&self) -> &'static str {
@@ -129,6 +147,8 @@ impl Refusal {
             Refusal::TaskHasNoName { .. } => "task_has_no_name",
             Refusal::TaskRunsOnce { .. } => "task_runs_once",
             Refusal::LaneNotOpen { .. } => "lane_not_open",
+            Refusal::SetupRunning { .. } => "setup_running",
+            Refusal::NotSetUp { .. } => "not_set_up",
             Refusal::NotOurTree { .. } => "not_our_tree",
             Refusal::WouldLose { .. } => "would_lose_work",
             Refusal::PoolIsFull { .. } => "pool_is_full",
@@ -159,6 +179,10 @@ impl Refusal {
                     "lane new NAME makes a new one".to_owned()
                 }
             }),
+            Refusal::SetupRunning { lane } => Some(format!("lane show {lane} says how far it is")),
+            Refusal::NotSetUp { lane, .. } => Some(format!(
+                "lane setup {lane} goes on with it\nlane run {lane} --force starts it all the same"
+            )),
             Refusal::NotOurTree { lane } => Some(format!("lane close {lane}")),
             Refusal::WouldLose { lane, losses } => Some(what_helps(lane, losses)),
             Refusal::PoolIsFull { .. }

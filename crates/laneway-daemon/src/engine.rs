@@ -21,6 +21,7 @@ mod rescue;
 mod restarts;
 mod runs;
 mod settings;
+mod setup;
 mod sharing;
 mod workspaces;
 
@@ -28,6 +29,8 @@ pub(crate) use close::CloseAsked;
 pub(crate) use create::parse_name;
 pub(crate) use inside::{Asking, who_asks};
 pub(crate) use restarts::Begun;
+pub(crate) use runs::RunHow;
+pub(crate) use setup::Tell;
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -43,6 +46,7 @@ use laneway_core::decision::Effect;
 use laneway_core::event::{Recorded, Subject};
 use laneway_core::id::{CorrelationId, LaneId, RunId};
 use laneway_core::run::{Exit, Run, RunState};
+use laneway_core::setup::SetupStart;
 use laneway_core::time::Timestamp;
 use laneway_git::{Git, Repository, TreeRecord};
 use laneway_store::{Asked, Committed, ReadError, Store, SubmitError};
@@ -81,6 +85,8 @@ pub(crate) struct Parts {
     repositories: Mutex<HashMap<PathBuf, Arc<Repository>>>,
     /// What is being made right now, for the effect that makes it. After a crash it is undone instead.
     being_made: Mutex<HashMap<LaneId, BeingMade>>,
+    /// Setups that are under way in this process.
+    setups: Mutex<HashMap<LaneId, setup::SettingUp>>,
     /// What the second look saw, for the removal that follows it.
     judged: Mutex<HashMap<(LaneId, u64), close::Judged>>,
     /// What is known of a close from when it was asked for.
@@ -107,6 +113,9 @@ struct BeingMade {
     record: TreeRecord,
     /// What went wrong before anything was made, without being in the way.
     warning: Option<String>,
+    setup: SetupStart,
+    /// What the setup needs, if it begins; then the first worker is with it.
+    setting_up: Option<setup::SettingUp>,
     first: Option<Box<NewWorker>>,
 }
 
@@ -159,6 +168,7 @@ impl Engine {
             ending: CancellationToken::new(),
             repositories: Mutex::default(),
             being_made: Mutex::default(),
+            setups: Mutex::default(),
             judged: Mutex::default(),
             asked_to_close: Mutex::default(),
             pools: Mutex::default(),
@@ -287,6 +297,9 @@ impl Engine {
         self.tasks.spawn(async move {
             match effect {
                 Effect::Provision { lane, epoch } => engine.provision(lane, epoch, request).await,
+                Effect::SetUp { lane, epoch, piece } => {
+                    engine.set_up_piece(lane, epoch, piece, request).await;
+                }
                 Effect::StartRun { run } => engine.start_run(run, request).await,
                 Effect::StopRun { run, grace_ms } => engine.stop_run(run, grace_ms, request).await,
                 // A timer is no task that an end waits for.

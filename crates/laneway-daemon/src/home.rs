@@ -8,6 +8,7 @@
 //! HOME/holder.log       what holders have to say
 //! HOME/laneway.db       the database
 //! HOME/launch/…         environments of workers, by reference
+//! HOME/trust/…         which settings of a repository you have agreed to
 //! HOME/config.toml      settings, unless this is the default home (see `config`)
 //! HOME/runs/rn_…/       one folder per run: sock, record, screen, recording-….cast
 //! HOME/scratch/…        what is needed for one request only; emptied at every start
@@ -143,7 +144,7 @@ impl Home {
         }
         rustix::fs::access(&self.root, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
             .map_err(|errno| unusable(errno.into()))?;
-        for folder in [self.runs(), self.launches(), self.scratch()] {
+        for folder in [self.runs(), self.launches(), self.scratch(), self.trust()] {
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -207,6 +208,11 @@ impl Home {
     /// The folder of files that are needed for one request only.
     pub fn scratch(&self) -> PathBuf {
         self.root.join("scratch")
+    }
+
+    /// The folder of the files that say which settings of a repository the user has agreed to.
+    pub fn trust(&self) -> PathBuf {
+        self.root.join("trust")
     }
 
     /// The folder of the private files with workers' environments.

@@ -105,6 +105,8 @@ fn router(served: Served) -> Router {
         .route(routes::RESOLVE, get(host::resolve))
         .route(routes::WORKSPACES, get(host::workspaces))
         .route(routes::INIT, post(settings::init))
+        .route(routes::TRUST, get(settings::show).post(settings::trust))
+        .route(routes::LANE_SETUP, post(settings::set_up))
         .route(routes::ADOPT, post(lanes::adopt))
         .route(routes::RENAME, post(lanes::rename))
         .route(routes::LANES, get(lanes::list).post(lanes::create))

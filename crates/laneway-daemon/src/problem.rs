@@ -71,6 +71,8 @@ impl IntoProblem for Refusal {
             | Refusal::TaskHasNoName { .. }
             | Refusal::TaskRunsOnce { .. }
             | Refusal::LaneNotOpen { .. }
+            | Refusal::SetupRunning { .. }
+            | Refusal::NotSetUp { .. }
             | Refusal::NotOurTree { .. }
             | Refusal::WouldLose { .. }
             | Refusal::PoolIsFull { .. }

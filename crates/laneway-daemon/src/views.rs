@@ -123,6 +123,7 @@ impl Engine {
             name: lane.name,
             workspace: lane.workspace,
             shared: lane.shared,
+            setup: lane.setup.state,
             attachments,
             base_ref: lane.base_ref,
             base_commit: lane.base_commit,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::admin::{AdminFolder, admin_folders, present, registered_at, settled_path};
 use crate::both::both;
+use crate::carry;
 use crate::hidden::HiddenFacts;
 use crate::names::CommitId;
 use crate::repository::{Repository, branch_of, not_read, settled};
@@ -111,7 +112,8 @@ pub struct Findings {
     pub tree: TreeState,
     /// Tracked files that differ from HEAD.
     pub changed: Listing<ChangedFile>,
-    /// Files that git does not track nor ignore. A nested repository is one entry.
+    /// Files that git does not track nor ignore, but for copies from the main worktree that are as they were carried.
+    /// A nested repository is one entry.
     pub untracked: Listing<PathBuf>,
     /// Ignored files outside of folders that can be made again. In very large folders the count is a lower bound.
     pub ignored: Listing<PathBuf>,
@@ -242,12 +244,14 @@ impl Repository {
             return Ok(());
         }
         let watch = Watch::begin();
+        let carried = carry::unchanged(admin, tree).map_err(not_read)?;
         let mut ignored = Vec::new();
         let (hidden, status) = both(
             || self.hidden_facts(admin, tree),
             || {
                 self.each_status_entry(admin, tree, None, &mut |entry| match entry {
                     StatusEntry::Changed(file) => found.changed.push(file),
+                    StatusEntry::Untracked(path) | StatusEntry::Ignored(path) if carried.contains(&path) => {}
                     StatusEntry::Untracked(path) => {
                         self.look_at_size(tree, &path, found);
                         found.untracked.push(path);
@@ -272,7 +276,7 @@ impl Repository {
                 disposable.insert(path);
             } else if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
                 has_ignored_folders = true;
-                self.walk_ignored(tree, &path, found);
+                self.walk_ignored(tree, &path, &carried, found);
             } else {
                 self.look_at_size(tree, &path, found);
                 found.ignored.push(path);
@@ -304,7 +308,7 @@ impl Repository {
 
     /// The files in a folder that is ignored as a whole. A folder that cannot be read, and a repository, count as
     /// one entry. Symbolic links are not followed.
-    fn walk_ignored(&self, tree: &Path, folder: &Path, found: &mut Findings) {
+    fn walk_ignored(&self, tree: &Path, folder: &Path, carried: &HashSet<PathBuf>, found: &mut Findings) {
         let mut waiting = vec![folder.to_owned()];
         while let Some(folder) = waiting.pop()
             && found.ignored.count < MOST_COUNTED
@@ -327,6 +331,7 @@ impl Repository {
                             waiting.push(path);
                         }
                     }
+                    _ if carried.contains(&path) => {}
                     _ => {
                         self.look_at_size(tree, &path, found);
                         found.ignored.push(path);

@@ -9,6 +9,7 @@
 //! * [`Repository::resolve_base`], [`Repository::choose_branch`], [`Repository::choose_pull_request`],
 //!   [`Repository::preflight`], [`Repository::create`], [`Repository::undo`]: making a lane's tree, or nothing.
 //! * [`Repository::make_pooled`], [`Repository::claim`], [`Repository::remove_pooled`]: trees kept ready for lanes.
+//! * [`Repository::carry`]: what a new tree needs of the main worktree and git does not have.
 //! * [`Repository::judge`], [`Repository::remove`], [`Trashed::unlink`]: taking it away without loss.
 //! * [`Repository::adoptable`]: a worktree that somebody made; [`fn@label`]: what git's entry calls a lane's tree.
 //! * [`Repository::diff`]: what a lane has done, against where it left its base.
@@ -22,6 +23,7 @@ mod admin;
 mod adopt;
 mod base;
 mod both;
+mod carry;
 mod checkout;
 mod complaint;
 mod create;
@@ -50,6 +52,7 @@ mod undo;
 
 pub use adopt::{AdoptRefusal, Adoptable};
 pub use base::{Base, BaseError, ChosenBranch, NewBranch, PullRequest};
+pub use carry::{CarryError, ToCarry, hash_of_bytes};
 pub use complaint::Complaint;
 pub use create::{
     BadPlace, CreateError, CreateRefusal, CreateWarning, Created, NewTree, NewTreeAtBase, NotBegun,

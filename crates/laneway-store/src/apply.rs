@@ -129,9 +129,10 @@ fn insert_lane(connection: &Connection, lane: &Lane) -> Result<(), ApplyError> {
         .prepare_cached(
             "INSERT INTO lanes (id, host, workspace, epoch, name, lifecycle, close_requested, failure, \
              branch, branch_ours, adopted, base_ref, base_commit, path, shared, created_at, closed_at, \
-             close_discard, close_merge, close_keep_branch, restored_from, close_by) \
+             close_discard, close_merge, close_keep_branch, restored_from, close_by, setup, setup_content, setup_done, \
+             setup_all, setup_worker) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
-             ?20, ?21, ?22)",
+             ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)",
         )?
         .execute(params![
             row.id,
@@ -155,7 +156,12 @@ fn insert_lane(connection: &Connection, lane: &Lane) -> Result<(), ApplyError> {
             row.close_merge,
             row.close_keep_branch,
             row.restored_from,
-            row.close_by
+            row.close_by,
+            row.setup,
+            row.setup_content,
+            row.setup_done,
+            row.setup_all,
+            row.setup_worker
         ])?;
     exactly_one(changed, "lanes", row.id)
 }
@@ -173,7 +179,8 @@ fn update_lane(
             "UPDATE lanes SET epoch = ?4, name = ?5, lifecycle = ?6, close_requested = ?7, failure = ?8, \
              branch = ?9, branch_ours = ?10, base_ref = ?11, base_commit = ?12, path = ?13, shared = ?14, \
              closed_at = ?15, close_discard = ?16, close_merge = ?17, close_keep_branch = ?18, \
-             close_by = ?19 WHERE id = ?1 AND lifecycle = ?2 AND epoch = ?3",
+             close_by = ?19, setup = ?20, setup_content = ?21, setup_done = ?22, setup_all = ?23, setup_worker = ?24 \
+             WHERE id = ?1 AND lifecycle = ?2 AND epoch = ?3",
         )?
         .execute(params![
             row.id,
@@ -194,7 +201,12 @@ fn update_lane(
             row.close_discard,
             row.close_merge,
             row.close_keep_branch,
-            row.close_by
+            row.close_by,
+            row.setup,
+            row.setup_content,
+            row.setup_done,
+            row.setup_all,
+            row.setup_worker
         ])?;
     exactly_one(changed, "lanes", row.id)
 }

@@ -171,13 +171,13 @@ impl Store {
     }
 
     /// The lanes that something is to be done about when a daemon starts: those on their way to open
-    /// or to closed, and open ones with a remembered close.
+    /// or to closed, and open ones with a remembered close or a setup under way.
     pub fn unfinished_lanes(&self) -> Result<Vec<Lane>, ReadError> {
         let sql = concat!(
             "SELECT ",
             lane_columns!(),
             " FROM lanes INDEXED BY lanes_unclosed WHERE lifecycle <> 'closed' \
-              AND (lifecycle <> 'open' OR close_requested) ORDER BY id"
+              AND (lifecycle <> 'open' OR close_requested OR setup = 'running') ORDER BY id"
         );
         self.ask(|db| all(db, sql, [], record::<LaneRecord>))
     }

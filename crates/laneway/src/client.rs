@@ -63,6 +63,12 @@ pub(crate) enum Start {
     Never,
 }
 
+/// The daemon ended before it had answered.
+pub(crate) fn answer_missing(request: &Request) -> Failure {
+    let message = format!("the daemon went away while {}", request.doing());
+    Problem::new(ErrorKind::Unreachable, WENT_AWAY, message).hint("lane ls").into()
+}
+
 /// Why lines do not come any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FollowEnd {

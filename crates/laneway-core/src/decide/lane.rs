@@ -9,6 +9,7 @@ use crate::findings::{Findings, Losses};
 use crate::lane::{CloseTerms, Lane, LaneTree, Lifecycle};
 use crate::name::Name;
 use crate::refusal::Refusal;
+use crate::setup::{LaneSetup, SetupStart, SetupState};
 use crate::time::Timestamp;
 
 /// Records a lane, if its name, branch and path are free among the open lanes, and none of them brings back the same
@@ -61,6 +62,7 @@ pub(super) fn create(
         base_commit: new.base_commit.clone(),
         path: new.path.clone(),
         shared: false,
+        setup: LaneSetup::default(),
         created_at: now,
         closed_at: None,
     };
@@ -142,17 +144,24 @@ pub(super) fn finish_provisioning(
                 },
             ))
         }
-        Provisioned::Ready { branch, warning, first } => {
+        Provisioned::Ready { branch, warning, setup, first } => {
             expect(lane, epoch, Lifecycle::Provisioning)?;
+            let why = match setup {
+                SetupStart::Wait { why } => why.as_ref(),
+                SetupStart::Nothing | SetupStart::Begin(_) => None,
+            };
             let open = Lane {
                 lifecycle: Lifecycle::Open,
                 tree: LaneTree::Ours { branch: branch.clone() },
-                failure: warning.clone(),
-                ..lane.clone()
+                failure: warning.as_ref().or(why).cloned(),
+                ..set_up(lane, setup)
             };
             let mut decision = becomes(lane, open.clone());
             if lane.close_requested {
                 return Ok(decision.then(Effect::CloseRemembered { lane: lane.id }));
+            }
+            if let SetupState::Running = open.setup.state {
+                return Ok(decision.then(Effect::SetUp { lane: lane.id, epoch, piece: 0 }));
             }
             if let Some(first) = first {
                 let facts = LaneFacts { lane: open, ..facts.clone() };
@@ -175,6 +184,18 @@ pub(super) struct Close<'a> {
     pub(super) terms: CloseTerms,
     /// Who asks.
     pub(super) by: Option<&'a Name>,
+}
+
+/// The lane with what comes of its setup. One that is to be closed next is not set up before.
+fn set_up(lane: &Lane, start: &SetupStart) -> Lane {
+    let setup = match start {
+        SetupStart::Nothing => LaneSetup::default(),
+        SetupStart::Begin(plan) if !lane.close_requested => LaneSetup::from_the_start(plan),
+        SetupStart::Begin(_) | SetupStart::Wait { .. } => {
+            LaneSetup::default().become_state(SetupState::Waiting)
+        }
+    };
+    Lane { setup, ..lane.clone() }
 }
 
 /// A close: refused if it would lose work or somebody else uses the lane, remembered while the lane is being made.
@@ -254,6 +275,7 @@ fn begin_cleaning(facts: &LaneFacts, users: Users<'_>, asked: Close<'_>) -> Deci
         close_by: by.cloned(),
         shared: users.mark(),
         failure: None,
+        setup: lane.setup.broken_off(),
         epoch,
         ..lane.clone()
     };
@@ -397,7 +419,7 @@ pub(super) fn update(lane: &Lane, next: Lane) -> Change {
     Change::UpdateLane { was: lane.lifecycle, was_epoch: lane.epoch, lane: next }
 }
 
-fn expect(lane: &Lane, epoch: u64, lifecycle: Lifecycle) -> Result<(), Refusal> {
+pub(super) fn expect(lane: &Lane, epoch: u64, lifecycle: Lifecycle) -> Result<(), Refusal> {
     expect_epoch(lane, epoch)?;
     if lane.lifecycle == lifecycle {
         Ok(())

@@ -22,6 +22,7 @@ use crate::launch::TerminalSpec;
 use crate::name::Name;
 use crate::refusal::Refusal;
 use crate::run::{Exit, ProcessIdentity, Run, RunState};
+use crate::setup::{LaneSetup, SetupPlan, SetupStart, SetupState};
 use crate::supervise::{Outlook, Pacing, RestartPolicy, Supervision};
 use crate::time::Timestamp;
 use crate::worker::{Desired, Worker};
@@ -132,7 +133,10 @@ impl Record {
                     assert!(self.attachments.remove(attachment).is_some());
                 }
                 Change::InsertWorker(worker) => {
-                    assert_eq!(self.lanes[&worker.lane].lifecycle, Lifecycle::Open);
+                    let lane = &self.lanes[&worker.lane];
+                    assert_eq!(lane.lifecycle, Lifecycle::Open);
+                    let is_set_up = !matches!(lane.setup.state, SetupState::Running | SetupState::Failed);
+                    assert!(worker.name.is_none() || is_set_up, "a worker in a lane that is not set up");
                     assert!(self.workers.insert(worker.id, worker.clone()).is_none());
                 }
                 Change::UpdateWorker(worker) => {
@@ -255,6 +259,7 @@ fn new_worker(n: u8, task: bool) -> NewWorker {
         record: false,
         restart: RestartPolicy::ALL[usize::from(n % 3)],
         done_codes: vec![n],
+        forced: false,
     }
 }
 
@@ -289,6 +294,11 @@ fn commands() -> impl Strategy<Value = Command> {
                 outcome: Provisioned::Ready {
                     branch: LaneBranch { name: format!("lane/{lane}"), ours: true },
                     warning: None,
+                    setup: match first {
+                        Some(n @ 0..5) => SetupStart::Begin(plan(n)),
+                        Some(5..8) => SetupStart::Wait { why: None },
+                        Some(_) | None => SetupStart::Nothing,
+                    },
                     first: first.map(|n| Box::new(new_worker(n, false))),
                 },
             }
@@ -333,6 +343,7 @@ fn commands() -> impl Strategy<Value = Command> {
             Command::CloseLane { lane, findings: lost.map(findings), grace_ms: 1, terms, by: Some(by) }
         }),
         about_users(),
+        about_setup(),
         (lane.clone(), epoch.clone(), any::<bool>()).prop_map(|(lane, epoch, done)| Command::FinishMerging {
             lane,
             epoch,
@@ -361,6 +372,30 @@ fn commands() -> impl Strategy<Value = Command> {
                 Removed::Gone { rescue: None }
             } else {
                 Removed::Failed { failure: "busy".into() }
+            }
+        }),
+    ]
+}
+
+fn plan(n: u8) -> SetupPlan {
+    SetupPlan { content: format!("settings {}", n % 2), n_pieces: 1 + u32::from(n % 3) }
+}
+
+fn about_setup() -> impl Strategy<Value = Command> {
+    let lane = (0..4_u8).prop_map(lane_id);
+    let (epoch, piece) = (1..4_u64, 0..3_u32);
+    prop_oneof![
+        (lane.clone(), 0..6_u8).prop_map(|(lane, n)| Command::BeginSetup { lane, plan: plan(n) }),
+        (lane.clone(), epoch.clone(), piece.clone(), 0..20_u8).prop_map(|(lane, epoch, piece, n)| {
+            Command::RunSetupStep { lane, epoch, piece, name: "deps".into(), worker: new_worker(n, true) }
+        }),
+        (lane, epoch, piece, any::<bool>(), 0..20_u8).prop_map(|(lane, epoch, piece, done, n)| {
+            Command::FinishPiece {
+                lane,
+                epoch,
+                piece,
+                outcome: if done { Ok(()) } else { Err("deps exited 1".into()) },
+                first: (n % 2 == 0).then(|| Box::new(new_worker(n, false))),
             }
         }),
     ]
@@ -462,7 +497,10 @@ fn carry_out(mut record: Record, commands: &[(Command, i64)]) -> Result<(), Test
         now = Timestamp(now.0 + tick);
         let fresh = match command {
             Command::CreateLane { lane, .. } => !record.lanes.contains_key(&lane.id),
-            Command::RunWorker { worker, .. } => !record.workers.contains_key(&worker.id),
+            Command::RunWorker { worker, .. } | Command::RunSetupStep { worker, .. } => {
+                !record.workers.contains_key(&worker.id)
+            }
+            Command::FinishPiece { first: Some(first), .. } => !record.workers.contains_key(&first.id),
             Command::JoinLane { join, .. } => !record.attachments.contains_key(&join.id),
             Command::FinishProvisioning {
                 outcome: Provisioned::Ready { first: Some(first), .. }, ..
@@ -566,6 +604,7 @@ fn with_a_lane(lifecycle: Lifecycle) -> LaneFacts {
         lifecycle,
         close_terms: CloseTerms::default(),
         close_by: None,
+        setup: LaneSetup::default(),
         restored_from: None,
         close_requested: false,
         failure: None,

@@ -10,6 +10,7 @@ use crate::launch::{DEFAULT_GRACE_MS, LaunchSpec, TerminalSpec};
 use crate::name::Name;
 use crate::refusal::Refusal;
 use crate::run::{Exit, ProcessIdentity, Run, RunState};
+use crate::setup::SetupState;
 use crate::supervise::{Pacing, RestartPolicy, Supervision};
 use crate::time::Timestamp;
 use crate::worker::{Desired, Worker};
@@ -19,6 +20,9 @@ pub(super) fn create(facts: &LaneFacts, new: &NewWorker, now: Timestamp) -> Resu
     let lane = &facts.lane;
     if lane.lifecycle != Lifecycle::Open {
         return Err(Refusal::LaneNotOpen { lane: lane.name.clone(), lifecycle: lane.lifecycle });
+    }
+    if !new.forced && new.naming != WorkerNaming::Task {
+        refuse_unless_set_up(lane)?;
     }
     let name = named(&facts.taken_names, &new.naming)?;
     let worker = Worker {
@@ -57,6 +61,17 @@ pub(super) fn create(facts: &LaneFacts, new: &NewWorker, now: Timestamp) -> Resu
         changes: vec![Change::InsertWorker(worker), Change::InsertSpec(spec), Change::InsertRun(run)],
         effects: vec![Effect::StartRun { run: new.run }],
     })
+}
+
+/// A worker is not started in a lane that is being set up, or could not be; tasks are.
+fn refuse_unless_set_up(lane: &Lane) -> Result<(), Refusal> {
+    match lane.setup.state {
+        SetupState::Running => Err(Refusal::SetupRunning { lane: lane.name.clone() }),
+        SetupState::Failed => {
+            Err(Refusal::NotSetUp { lane: lane.name.clone(), failure: lane.failure.clone() })
+        }
+        SetupState::None | SetupState::Waiting | SetupState::Done => Ok(()),
+    }
 }
 
 fn named(taken: &[WorkerName], naming: &WorkerNaming) -> Result<Option<Name>, Refusal> {

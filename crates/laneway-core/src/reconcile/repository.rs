@@ -129,6 +129,7 @@ mod tests {
             base_commit: "0".repeat(40),
             path: format!("/r/.lanes/{name}").as_str().into(),
             shared: false,
+            setup: crate::setup::LaneSetup::default(),
             created_at: Timestamp(0),
             closed_at: (lifecycle == Lifecycle::Closed).then_some(Timestamp(1)),
         }

@@ -1,6 +1,7 @@
 //! Where a lane's worktree is, and what its branch is called: patterns with `{lane}` in them.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
 use laneway_git::is_legal_branch_name;
@@ -92,6 +93,12 @@ impl TryFrom<String> for BranchPattern {
             }
             Some(_) => Err(NotAPattern::NoBranch(text)),
         }
+    }
+}
+
+impl fmt::Display for WorktreePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

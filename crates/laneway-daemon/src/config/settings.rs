@@ -23,6 +23,10 @@ enum Kind {
     Count(u64, u64),
     /// Like `"64 MiB"`.
     Size,
+    /// Like `"10m"`.
+    Duration,
+    /// Names of the user's choice with texts.
+    TextTable,
 }
 
 const HEAD: &str = "\
@@ -82,6 +86,43 @@ pub(super) const SETTINGS: &[Setting] = &[
         about: "A larger file is kept in the trash only, for as long as nobody prunes it, and in no commit.",
         line: "rescue_max = \"64 MiB\"",
     },
+    Setting {
+        key: "copy",
+        kind: Kind::Texts,
+        about: "Untracked files of the main worktree that each new lane gets a copy of: git's patterns.",
+        line: "copy = [\".env\", \"config/*.local\"]",
+    },
+    Setting {
+        key: "link",
+        kind: Kind::Texts,
+        about: "Paths of the main worktree that each new lane gets a symbolic link to.",
+        line: "link = [\"data\"]",
+    },
+    Setting {
+        key: "steps[].name",
+        kind: Kind::Text,
+        about: "What the step is called.",
+        line: "[[steps]]                       # run in each new lane, one after the other\n\
+               name = \"deps\"",
+    },
+    Setting {
+        key: "steps[].command",
+        kind: Kind::Texts,
+        about: "The program and its arguments; no shell reads them, unless it is one: [\"sh\", \"-c\", \"…\"].",
+        line: "command = [\"npm\", \"ci\"]",
+    },
+    Setting {
+        key: "steps[].timeout",
+        kind: Kind::Duration,
+        about: "How long it may take.",
+        line: "timeout = \"30m\"",
+    },
+    Setting {
+        key: "steps[].env.*",
+        kind: Kind::TextTable,
+        about: "Variables beside those of who makes the lane.",
+        line: "env = { CI = \"1\" }",
+    },
 ];
 
 /// Every key there is.
@@ -128,6 +169,8 @@ fn kind_schema(kind: &Kind) -> Map<String, Value> {
     let schema = match kind {
         Kind::Text => json!({ "type": "string" }),
         Kind::Texts => json!({ "type": "array", "items": { "type": "string" } }),
+        Kind::Duration => json!({ "type": "string", "pattern": "^[0-9]+([.][0-9]{1,3})?(ms|s|m|h)?$" }),
+        Kind::TextTable => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         Kind::Count(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
         Kind::Size => json!({ "anyOf": [
             { "type": "integer", "minimum": 0 },
@@ -139,8 +182,28 @@ fn kind_schema(kind: &Kind) -> Map<String, Value> {
 
 /// Puts what may stand at a key where the schema has it.
 fn place(table: &mut Map<String, Value>, key: &str, fragment: Map<String, Value>) {
-    let properties = table.entry("properties").or_insert_with(|| json!({}));
-    if let Value::Object(properties) = properties {
-        properties.insert(key.to_owned(), Value::Object(fragment));
+    let Some((outer, inner)) = key.split_once('.') else {
+        if let Some(properties) = properties_of(table) {
+            properties.insert(key.to_owned(), Value::Object(fragment));
+        }
+        return;
+    };
+    let Some(properties) = properties_of(table) else { return };
+    if inner == "*" {
+        properties.insert(outer.to_owned(), Value::Object(fragment));
+        return;
     }
+    let of_list = outer.strip_suffix("[]");
+    let within = properties.entry(of_list.unwrap_or(outer)).or_insert_with(|| match of_list {
+        Some(_) => json!({ "type": "array", "items": table_schema() }),
+        None => Value::Object(table_schema()),
+    });
+    let within = if of_list.is_some() { &mut within["items"] } else { within };
+    if let Value::Object(within) = within {
+        place(within, inner, fragment);
+    }
+}
+
+fn properties_of(table: &mut Map<String, Value>) -> Option<&mut Map<String, Value>> {
+    table.get_mut("properties").and_then(Value::as_object_mut)
 }

@@ -1,9 +1,12 @@
 //! The settings of a repository: `laneway.toml` in its main worktree; for a bare repository in the folder that it is
 //! in.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
-use laneway_git::{DISPOSABLE_FOLDERS, LEAST_ROOM, MOST_IN_COMMIT, Rules};
+use laneway_core::duration;
+use laneway_git::{DISPOSABLE_FOLDERS, LEAST_ROOM, MOST_IN_COMMIT, Rules, hash_of_bytes};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -39,6 +42,49 @@ pub struct WorkspaceConfig {
     pub trash_days: u32,
     /// The largest file in the commit of a rescue.
     pub rescue_max: Size,
+    /// Patterns of untracked files that new lanes get copies of.
+    #[serde(deserialize_with = "paths")]
+    pub copy: Vec<String>,
+    /// Paths that new lanes get links to.
+    #[serde(deserialize_with = "paths")]
+    pub link: Vec<String>,
+    /// What is run in new lanes.
+    #[serde(deserialize_with = "steps")]
+    pub steps: Vec<Step>,
+}
+
+/// What is run in a new lane.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// What it is called.
+    pub name: String,
+    /// Program and arguments; never empty.
+    pub command: Vec<String>,
+    /// How long it may take.
+    #[serde(default = "usual_timeout", deserialize_with = "timeout")]
+    pub timeout: Duration,
+    /// Variables beside those of the caller.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+}
+
+/// A piece of the setup of a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Files are copied and linked.
+    Files,
+    /// A step is run.
+    Step(&'a Step),
+}
+
+/// A repository's settings with the text that they come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkspaceFile {
+    /// What is set.
+    pub config: WorkspaceConfig,
+    /// What tells this text from any other: `sha256:` and the hash in hexadecimal digits.
+    pub content: String,
 }
 
 impl Default for WorkspaceConfig {
@@ -52,6 +98,9 @@ impl Default for WorkspaceConfig {
             disposable: DISPOSABLE_FOLDERS.iter().map(|name| (*name).to_owned()).collect(),
             trash_days: 7,
             rescue_max: Size(MOST_IN_COMMIT),
+            copy: Vec::new(),
+            link: Vec::new(),
+            steps: Vec::new(),
         }
     }
 }
@@ -59,9 +108,20 @@ impl Default for WorkspaceConfig {
 impl WorkspaceConfig {
     /// Reads the file of the repository whose main worktree this is; without one, everything is as it is by default.
     pub fn read(root: &Path) -> Result<Self, ConfigError> {
-        let path = root.join(FILE_NAME);
-        let text = file::read(&path)?.unwrap_or_default();
-        file::parse(&text, &settings::keys()).map_err(|mistake| mistake.in_file(&path, &text))
+        WorkspaceFile::read(root).map(|file| file.config)
+    }
+
+    /// The pieces of the setup of a lane, in their order.
+    pub fn pieces(&self) -> Vec<Piece<'_>> {
+        let has_files = !self.copy.is_empty() || !self.link.is_empty();
+        let files = has_files.then_some(Piece::Files);
+        files.into_iter().chain(self.steps.iter().map(Piece::Step)).collect()
+    }
+
+    /// Whether something of it needs the consent of a person: it runs or touches something that git did not bring, or
+    /// puts lanes outside of the main worktree.
+    pub fn needs_consent(&self, root: &Path) -> bool {
+        !self.pieces().is_empty() || self.worktree.is_elsewhere(root)
     }
 
     /// What of it git is told.
@@ -71,6 +131,18 @@ impl WorkspaceConfig {
             most_in_commit: self.rescue_max.0,
             least_room: self.least_free.0,
         }
+    }
+}
+
+impl WorkspaceFile {
+    /// Reads the file of the repository whose main worktree this is; one that is not there is an empty one.
+    pub fn read(root: &Path) -> Result<Self, ConfigError> {
+        let path = root.join(FILE_NAME);
+        let text = file::read(&path)?.unwrap_or_default();
+        let config =
+            file::parse(&text, &settings::keys()).map_err(|mistake| mistake.in_file(&path, &text))?;
+        let content = format!("sha256:{}", hash_of_bytes(text.as_bytes()));
+        Ok(Self { config, content })
     }
 }
 
@@ -104,6 +176,59 @@ fn bounded<T: TryFrom<i64>, E: serde::de::Error>(
     let number = if range.contains(&value) { T::try_from(value).ok() } else { None };
     let (least, most) = range.into_inner();
     number.ok_or_else(|| E::custom(format!("{key} is {value}: it can be {least} to {most}")))
+}
+
+const fn usual_timeout() -> Duration {
+    Duration::from_mins(30)
+}
+
+fn timeout<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(from)?;
+    match duration::parse(&text).map_err(serde::de::Error::custom)? {
+        Duration::ZERO => Err(serde::de::Error::custom("a step needs some time: its timeout is 0")),
+        timeout => Ok(timeout),
+    }
+}
+
+/// Paths and patterns from the main worktree, which lead nowhere else.
+fn paths<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let paths = Vec::<String>::deserialize(from)?;
+    let stays_inside = |path: &String| {
+        let is_plain = |part: std::path::Component<'_>| match part {
+            std::path::Component::Normal(part) => !part.eq_ignore_ascii_case(".git"),
+            _ => false,
+        };
+        !path.is_empty() && !path.contains('\0') && Path::new(path).components().all(is_plain)
+    };
+    match paths.iter().find(|path| !stays_inside(path)) {
+        Some(wrong) => Err(serde::de::Error::custom(format!(
+            "{wrong:?} does not stay in the worktree: paths are relative to its root, without .. and .git"
+        ))),
+        None => Ok(paths),
+    }
+}
+
+fn steps<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Step>, D::Error> {
+    let steps = Vec::<Step>::deserialize(from)?;
+    for (index, step) in steps.iter().enumerate() {
+        let wrong = |what: &str| Err(serde::de::Error::custom(format!("step {:?} {what}", step.name)));
+        if step.name.trim().is_empty() || step.name.len() > 64 || step.name.contains(char::is_control) {
+            return wrong("has no name of 1 to 64 characters");
+        }
+        if steps[..index].iter().any(|other| other.name == step.name) {
+            return wrong("is there twice");
+        }
+        if step.command.first().is_none_or(String::is_empty)
+            || step.command.iter().any(|word| word.contains('\0'))
+        {
+            return wrong("has no command: [\"program\", \"argument\"]");
+        }
+        let is_name = |name: &String| !name.is_empty() && !name.contains(['=', '\0']);
+        if !step.env.iter().all(|(name, value)| is_name(name) && !value.contains('\0')) {
+            return wrong("has an impossible variable in its env");
+        }
+    }
+    Ok(steps)
 }
 
 fn folder_names<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
@@ -159,24 +284,59 @@ mod tests {
         check("rescue_max = true", "1:14: ", "a size");
         check("disposable = [\"a/b\"]", "1:14: ", "names without /");
         check("disposable = \"target\"", "1:14: ", "sequence");
+        for wrong in ["../x", "/etc/passwd", "a/../../b", "", ".git/config", "x/.GIT/hooks", "."] {
+            check(&format!("copy = [\"{wrong}\"]"), "1:8: ", "does not stay in the worktree");
+            check(&format!("link = [\"{wrong}\"]"), "1:8: ", "does not stay in the worktree");
+        }
+        check(
+            "[[steps]]\nname = \"a\"\ncomand = [\"x\"]",
+            "3:1: ",
+            "`steps.comand`; the nearest is `steps.command`",
+        );
+        check("[steps]\nname = \"a\"", "1:1: ", "[[steps]]");
+        check("steps = [1]", "1:10: ", "[[steps]]");
+        check("[[steps]]\nname = \"a\"\ncommand = []", "", "has no command");
+        check("[[steps]]\nname = \"a\"\ncommand = \"make\"", "3:11: ", "sequence");
+        check("[[steps]]\nname = \"a\"", "1:1: ", "missing field `command`");
+        check("[[steps]]\nname = \"\"\ncommand = [\"x\"]", "", "has no name");
+        let twice = "[[steps]]\nname = \"a\"\ncommand = [\"x\"]\n";
+        check(&twice.repeat(2), "", "\"a\" is there twice");
+        check(
+            "[[steps]]\nname = \"a\"\ncommand = [\"x\"]\ntimeout = \"soon\"",
+            "4:11: ",
+            "no duration".trim_start_matches("no "),
+        );
     }
 
     #[test]
     fn the_commented_file_is_one_and_sets_what_is_so_without_it() {
-        assert_eq!(parse(&commented()).unwrap(), WorkspaceConfig::default());
-        for line in commented().lines().filter(|line| line.contains(" = ")) {
-            let line = line.strip_prefix("# ").unwrap();
-            parse(line).unwrap_or_else(|mistake| panic!("{line}: {mistake}"));
-        }
+        assert_eq!(parse(&super::commented()).unwrap(), WorkspaceConfig::default());
+        let commented = commented();
+        let lines = commented.lines().filter(|line| line.contains(" = ") || line.starts_with("# ["));
+        let lines: Vec<&str> = lines.map(|line| line.strip_prefix("# ").unwrap()).collect();
+        let uncommented = lines.join(
+            "
+",
+        );
+        let all = parse(&uncommented).unwrap_or_else(|mistake| panic!("{mistake}\n{uncommented}"));
+        assert_eq!((all.copy.len(), all.link.len(), all.steps[0].name.as_str()), (2, 1, "deps"));
+        assert_eq!(all.steps[0].timeout, usual_timeout());
+        let without = WorkspaceConfig { copy: vec![], link: vec![], steps: vec![], ..all };
+        assert_eq!(without, WorkspaceConfig::default(), "what is so without it");
     }
 
     #[test]
     fn the_schema_knows_every_key_and_no_other() {
         let schema = schema();
         let known: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
-        let mut keys = settings::keys();
+        let first = |key: &&str| key.split(['.', '[']).next().unwrap().to_owned();
+        let mut keys: Vec<String> = settings::keys().iter().map(first).collect();
         keys.sort_unstable();
-        assert_eq!(known, keys);
+        keys.dedup();
+        assert_eq!(known, keys.iter().collect::<Vec<_>>());
+        let of_steps = &schema["properties"]["steps"]["items"];
+        assert_eq!(of_steps["properties"].as_object().unwrap().len(), 4, "{of_steps}");
+        assert_eq!(of_steps["additionalProperties"], false);
         assert_eq!(schema["additionalProperties"], false);
     }
 }

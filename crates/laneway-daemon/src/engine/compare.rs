@@ -146,6 +146,7 @@ fn in_words(action: &Action, lanes: &[Lane]) -> Option<(String, Option<String>)>
         | Action::UndoProvisioning { .. }
         | Action::ContinueRestoring { .. }
         | Action::ContinueClosing { .. }
+        | Action::InterruptSetup { .. }
         | Action::CloseRemembered { .. } => None,
     }
 }

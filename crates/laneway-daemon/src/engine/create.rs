@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use laneway_api::error::{ErrorKind, Problem};
 use laneway_api::request::NewLane as Wanted;
-use laneway_core::command::{Command, NewLane, Provisioned, WorkerNaming};
+use laneway_core::command::{Command, NewLane, NewWorker, Provisioned, WorkerNaming};
 use laneway_core::id::{LaneId, RunId, WorkerId};
 use laneway_core::lane::{Lane, LaneBranch, LaneTree, Lifecycle};
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
 use laneway_core::refusal::Refusal;
+use laneway_core::setup::{SetupStart, SetupState};
 use laneway_core::workspace::Workspace;
 use laneway_fault::fault_point;
 use laneway_git::{Left, Repository, RestoredFrom, Rules, TreeRecord};
@@ -20,9 +21,11 @@ use laneway_store::Store;
 use super::close::CloseAsked;
 use super::prepare::{Prepared, Preparing};
 use super::runs::Started;
+use super::settings::not_trusted;
+use super::setup::{SettingUp, Tell, plan_of};
 use super::workspaces::owners_settings;
 use super::{BeingMade, Engine, Request, blocking, not_found};
-use crate::config::workspace::WorkspaceConfig;
+use crate::config::workspace::{WorkspaceConfig, WorkspaceFile};
 use crate::problem::{IntoProblem, chain, failed_by_words};
 
 /// How long a client waits for a lane: a checkout of a very large tree, not more.
@@ -40,11 +43,16 @@ impl Engine {
         &self,
         cwd: &OsText,
         wanted: Wanted,
+        tell: &Tell,
         request: Request,
     ) -> Result<Made, Problem> {
         let workspace = self.workspace(cwd, request).await?;
-        let (repository, config) = self.ruled_repository(&workspace).await?;
-        let max_lanes = config.max_lanes;
+        let (repository, file) = self.ruled_repository(&workspace).await?;
+        let is_trusted = self.is_trusted(&workspace, &file).await?;
+        if !is_trusted && file.config.worktree.is_elsewhere(repository.root()) {
+            return Err(not_trusted("the place of its worktrees"));
+        }
+        let (config, max_lanes) = (file.config.clone(), file.config.max_lanes);
         let open = self.open_lanes(&workspace).await?;
         let name =
             self.name_for(&Naming { config: &config, root: repository.root(), open: &open }, &wanted)?;
@@ -78,7 +86,8 @@ impl Engine {
             restored_from: None,
         };
         let id = lane.id;
-        self.lock_being_made().insert(id, BeingMade { record, warning, first });
+        let (setup, setting_up, first) = setup_of(file, is_trusted, &wanted, first);
+        self.lock_being_made().insert(id, BeingMade { record, warning, setup, setting_up, first });
         let asked = self.submit(Command::CreateLane { lane, max_lanes }, request).await;
         let seq = match asked {
             Ok(committed) => committed.seq,
@@ -88,6 +97,8 @@ impl Engine {
             }
         };
         let lane = self.settled(id, CREATE_LIMIT).await?;
+        let is_set_up = lane.lifecycle == Lifecycle::Open && lane.setup.state == SetupState::Running;
+        let lane = if is_set_up { self.setup_over(id, seq, tell).await? } else { lane };
         match lane.lifecycle {
             Lifecycle::Open => {}
             Lifecycle::Closed if lane.failure.is_none() => {
@@ -99,6 +110,9 @@ impl Engine {
             }
             _ => return Err(made_in_vain(&lane)),
         }
+        let not_started = if run.is_some() { "; nothing was started in it" } else { "" };
+        let what = format!("lane {} was made, and could not be set up{not_started}", lane.name);
+        self.refuse_failed_setup(&lane, seq, what).await?;
         if let Some(run) = run {
             self.first_start(&lane, run, seq, request).await?;
         }
@@ -148,9 +162,11 @@ impl Engine {
             // Only after a crash, and then reconciling undoes it.
             return;
         };
+        // One that comes after the setup is kept with that.
         let kept = made.first.as_deref().map(|first| (first.id, first.environment.clone()));
         let outcome = self.make_tree(lane, epoch, made, request).await;
         self.report(Command::FinishProvisioning { lane, epoch, outcome }, request).await;
+        self.forget_setup_unless_begun(lane).await;
         if let Some((worker, environment)) = kept {
             self.forget_unless_recorded(worker, &environment).await;
         }
@@ -160,10 +176,15 @@ impl Engine {
         &self,
         lane: LaneId,
         epoch: u64,
-        BeingMade { record, warning, first }: BeingMade,
+        BeingMade { record, warning, setup, setting_up, first }: BeingMade,
         request: Request,
     ) -> Provisioned {
-        let failed = |problem: Problem| Provisioned::Failed { failure: problem.message };
+        let failed = |problem: Problem| {
+            if let Some(environment) = setting_up.as_ref().and_then(SettingUp::environment) {
+                crate::launches::forget(&self.home, environment);
+            }
+            Provisioned::Failed { failure: problem.message }
+        };
         let repository = match self.repository_of_lane(lane).await {
             Ok(repository) => repository,
             Err(problem) => return failed(problem),
@@ -181,10 +202,24 @@ impl Engine {
                 let warnings = created.warnings.iter().map(|warning| chain(warning));
                 let warnings: Vec<String> = warning.into_iter().chain(warnings).collect();
                 let warning = (!warnings.is_empty()).then(|| warnings.join("; "));
-                Provisioned::Ready { branch, warning, first }
+                if let Some(setting_up) = setting_up {
+                    self.lock_setups().insert(lane, setting_up);
+                }
+                Provisioned::Ready { branch, warning, setup, first }
             }
             Ok(Err(error)) => failed(error.into_problem()),
             Err(problem) => failed(problem),
+        }
+    }
+
+    /// A lane that is to be closed next is not set up.
+    async fn forget_setup_unless_begun(&self, id: LaneId) {
+        let lane = self.read(move |store| store.lane(id)).await.ok().flatten();
+        if lane.is_some_and(|lane| lane.close_requested || lane.lifecycle != Lifecycle::Open) {
+            let forgotten = self.lock_setups().remove(&id);
+            if let Some(environment) = forgotten.as_ref().and_then(SettingUp::environment) {
+                crate::launches::forget(&self.home, environment);
+            }
         }
     }
 
@@ -241,7 +276,7 @@ impl Engine {
     pub(super) async fn ruled_repository_of_lane(&self, lane: LaneId) -> Result<Arc<Repository>, Problem> {
         let repository = self.repository_of_lane(lane).await?;
         let rules = match owners_settings(&repository) {
-            Ok(settings) => settings.rules(),
+            Ok(settings) => settings.config.rules(),
             Err(problem) => {
                 tracing::warn!(%lane, problem = problem.message, "closed without its owner's settings");
                 Rules { disposable: Vec::new(), ..Rules::default() }
@@ -292,8 +327,12 @@ impl Engine {
 
     fn forget_being_made(&self, lane: LaneId) {
         let forgotten = self.lock_being_made().remove(&lane);
-        if let Some(first) = forgotten.and_then(|made| made.first) {
-            crate::launches::forget(&self.home, &first.environment);
+        let Some(made) = forgotten else { return };
+        let of_first = made.first.as_deref().map(|first| first.environment.as_str());
+        for environment in
+            of_first.into_iter().chain(made.setting_up.as_ref().and_then(SettingUp::environment))
+        {
+            crate::launches::forget(&self.home, environment);
         }
     }
 }
@@ -306,6 +345,27 @@ pub(super) fn open_name(name: &str, open: &[Lane]) -> Result<Name, Problem> {
         Some(lane) => Err(Refusal::LaneNameTaken { name, lifecycle: lane.lifecycle }.into_problem()),
         None => Ok(name),
     }
+}
+
+/// What comes of the setup of a new lane; its first worker comes after a setup that begins.
+fn setup_of(
+    file: WorkspaceFile,
+    is_trusted: bool,
+    wanted: &Wanted,
+    first: Option<Box<NewWorker>>,
+) -> (SetupStart, Option<SettingUp>, Option<Box<NewWorker>>) {
+    let Some(plan) = plan_of(&file) else { return (SetupStart::Nothing, None, first) };
+    let caller = wanted.launch.as_ref().or(wanted.caller.as_ref());
+    let why = match caller {
+        _ if wanted.no_setup => None,
+        _ if !is_trusted => Some("laneway.toml is not trusted; lane trust, then lane setup NAME"),
+        Some(caller) => {
+            let setting_up = SettingUp::new(file.config, caller.clone(), first);
+            return (SetupStart::Begin(plan), Some(setting_up), None);
+        }
+        None => Some("who made it did not say how its steps are to run; lane setup NAME"),
+    };
+    (SetupStart::Wait { why: why.map(|why| format!("not set up: {why}")) }, None, first)
 }
 
 /// What names of new lanes depend on.

@@ -224,10 +224,14 @@ impl Engine {
     }
 
     async fn pool_of(&self, workspace: &Workspace) -> Result<Pool, Problem> {
-        let (repository, config) = self.ruled_repository(workspace).await?;
+        let (repository, file) = self.ruled_repository(workspace).await?;
+        let is_trusted = self.is_trusted(workspace, &file).await?;
+        let config = file.config;
         let place = config.worktree.place(repository.root(), "lane");
         let folder = PooledTree::folder(place.parent().unwrap_or_else(|| Path::new("/")));
-        Ok(Pool { repository, folder, n_trees: config.pool })
+        // A place that nobody has agreed to has no trees.
+        let may_be_there = is_trusted || !config.worktree.is_elsewhere(repository.root());
+        Ok(Pool { n_trees: if may_be_there { config.pool } else { 0 }, repository, folder })
     }
 
     async fn make_pool_tree(

@@ -113,6 +113,11 @@ impl Engine {
                     engine.quiet_lane(lane, epoch, None, request).await;
                 });
             }
+            Action::InterruptSetup { lane, epoch, piece } => {
+                let outcome = Err("interrupted: the daemon ended while it was under way".to_owned());
+                let interrupted = Command::FinishPiece { lane, epoch, piece, outcome, first: None };
+                self.report(interrupted, request).await;
+            }
             Action::CloseRemembered { lane } => {
                 let engine = self.clone();
                 self.in_background(async move { engine.close_remembered(lane, request).await });

@@ -15,6 +15,7 @@ use laneway_core::event::Event;
 use laneway_core::id::LaneId;
 use laneway_core::lane::{Lane, LaneBranch, LaneTree, Lifecycle};
 use laneway_core::name::Name;
+use laneway_core::setup::SetupStart;
 use laneway_core::time::Timestamp;
 use laneway_core::workspace::Workspace;
 use laneway_fault::fault_point;
@@ -26,7 +27,7 @@ use laneway_git::{
 use super::create::{Naming, made_in_vain, open_name};
 use super::{Engine, Request, blocking, not_found};
 use crate::clock::now;
-use crate::config::workspace::WorkspaceConfig;
+use crate::config::workspace::{WorkspaceConfig, WorkspaceFile};
 use crate::problem::{IntoProblem, chain};
 
 /// When a repository that could not be looked at is looked at again.
@@ -190,7 +191,10 @@ impl Engine {
     ) -> Result<(LaneId, Option<String>), Problem> {
         let old = self.one_to_restore(workspace, target).await?;
         let open = self.open_lanes(workspace).await?;
-        let (repository, config) = self.ruled_repository(workspace).await?;
+        let (repository, file) = self.ruled_repository(workspace).await?;
+        let is_trusted = self.is_trusted(workspace, &file).await?;
+        let config = file.config;
+        let config_is_elsewhere = config.worktree.is_elsewhere(repository.root());
         let max_lanes = config.max_lanes;
         let name = match name {
             Some(name) => open_name(name, &open)?,
@@ -200,6 +204,9 @@ impl Engine {
             let (old, name) = (old.clone(), name.clone());
             blocking(move || preflight(&repository, &config, &old, &name)).await??
         };
+        if record.path != old.path.as_path() && config_is_elsewhere && !is_trusted {
+            return Err(super::settings::not_trusted("the place of its worktree"));
+        }
         let was_ours = old.own_branch().is_some() || old.branch() != Some(&record.branch);
         let lane = NewLane {
             id: LaneId::from_ulid(self.ids.next()),
@@ -276,7 +283,7 @@ impl Engine {
                 let warning = (from == RestoredFrom::Refs).then(|| {
                     "its tree was not in the trash any more: it is what commits could hold".to_owned()
                 });
-                (Provisioned::Ready { branch, warning, first: None }, Some(from))
+                (Provisioned::Ready { branch, warning, setup: SetupStart::Nothing, first: None }, Some(from))
             }
             Err(problem) => failed(problem),
         }
@@ -436,7 +443,7 @@ impl Engine {
         seen_due: &mut SeenDue,
     ) -> Result<Option<Duration>, Problem> {
         let mut next: Option<Duration> = None;
-        let (repository, config) = self.ruled_repository(workspace).await?;
+        let (repository, WorkspaceFile { config, .. }) = self.ruled_repository(workspace).await?;
         // Then the tree goes, if commits hold all of it.
         let in_trash = Duration::from_hours(u64::from(config.trash_days) * 24);
         for kept in self.all_kept(workspace).await? {

@@ -59,6 +59,15 @@ pub(crate) enum Started {
     Failed(Problem),
 }
 
+/// How a program is started.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RunHow {
+    /// Its caller owns it.
+    pub(crate) owned: bool,
+    /// Also where the lane is not set up.
+    pub(crate) forced: bool,
+}
+
 impl Engine {
     /// A worker that is to be made, with its environment kept.
     pub(crate) async fn new_worker(
@@ -99,6 +108,7 @@ impl Engine {
             record,
             restart: wanted.restart,
             done_codes: wanted.done_codes.clone(),
+            forced: false,
         })
     }
 
@@ -121,12 +131,13 @@ impl Engine {
         lane: LaneId,
         wanted: &Wanted,
         naming: WorkerNaming,
-        owned: bool,
+        how: RunHow,
         request: Request,
     ) -> Result<(WorkerId, RunId), Problem> {
-        let worker = self.new_worker(wanted, naming).await?;
+        let mut worker = self.new_worker(wanted, naming).await?;
+        worker.forced = how.forced;
         let (id, run, environment) = (worker.id, worker.run, worker.environment.clone());
-        if owned {
+        if how.owned {
             self.owned.lock().expect("no holder of this lock panics").insert(run);
         }
         let asked = self.submit(Command::RunWorker { lane, worker }, request).await;

@@ -1,14 +1,19 @@
-//! What a repository's owner has set: `laneway.toml` in its main worktree.
+//! What a repository's owner has set: `laneway.toml` in its main worktree, and whether a person has agreed to it.
+//!
+//! Consent is for a text, by its hash: the next change asks again, and going back to a text that was agreed to does not.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 
 use laneway_api::error::{ErrorKind, Problem};
+use laneway_api::view::{SettingsView, StepView};
 use laneway_core::os_text::OsText;
 use laneway_core::workspace::Workspace;
 
 use super::{Engine, Request, blocking};
-use crate::config::workspace::{FILE_NAME, commented};
+use crate::config::workspace::{FILE_NAME, WorkspaceFile, commented};
 use crate::problem::failed_in_words;
 
 impl Engine {
@@ -37,4 +42,129 @@ impl Engine {
         })
         .await?
     }
+
+    /// What of the settings of the repository that `cwd` is in needs consent, and whether it has it.
+    pub(crate) async fn settings_to_trust(
+        &self,
+        cwd: &OsText,
+        request: Request,
+    ) -> Result<SettingsView, Problem> {
+        let workspace = self.workspace(cwd, request).await?;
+        let (_, file) = self.ruled_repository(&workspace).await?;
+        self.settings_view(&workspace, file).await
+    }
+
+    async fn settings_view(
+        &self,
+        workspace: &Workspace,
+        file: WorkspaceFile,
+    ) -> Result<SettingsView, Problem> {
+        let root = workspace.root.as_path();
+        let config = &file.config;
+        Ok(SettingsView {
+            path: root.join(FILE_NAME).as_path().into(),
+            trusted: self.has_consent(workspace, &file.content).await?,
+            needs_consent: config.needs_consent(root),
+            worktree: config.worktree.is_elsewhere(root).then(|| config.worktree.to_string()),
+            copy: config.copy.clone(),
+            link: config.link.clone(),
+            steps: config
+                .steps
+                .iter()
+                .map(|step| StepView {
+                    name: step.name.clone(),
+                    command: step.command.clone(),
+                    timeout_ms: laneway_core::duration::millis(step.timeout),
+                    env: step.env.clone(),
+                })
+                .collect(),
+            content: file.content,
+        })
+    }
+
+    /// A person agrees to the settings of this content, or does not any more.
+    pub(crate) async fn trust(
+        &self,
+        cwd: &OsText,
+        content: &str,
+        trusted: bool,
+        request: Request,
+    ) -> Result<SettingsView, Problem> {
+        let workspace = self.workspace(cwd, request).await?;
+        let (_, file) = self.ruled_repository(&workspace).await?;
+        if file.content != content {
+            let message = format!("{FILE_NAME} has changed since it was shown");
+            return Err(Problem::new(ErrorKind::Refused, "changed_meanwhile", message).hint("lane trust"));
+        }
+        let mut consents = self.consents(&workspace).await?;
+        consents.retain(|known| known != content);
+        consents.extend(trusted.then(|| content.to_owned()));
+        let path = self.consents_path(&workspace);
+        blocking(move || write_whole(&path, &consents)).await?.map_err(|error| {
+            let message = format!("that cannot be recorded: {error}");
+            failed_in_words("consent_not_recorded", &error, message)
+        })?;
+        self.settings_view(&workspace, file).await
+    }
+
+    /// Whether what this file of settings wants is agreed to.
+    pub(super) async fn is_trusted(
+        &self,
+        workspace: &Workspace,
+        file: &WorkspaceFile,
+    ) -> Result<bool, Problem> {
+        let needs_consent = file.config.needs_consent(workspace.root.as_path());
+        Ok(!needs_consent || self.has_consent(workspace, &file.content).await?)
+    }
+
+    /// Refuses what needs consent and does not have it.
+    pub(super) async fn refuse_untrusted(
+        &self,
+        workspace: &Workspace,
+        file: &WorkspaceFile,
+        what: &str,
+    ) -> Result<(), Problem> {
+        if self.is_trusted(workspace, file).await? {
+            return Ok(());
+        }
+        Err(not_trusted(what))
+    }
+
+    async fn has_consent(&self, workspace: &Workspace, content: &str) -> Result<bool, Problem> {
+        Ok(self.consents(workspace).await?.iter().any(|known| known == content))
+    }
+
+    async fn consents(&self, workspace: &Workspace) -> Result<Vec<String>, Problem> {
+        let path = self.consents_path(workspace);
+        let read = blocking(move || match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            read => read,
+        });
+        let text = read.await?.map_err(|error| {
+            let message = format!("what you have agreed to cannot be read: {error}");
+            failed_in_words("consent_unreadable", &error, message)
+        })?;
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    fn consents_path(&self, workspace: &Workspace) -> PathBuf {
+        self.home.trust().join(workspace.id.to_string())
+    }
+}
+
+/// What needs consent and does not have it.
+pub(super) fn not_trusted(what: &str) -> Problem {
+    let message = format!("{FILE_NAME} is not trusted as it is now: {what} needs your consent");
+    Problem::new(ErrorKind::Refused, "not_trusted", message).hint("lane trust shows it and agrees to it")
+}
+
+/// Lines of a private file, durable when this returns.
+fn write_whole(path: &std::path::Path, lines: &[String]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    for line in lines {
+        writeln!(file, "{line}")?;
+    }
+    file.sync_all()?;
+    fs::rename(new, path)
 }

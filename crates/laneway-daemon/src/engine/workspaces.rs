@@ -15,7 +15,7 @@ use laneway_store::Store;
 
 use super::{Engine, Request, blocking, briefly};
 use crate::clock::now;
-use crate::config::workspace::WorkspaceConfig;
+use crate::config::workspace::WorkspaceFile;
 use crate::problem::IntoProblem;
 
 impl Engine {
@@ -105,10 +105,10 @@ impl Engine {
     pub(crate) async fn ruled_repository(
         &self,
         workspace: &Workspace,
-    ) -> Result<(Arc<Repository>, WorkspaceConfig), Problem> {
+    ) -> Result<(Arc<Repository>, WorkspaceFile), Problem> {
         let repository = self.repository(workspace).await?;
-        let config = owners_settings(&repository)?;
-        Ok((Arc::new(repository.with_rules(config.rules())), config))
+        let file = owners_settings(&repository)?;
+        Ok((Arc::new(repository.with_rules(file.config.rules())), file))
     }
 
     async fn open_at(&self, location: Location) -> Result<Arc<Repository>, Problem> {
@@ -129,8 +129,8 @@ impl Engine {
 }
 
 /// What a repository's owner has set, as it is now.
-pub(super) fn owners_settings(repository: &Repository) -> Result<WorkspaceConfig, Problem> {
-    briefly(|| WorkspaceConfig::read(repository.root())).map_err(|error| error.problem())
+pub(super) fn owners_settings(repository: &Repository) -> Result<WorkspaceFile, Problem> {
+    briefly(|| WorkspaceFile::read(repository.root())).map_err(|error| error.problem())
 }
 
 /// Whether a recorded repository is certainly not where it was.

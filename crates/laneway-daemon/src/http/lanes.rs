@@ -8,8 +8,8 @@ use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
 use futures_util::stream;
 use laneway_api::request::{
-    AdoptWorktree, CloseForecast, CloseLane, DiffText, LaneClosed, LaneMade, NewLane, Rename, Renamed,
-    RunTask, RunWorker, WorkerStarted, WouldDo,
+    AdoptWorktree, CloseForecast, CloseLane, DiffText, InSteps, LaneClosed, LaneMade, NewLane, Rename,
+    Renamed, RunTask, RunWorker, WorkerStarted, WouldDo,
 };
 use laneway_api::view::{LaneDiff, LaneView, Lanes};
 use laneway_core::command::WorkerNaming;
@@ -19,8 +19,9 @@ use laneway_core::launch::DEFAULT_GRACE_MS;
 use serde::Deserialize;
 use tokio::io::AsyncReadExt;
 
+use super::settings::in_steps;
 use super::{Caller, Failure, Json, Query, TargetText, detached};
-use crate::engine::{CloseAsked, Engine, parse_name};
+use crate::engine::{CloseAsked, Engine, RunHow, parse_name};
 
 /// Bytes of a long answer that are read and sent at once.
 const PIECE: usize = 64 << 10;
@@ -47,18 +48,19 @@ pub(super) async fn list(
 pub(super) async fn create(
     State(engine): State<Engine>,
     caller: Caller,
+    Query(how): Query<InSteps>,
     Json(wanted): Json<NewLane>,
-) -> Result<(StatusCode, Json<LaneMade>), Failure> {
-    let made = detached(async move {
-        let made = engine.new_lane(&caller.cwd, wanted, caller.request).await?;
+) -> Result<Response, Failure> {
+    in_steps(how.progress, StatusCode::CREATED, |tell| async move {
+        let made = engine.new_lane(&caller.cwd, wanted, &tell, caller.request).await?;
         let lane = engine.lane_by_id(made.lane).await?;
         let worker = match made.worker {
             Some(worker) => Some(engine.worker_by_id(worker).await?),
             None => None,
         };
         Ok(LaneMade { lane, worker })
-    });
-    Ok((StatusCode::CREATED, Json(made.await?)))
+    })
+    .await
 }
 
 pub(super) async fn adopt(
@@ -185,7 +187,8 @@ pub(super) async fn run(
         None => WorkerNaming::FirstFree(engine.lane_by_id(lane).await?.name),
     };
     let started = detached(async move {
-        let (worker, run) = engine.run_worker(lane, &wanted.launch, naming, false, caller.request).await?;
+        let how = RunHow { owned: false, forced: wanted.force };
+        let (worker, run) = engine.run_worker(lane, &wanted.launch, naming, how, caller.request).await?;
         engine.is_still_there(run).await?;
         let holder_folder = engine.home.run(run).as_path().into();
         Ok(WorkerStarted { worker: engine.worker_by_id(worker).await?, holder_folder })
@@ -201,9 +204,9 @@ pub(super) async fn exec(
 ) -> Result<(StatusCode, Json<WorkerStarted>), Failure> {
     let lane = engine.lane_target(&caller.cwd, &target).await?;
     let started = detached(async move {
-        let owned = !wanted.detach;
+        let how = RunHow { owned: !wanted.detach, forced: false };
         let (worker, run) =
-            engine.run_worker(lane, &wanted.launch, WorkerNaming::Task, owned, caller.request).await?;
+            engine.run_worker(lane, &wanted.launch, WorkerNaming::Task, how, caller.request).await?;
         let holder_folder = engine.home.run(run).as_path().into();
         Ok(WorkerStarted { worker: engine.worker_by_id(worker).await?, holder_folder })
     });

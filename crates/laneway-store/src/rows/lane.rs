@@ -2,6 +2,7 @@
 
 use laneway_core::lane::{CloseTerms, Lane, LaneBranch, LaneTree, Lifecycle};
 use laneway_core::os_text::OsText;
+use laneway_core::setup::{LaneSetup, SetupState};
 use laneway_core::time::Timestamp;
 
 use super::{BadCell, Cells, TableRow, parsed, parsed_if_any};
@@ -11,7 +12,8 @@ macro_rules! lane_columns {
         "lanes.id, lanes.host, lanes.workspace, lanes.epoch, lanes.name, lanes.lifecycle, \
          lanes.close_requested, lanes.failure, lanes.branch, lanes.branch_ours, lanes.adopted, lanes.base_ref, \
          lanes.base_commit, lanes.path, lanes.shared, lanes.created_at, lanes.closed_at, \
-         lanes.close_discard, lanes.close_merge, lanes.close_keep_branch, lanes.restored_from, lanes.close_by"
+         lanes.close_discard, lanes.close_merge, lanes.close_keep_branch, lanes.restored_from, lanes.close_by, \
+         lanes.setup, lanes.setup_content, lanes.setup_done, lanes.setup_all, lanes.setup_worker"
     };
 }
 pub(crate) use lane_columns;
@@ -40,12 +42,17 @@ pub(crate) struct LaneRecord {
     pub(crate) close_keep_branch: bool,
     pub(crate) restored_from: Option<String>,
     pub(crate) close_by: Option<String>,
+    pub(crate) setup: String,
+    pub(crate) setup_content: String,
+    pub(crate) setup_done: u32,
+    pub(crate) setup_all: u32,
+    pub(crate) setup_worker: Option<String>,
 }
 
 impl TableRow for LaneRecord {
     type Record = Lane;
     const TABLE: &'static str = "lanes";
-    const WIDTH: usize = 22;
+    const WIDTH: usize = 27;
 
     fn read(cells: &mut Cells<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -71,6 +78,11 @@ impl TableRow for LaneRecord {
             close_keep_branch: cells.take()?,
             restored_from: cells.take()?,
             close_by: cells.take()?,
+            setup: cells.take()?,
+            setup_content: cells.take()?,
+            setup_done: cells.take()?,
+            setup_all: cells.take()?,
+            setup_worker: cells.take()?,
         })
     }
 }
@@ -100,6 +112,11 @@ impl From<&Lane> for LaneRecord {
             close_keep_branch: lane.close_terms.keep_branch,
             restored_from: lane.restored_from.map(|from| from.to_string()),
             close_by: lane.close_by.as_ref().map(ToString::to_string),
+            setup: lane.setup.state.as_str().to_owned(),
+            setup_content: lane.setup.content.clone(),
+            setup_done: lane.setup.n_done,
+            setup_all: lane.setup.n_all,
+            setup_worker: lane.setup.worker.map(|worker| worker.to_string()),
         }
     }
 }
@@ -134,6 +151,13 @@ impl TryFrom<LaneRecord> for Lane {
             },
             restored_from: row.restored_from.map(|from| parsed("restored_from", &from)).transpose()?,
             close_by: parsed_if_any("close_by", row.close_by.as_deref())?,
+            setup: LaneSetup {
+                state: setup_state(&row.setup)?,
+                content: row.setup_content,
+                n_done: row.setup_done,
+                n_all: row.setup_all,
+                worker: parsed_if_any("setup_worker", row.setup_worker.as_deref())?,
+            },
         })
     }
 }
@@ -144,4 +168,11 @@ pub(crate) fn lifecycle(word: &str) -> Result<Lifecycle, BadCell> {
         .into_iter()
         .find(|lifecycle| lifecycle.as_str() == word)
         .ok_or_else(|| BadCell::new("lifecycle", format_args!("{word:?} is none")))
+}
+
+fn setup_state(word: &str) -> Result<SetupState, BadCell> {
+    SetupState::ALL
+        .into_iter()
+        .find(|state| state.as_str() == word)
+        .ok_or_else(|| BadCell::new("setup", format_args!("{word:?} is none")))
 }

@@ -50,6 +50,12 @@ CREATE TABLE lanes (
     close_keep_branch INTEGER NOT NULL CHECK (close_keep_branch IN (0, 1)),
     -- who asked for it
     close_by        TEXT,
+    -- how far its setup is, what it was begun with, and the task of the step that is being done
+    setup           TEXT    NOT NULL CHECK (setup IN ('none', 'waiting', 'running', 'failed', 'done')),
+    setup_content   TEXT    NOT NULL,
+    setup_done      INTEGER NOT NULL,
+    setup_all       INTEGER NOT NULL,
+    setup_worker    TEXT,
     -- the closed lane that it brings back
     restored_from   TEXT    REFERENCES lanes (id),
     CHECK ((lifecycle = 'closed') = (closed_at IS NOT NULL))

@@ -8,6 +8,7 @@ use laneway_core::lane::{CloseTerms, Lane, LaneBranch, LaneTree, Lifecycle};
 use laneway_core::launch::{LaunchSpec, TerminalSpec};
 use laneway_core::refusal::Refusal;
 use laneway_core::run::{Exit, ProcessIdentity, RunState};
+use laneway_core::setup::{LaneSetup, SetupStart};
 use laneway_core::target::{Target, Wanted, resolve};
 use laneway_core::time::Timestamp;
 use laneway_core::worker::Desired;
@@ -27,6 +28,7 @@ fn lane_as_asked(created_at: Timestamp) -> Lane {
         close_requested: false,
         close_terms: CloseTerms::default(),
         close_by: None,
+        setup: LaneSetup::default(),
         restored_from: None,
         failure: None,
         tree: LaneTree::Ours { branch: LaneBranch { name: "Lane/1".into(), ours: true } },
@@ -58,7 +60,12 @@ fn a_lane_lives_from_new_to_closed_and_every_row_reads_back() {
     done(&store, Command::BeginProvisioning { lane: lane_id(1), epoch: 1 });
     let branch = LaneBranch { name: "Lane/1".into(), ours: false };
     let first = Some(Box::new(new_worker(1, WorkerNaming::FirstFree(name("edit")))));
-    let outcome = Provisioned::Ready { branch: branch.clone(), warning: Some("no hook".into()), first };
+    let outcome = Provisioned::Ready {
+        branch: branch.clone(),
+        warning: Some("no hook".into()),
+        setup: SetupStart::Nothing,
+        first,
+    };
     let ready = done(&store, Command::FinishProvisioning { lane: lane_id(1), epoch: 1, outcome });
     assert_eq!(ready.effects, [Effect::StartRun { run: run_id(1) }]);
     let tree = LaneTree::Ours { branch };

@@ -16,6 +16,7 @@ use laneway_core::lane::{CloseTerms, Lane, LaneBranch, LaneTree, Lifecycle};
 use laneway_core::launch::{LaunchSpec, TerminalSpec};
 use laneway_core::os_text::OsText;
 use laneway_core::run::{Exit, ProcessIdentity, Run};
+use laneway_core::setup::SetupStart;
 use laneway_core::supervise::Pacing;
 use laneway_core::time::Timestamp;
 use laneway_core::worker::Worker;
@@ -249,6 +250,7 @@ fn provisioned() -> impl Strategy<Value = Provisioned> {
         3 => ready.prop_map(|(n, ours, warning, first)| Provisioned::Ready {
             branch: LaneBranch { name: format!("Lane/{n}"), ours },
             warning,
+            setup: SetupStart::Nothing,
             first: first.map(Box::new),
         }),
         1 => "\\PC{0,20}".prop_map(|failure| Provisioned::Failed { failure }),

@@ -15,6 +15,7 @@ use laneway_core::launch::TerminalSpec;
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
 use laneway_core::run::Exit;
+use laneway_core::setup::SetupStart;
 use laneway_core::supervise::{Pacing, RestartPolicy};
 use laneway_core::time::Timestamp;
 use laneway_core::workspace::Workspace;
@@ -132,6 +133,7 @@ pub(crate) fn new_worker(n: u32, naming: WorkerNaming) -> NewWorker {
         record: true,
         restart: RestartPolicy::ALL[n as usize % 3],
         done_codes: vec![0, 255],
+        forced: false,
     }
 }
 
@@ -140,7 +142,7 @@ pub(crate) fn open_lane(store: &Store, n: u32) {
     done(store, create_lane(n));
     done(store, Command::BeginProvisioning { lane: lane_id(n), epoch: 1 });
     let branch = LaneBranch { name: format!("Lane/{n}"), ours: true };
-    let outcome = Provisioned::Ready { branch, warning: None, first: None };
+    let outcome = Provisioned::Ready { branch, warning: None, setup: SetupStart::Nothing, first: None };
     done(store, Command::FinishProvisioning { lane: lane_id(n), epoch: 1, outcome });
 }
 

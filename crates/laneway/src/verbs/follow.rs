@@ -14,7 +14,7 @@ use laneway_wire::message::Offsets;
 use rustix::event::{PollFd, PollFlags};
 
 use super::end_of_run::{end_of_former, until_recorded};
-use crate::client::Request;
+use crate::client::{Client, Request};
 use crate::context::{Context, Outcome};
 use crate::failure::Failure;
 use crate::output::finished::{Finished, Item};
@@ -34,6 +34,8 @@ pub(super) struct Wanted {
     pub(super) last: Option<u32>,
     /// With colours and attributes.
     pub(super) ansi: bool,
+    /// It is talk beside something else: all of it on standard error, without a word on its end.
+    pub(super) as_talk: bool,
 }
 
 /// How following came to its end.
@@ -46,7 +48,7 @@ enum End {
 
 /// Prints what the program of `target` writes until it ends.
 pub(super) fn follow(target: &str, wanted: Wanted, context: &Context) -> Outcome {
-    let access = access(target, context)?;
+    let access = access(target, wanted, context)?;
     let (worker, name) = (&access.worker, worker_name(&access.worker));
     if let Some(exit) = &worker.exit {
         return print_ended(worker, wanted, exit, context);
@@ -55,7 +57,7 @@ pub(super) fn follow(target: &str, wanted: Wanted, context: &Context) -> Outcome
         let message = format!("{name} is {}, and no holder is there to ask", worker.status.as_str());
         return Err(Failure::new(ErrorKind::Unreachable, "no_holder", message));
     };
-    let mut feed = Feed { print: Print::new(&name, context.printer), wanted };
+    let mut feed = Feed { print: Print::new(&name, context.printer, wanted.as_talk), wanted };
     let end =
         if worker.terminal.tty { feed.terminal(folder.as_path()) } else { feed.pipes(folder.as_path()) };
     match end {
@@ -74,7 +76,7 @@ pub(super) fn follow(target: &str, wanted: Wanted, context: &Context) -> Outcome
             if let Some(exit) = end_of_former(worker.id, worker.run, context) {
                 return print_ended(worker, feed.wanted, &exit, context);
             }
-            let worker = self::access(&worker.id.to_string(), context)?.worker;
+            let worker = self::access(&worker.id.to_string(), feed.wanted, context)?.worker;
             match &worker.exit {
                 Some(exit) => print_ended(&worker, feed.wanted, exit, context),
                 None => Err(OutputError::Gone(error).into_failure(&name)),
@@ -84,9 +86,14 @@ pub(super) fn follow(target: &str, wanted: Wanted, context: &Context) -> Outcome
     }
 }
 
-fn access(target: &str, context: &Context) -> Result<TerminalAccess, Failure> {
+/// The way to the daemon. What is only talk starts none.
+fn client(wanted: Wanted, context: &Context) -> Result<Client, Failure> {
+    if wanted.as_talk { context.client_of_running_daemon() } else { context.client() }
+}
+
+fn access(target: &str, wanted: Wanted, context: &Context) -> Result<TerminalAccess, Failure> {
     let path = routes::with_target(routes::WORKER_TERMINAL, target);
-    context.client()?.ask(&Request::get(format!("following {target}"), path))
+    client(wanted, context)?.ask(&Request::get(format!("following {target}"), path))
 }
 
 /// What is left of a program that has ended.
@@ -101,8 +108,8 @@ fn print_ended(worker: &WorkerView, wanted: Wanted, exit: &Exit, context: &Conte
     };
     let path = routes::with_target(routes::WORKER_TEXT, &worker.id.to_string());
     let request = Request::get(format!("reading {}", worker_name(worker)), path).query(&query)?;
-    let text: Result<TextView, Failure> = context.client()?.ask(&request);
-    let mut print = Print::new(&worker_name(worker), context.printer);
+    let text: Result<TextView, Failure> = client(wanted, context)?.ask(&request);
+    let mut print = Print::new(&worker_name(worker), context.printer, wanted.as_talk);
     match text {
         Ok(text) => {
             let stream = if worker.terminal.tty { OutputStream::Terminal } else { OutputStream::Stdout };
@@ -147,7 +154,7 @@ struct Feed {
 
 impl Feed {
     fn terminal(&mut self, folder: &Path) -> Result<End, FeedError> {
-        let Wanted { since, last, ansi } = self.wanted;
+        let Wanted { since, last, ansi, as_talk } = self.wanted;
         let mut output = TerminalOutput::open(folder, since, last, ansi)?;
         let mut finished = Finished::default();
         loop {
@@ -155,7 +162,7 @@ impl Feed {
                 return Ok(End::NobodyReads);
             }
             let followed = output.next()?;
-            self.wanted = Wanted { since: Some(followed.offset), last: None, ansi };
+            self.wanted = Wanted { since: Some(followed.offset), last: None, ansi, as_talk };
             let exited = followed.exited;
             let items = finished.take(followed).into_iter().map(|item| match item {
                 Item::Line { number, text, again } => OutputItem::Line {
@@ -245,12 +252,13 @@ impl FirstLines {
 struct Print {
     name: String,
     printer: Printer,
+    as_talk: bool,
     has_told_full_screen: bool,
 }
 
 impl Print {
-    fn new(name: &str, printer: Printer) -> Self {
-        Self { name: name.to_owned(), printer, has_told_full_screen: false }
+    fn new(name: &str, printer: Printer, as_talk: bool) -> Self {
+        Self { name: name.to_owned(), printer, as_talk, has_told_full_screen: false }
     }
 
     fn items(&mut self, items: impl IntoIterator<Item = OutputItem>) -> Result<(), Failure> {
@@ -262,6 +270,10 @@ impl Print {
                 continue;
             }
             match item {
+                OutputItem::Line { text, .. } if self.as_talk => {
+                    self.printer.note(&String::from_utf8_lossy(text.as_bytes()));
+                }
+                OutputItem::Ended { .. } if self.as_talk => {}
                 OutputItem::Line { stream: OutputStream::Stderr, text, .. } => {
                     self.printer.note(&String::from_utf8_lossy(text.as_bytes()));
                 }

@@ -38,7 +38,11 @@ pub(crate) struct LogsArgs {
 
 pub(crate) fn run(args: &LogsArgs, context: &Context) -> Outcome {
     if args.follow {
-        return follow(&args.target, Wanted { since: None, last: None, ansi: args.ansi }, context);
+        return follow(
+            &args.target,
+            Wanted { since: None, last: None, ansi: args.ansi, as_talk: false },
+            context,
+        );
     }
     let query = ReadText { which: Some(Which::All), ansi: args.ansi, run: args.run, ..ReadText::default() };
     read(&args.target, &query, context)

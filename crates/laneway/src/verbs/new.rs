@@ -6,10 +6,12 @@ use clap::{ArgGroup, ValueHint};
 use laneway_api::error::{ErrorKind, exit_code};
 use laneway_api::request::{LaneMade, NewLane};
 use laneway_api::routes;
+use laneway_core::launch::TerminalSpec;
 use laneway_core::os_text::OsText;
 use laneway_daemon::config::DetachKey;
 
 use super::attach::{attach_to, needs_a_terminal};
+use super::making;
 use crate::client::Request;
 use crate::context::{Context, Outcome};
 use crate::failure::Failure;
@@ -55,6 +57,9 @@ pub(crate) struct NewArgs {
     /// Attach to its first worker at once: to the program, or without one to your shell
     #[arg(long)]
     attach: bool,
+    /// Do not set it up: `lane setup` does it later
+    #[arg(long)]
+    no_setup: bool,
     /// A program to start in it, with its arguments
     #[arg(last = true, value_hint = ValueHint::AnyPath)]
     command: Vec<OsString>,
@@ -72,8 +77,18 @@ pub(crate) fn run(args: &NewArgs, context: &Context) -> Outcome {
         None => "making a lane".to_owned(),
     };
     let NewArgs { name, base, branch, pr, .. } = args;
-    let body = NewLane { name: name.clone(), base: base.clone(), branch: branch.clone(), pr: *pr, launch };
-    let made: LaneMade = context.client()?.ask(&Request::post(doing, routes::LANES).json(&body)?)?;
+    let stands = || crate::launch::launch(&[], TerminalSpec::Pipes, false);
+    let caller = if launch.is_none() && !args.no_setup { Some(stands()?) } else { None };
+    let body = NewLane {
+        name: name.clone(),
+        base: base.clone(),
+        branch: branch.clone(),
+        pr: *pr,
+        launch,
+        no_setup: args.no_setup,
+        caller,
+    };
+    let made: LaneMade = making::ask(Request::post(doing, routes::LANES).json(&body)?, context)?;
     if context.json() {
         context.printer.json(&made)?;
     } else {

@@ -68,7 +68,11 @@ pub(crate) fn run(args: &ReadArgs, context: &Context) -> Outcome {
     if args.follow {
         let all = args.all || args.since.is_some();
         let last = args.lines.or((!all).then_some(DEFAULT_LINES));
-        return follow(&args.target, Wanted { since: args.since, last, ansi: args.ansi }, context);
+        return follow(
+            &args.target,
+            Wanted { since: args.since, last, ansi: args.ansi, as_talk: false },
+            context,
+        );
     }
     // What is new since then is all asked for, unless a number is given.
     let which = which.or((args.since.is_some() && args.lines.is_none()).then_some(Which::All));

@@ -37,6 +37,9 @@ pub(crate) struct RunArgs {
     record: bool,
     #[command(flatten)]
     restarting: Restarting,
+    /// Start it also where the setup of the lane has failed
+    #[arg(long)]
+    force: bool,
     /// The program with its arguments [default: your shell]
     #[arg(last = true, value_hint = ValueHint::AnyPath)]
     command: Vec<OsString>,
@@ -45,7 +48,7 @@ pub(crate) struct RunArgs {
 pub(crate) fn run(args: &RunArgs, context: &Context) -> Outcome {
     let launch = launch(&args.command, terminal_like_the_callers(), args.record)?;
     let launch = args.restarting.applied_to(launch);
-    let body = RunWorker { name: args.name.clone(), launch };
+    let body = RunWorker { name: args.name.clone(), launch, force: args.force };
     let doing = format!("starting a worker in {}", args.lane);
     let request = Request::post(doing, routes::with_target(routes::LANE_WORKERS, &args.lane)).json(&body)?;
     let started: WorkerStarted = context.client()?.ask(&request)?;

@@ -5,6 +5,7 @@ use laneway_api::error::exit_code;
 use laneway_api::routes;
 use laneway_api::view::{LaneView, Resolved, TerminalKind, WorkerView};
 use laneway_core::os_text::OsText;
+use laneway_core::setup::SetupState;
 
 use super::explain::run_in_words;
 use crate::client::Request;
@@ -73,6 +74,9 @@ fn lane_in_words(lane: &LaneView, context: &Context) -> String {
     let shared = if lane.shared { ", marked as shared" } else { "" };
     facts.add("status", format!("{}{shared}", lane.status.as_str()));
     facts.add_if("failure", lane.failure.as_deref().map(OsText::from));
+    if lane.setup != SetupState::None {
+        facts.add("setup", lane.setup.as_str());
+    }
     let adopted = if lane.adopted { " (adopted: a close leaves it as it is)" } else { "" };
     facts.add("path", format!("{}{adopted}", lane.path));
     let ours = if lane.branch_is_ours { "made for this lane" } else { "was there before" };

@@ -44,6 +44,8 @@ fn every_verb_has_help_with_an_example() {
         "send",
         "stop",
         "close",
+        "setup",
+        "trust",
         "init",
         "events",
         "daemon",

@@ -33,7 +33,7 @@ fn is_a_time(value: &Value) {
     assert!(text.starts_with("20"), "{text}");
 }
 
-const LANE: [&str; 16] = [
+const LANE: [&str; 17] = [
     "adopted",
     "attachments",
     "base_commit",
@@ -46,6 +46,7 @@ const LANE: [&str; 16] = [
     "id",
     "name",
     "path",
+    "setup",
     "shared",
     "status",
     "workers",

@@ -37,6 +37,7 @@ mod renaming;
 mod rescuing;
 mod restarting;
 mod sending;
+mod setup;
 mod sharing;
 mod strangers;
 mod support;

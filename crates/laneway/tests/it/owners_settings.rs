@@ -36,6 +36,7 @@ fn init_writes_a_file_that_changes_nothing_and_never_over_one_that_is_there() {
 fn lanes_beside_the_repository_are_made_closed_restored_and_reconciled_as_others() {
     let world = environment();
     settings(&world, "worktree = \"{root}-lanes/{lane}\"\nbranch = \"me/{lane}\"\n");
+    world.lane(&["trust"]).ok();
     let beside = world.root().join("repository-lanes");
     world.lane(&["new", "a"]).ok();
     assert_eq!(world.worktree("a"), beside.join("a"));
