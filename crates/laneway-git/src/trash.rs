@@ -162,11 +162,13 @@ impl Trashed {
     }
 }
 
+/// Who makes the trash, and who removes it when it is empty, would each be in the middle of the other's steps. Of another
+/// process that works in the same repository it does not tell: what is missing then is made again.
+static TRASH_COMES_AND_GOES: Mutex<()> = Mutex::new(());
+
 /// Removes the trash after the last one in it.
 fn remove_if_empty(trash: &Path) {
-    // Of two at once each would take what the other has not removed yet for something new.
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _others_wait = TRASH_COMES_AND_GOES.lock().unwrap_or_else(PoisonError::into_inner);
     let Ok(mut entries) = std::fs::read_dir(trash) else { return };
     if entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == MARKER)) {
         let _ = std::fs::remove_dir_all(trash.join(MARKER));
@@ -222,6 +224,7 @@ pub(crate) fn make_place(tree: &Path, id: &str) -> io::Result<Trashed> {
 }
 
 fn make_folder(trash: &Path, folder: PathBuf) -> io::Result<Trashed> {
+    let _others_wait = TRASH_COMES_AND_GOES.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         for made in [trash, folder.as_path()] {
             match std::fs::create_dir(made) {
@@ -237,8 +240,7 @@ fn make_folder(trash: &Path, folder: PathBuf) -> io::Result<Trashed> {
             }
         }
         // Marked last: an unlinking that removes an empty trash may just have taken the mark away.
-        if folder.symlink_metadata().is_ok() {
-            mark(trash)?;
+        if folder.symlink_metadata().is_ok() && present(mark(trash))?.is_some() {
             return Ok(Trashed { folder });
         }
     }
