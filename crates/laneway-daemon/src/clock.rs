@@ -22,6 +22,11 @@ pub(crate) struct Ids {
 }
 
 impl Ids {
+    /// Those that are greater than this one too: what was made before is the older also when the clock was set back since.
+    pub(crate) fn after(last: Option<Ulid>) -> Self {
+        Self { last: Mutex::new(last) }
+    }
+
     /// A new ULID, greater than all before it.
     pub(crate) fn next(&self) -> Ulid {
         let mut last = self.last.lock().expect("no holder of this lock panics");
@@ -70,6 +75,12 @@ mod tests {
         let ids = Ids::default();
         let made: Vec<Ulid> = (0..1000).map(|_| ids.next()).collect();
         assert!(made.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn ids_are_greater_than_those_of_a_daemon_whose_clock_was_ahead() {
+        let ahead = Ulid::from_parts(u64::try_from(now().0 / 1000).unwrap() + 1_000_000_000, 7);
+        assert!(Ids::after(Some(ahead)).next() > ahead);
     }
 
     #[test]

@@ -145,6 +145,7 @@ impl From<Request> for Asked {
 pub(crate) struct Ingredients {
     pub(crate) home: Home,
     pub(crate) store: Store,
+    pub(crate) ids: Ids,
     pub(crate) git: Git,
     pub(crate) holder_program: HolderProgram,
 }
@@ -158,7 +159,7 @@ impl Engine {
             config: Config::path(&of.home),
             home: of.home,
             store: of.store,
-            ids: Ids::default(),
+            ids: of.ids,
             holders: Holders::default(),
             started_at: now(),
             git: of.git,

@@ -17,7 +17,7 @@ use laneway_core::id::HostId;
 use laneway_core::os_text::OsText;
 use laneway_fault::fault_point;
 use laneway_git::{Environment, Git, GitUnusable};
-use laneway_store::{NewHost, OpenError, Store};
+use laneway_store::{NewHost, OpenError, ReadError, Store};
 use laneway_wire::sockets;
 use rustix::process::{Signal, WaitOptions, waitpid};
 use tokio::net::UnixListener;
@@ -74,6 +74,9 @@ pub enum ServeError {
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The database cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// git cannot be used.
     #[error(transparent)]
     Git(#[from] GitUnusable),
@@ -122,7 +125,7 @@ impl ServeError {
             ServeError::Store(OpenError::DiskFull { .. }) => {
                 failed("disk_full").hint("make room, then repeat it")
             }
-            ServeError::Store(_) => failed("database_unusable"),
+            ServeError::Store(_) | ServeError::Read(_) => failed("database_unusable"),
             ServeError::Git(_) => {
                 failed("git_unusable").hint("install git 2.38 or newer, and see that it is in PATH")
             }
@@ -272,8 +275,9 @@ async fn begin(home: &Home) -> Result<Engine, ServeError> {
         tokio::task::spawn_blocking(move || Store::open(&database, host, now)).await.map_err(|error| {
             ServeError::System { doing: "open its database", source: io::Error::other(error) }
         })??;
+    let ids = Ids::after(store.greatest_id()?);
     fault_point!("start.opened");
-    let (engine, told) = Engine::new(Ingredients { home: home.clone(), store, git, holder_program });
+    let (engine, told) = Engine::new(Ingredients { home: home.clone(), store, ids, git, holder_program });
     let started = Command::RecordDaemonStarted { version: VERSION.to_owned(), pid: std::process::id() };
     engine.report(started, engine.own_request()).await;
     engine.reconcile().await.map_err(ServeError::Reconcile)?;

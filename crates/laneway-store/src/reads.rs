@@ -16,6 +16,7 @@ use laneway_core::time::Timestamp;
 use laneway_core::worker::Worker;
 use laneway_core::workspace::Workspace;
 use rusqlite::{Connection, params};
+use ulid::Ulid;
 
 use crate::error::{ReadError, UnreadableRow};
 use crate::query::{QueryError, all, first};
@@ -279,6 +280,15 @@ impl Store {
             })
         });
         counted.map(Option::unwrap_or_default)
+    }
+
+    /// The greatest id that is recorded, of repositories, lanes, workers and runs.
+    pub fn greatest_id(&self) -> Result<Option<Ulid>, ReadError> {
+        let sql = "SELECT max(substr(id, instr(id, '_') + 1)) FROM (\
+                   SELECT max(id) AS id FROM workspaces UNION ALL SELECT max(id) FROM lanes UNION ALL \
+                   SELECT max(id) FROM workers UNION ALL SELECT max(id) FROM runs)";
+        let greatest = self.ask(|db| first(db, sql, [], |cells| cells.value::<Option<String>>("ids")))?;
+        Ok(greatest.flatten().and_then(|text| Ulid::from_string(&text).ok()))
     }
 
     /// Everything in a repository that a person can mean, as of one moment.

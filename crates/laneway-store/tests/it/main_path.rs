@@ -4,6 +4,7 @@ use laneway_core::command::{Command, Provisioned, Quieted, Removed, WorkerNaming
 use laneway_core::decision::Effect;
 use laneway_core::event::Event;
 use laneway_core::findings::Findings;
+use laneway_core::id::RunId;
 use laneway_core::lane::{CloseTerms, Lane, LaneBranch, LaneTree, Lifecycle};
 use laneway_core::launch::{LaunchSpec, TerminalSpec};
 use laneway_core::refusal::Refusal;
@@ -13,6 +14,7 @@ use laneway_core::target::{Target, Wanted, resolve};
 use laneway_core::time::Timestamp;
 use laneway_core::worker::Desired;
 use laneway_store::{NewHost, ReadError, Store, SubmitError, WorkersOf};
+use ulid::Ulid;
 
 use crate::support::*;
 
@@ -156,6 +158,20 @@ fn a_refusal_is_handed_through_and_records_nothing() {
     assert!(matches!(unknown, Err(SubmitError::Refused(Refusal::Unknown { what: "worker", .. }))));
     assert_eq!(store.last_seq().unwrap(), 2);
     assert_eq!(store.lane(lane_id(2)).unwrap(), None);
+}
+
+#[test]
+fn the_greatest_id_is_that_of_whatever_was_made_last() {
+    let (_folder, store) = store();
+    let is_greatest_of = |made: &[Ulid]| assert_eq!(store.greatest_id().unwrap().as_ref(), made.iter().max());
+    is_greatest_of(&[WORKSPACE.ulid()]);
+    open_lane(&store, 1);
+    is_greatest_of(&[WORKSPACE.ulid(), lane_id(1).ulid()]);
+    let mut worker = new_worker(1, WorkerNaming::Exactly(name("edit")));
+    let last = Ulid::from_parts(4_000_000_000_000, 7);
+    worker.run = RunId::from_ulid(last);
+    done(&store, Command::RunWorker { lane: lane_id(1), worker });
+    is_greatest_of(&[last]);
 }
 
 #[test]

@@ -119,22 +119,28 @@ if os.path.exists(sys.argv[1]):
 s = socket.socket(socket.AF_UNIX)
 s.bind(sys.argv[1])
 os.chmod(sys.argv[1], 0o777)
-s.listen(5)
+s.listen(50)
+s.setblocking(False)
 print('serving', flush=True)
 heard = b''
 n_came = 0
-while True:
+is_over = False
+while not is_over:
     ready, _, _ = select.select([s, sys.stdin], [], [])
-    if sys.stdin in ready:
-        break
-    peer, _ = s.accept()
-    n_came += 1
-    peer.settimeout(60)
-    try:
-        while part := peer.recv(65536):
-            heard += part
-    except OSError:
-        pass
+    # Those who have come before that are heard all the same.
+    is_over = sys.stdin in ready
+    while True:
+        try:
+            peer, _ = s.accept()
+        except BlockingIOError:
+            break
+        n_came += 1
+        peer.settimeout(60)
+        try:
+            while part := peer.recv(65536):
+                heard += part
+        except OSError:
+            pass
 print('%d came and said %d bytes' % (n_came, len(heard)))
 ";
 
