@@ -82,6 +82,19 @@ pub const POINTS: &[&str] = &[
     "restore.files-written",
     "restore.recorded",
     "restore.place-left",
+    // the warm pool: making a tree, giving it to a lane (`label.written` is a step of that), removing it
+    "pool.entered",
+    "pool.checked-out",
+    "pool.settled",
+    "claim.branch-made",
+    "claim.marked",
+    "claim.moved",
+    "claim.head-set",
+    "claim.unmarked",
+    "claim.hook-run",
+    "pool.tree-aside",
+    "pool.entry-removed",
+    "pool.tree-deleted",
     // another name
     "label.written",
     // a daemon's start

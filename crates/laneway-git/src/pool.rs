@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use laneway_fault::fault_point;
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
 
 use crate::admin::{AdminFolder, admin_folders, lock_reason, pool_reason, present};
@@ -129,6 +130,7 @@ impl Repository {
                 .args([tree.path.as_os_str(), OsStr::new(tree.commit.as_str())])
                 .succeed()
         })?;
+        fault_point!("pool.entered");
         drop(lock);
         let admin = self.admin_of_pooled(tree)?;
         let limits = self.git().limits();
@@ -140,6 +142,7 @@ impl Repository {
             .holding(held)
             .limit(limits.checkout)
             .succeed()?;
+        fault_point!("pool.checked-out");
         Ok(())
     }
 
@@ -152,7 +155,9 @@ impl Repository {
         let settled = File::options().write(true).open(&index).and_then(|index| {
             Ok(futimens(&index, &Timestamps { last_access: now(), last_modification: now() })?)
         });
-        settled.map_err(|source| StepError::File { path: index, source }.into())
+        settled.map_err(|source| StepError::File { path: index, source })?;
+        fault_point!("pool.settled");
+        Ok(())
     }
 
     /// Looks whether it is exactly as it was made; gives how it looks, so that a claim need not read it.
@@ -193,6 +198,7 @@ impl Repository {
         }
         self.make_parent(&record.path).map_err(|error| not_used(&error))?;
         self.make_branch(record, &lock)?;
+        fault_point!("claim.branch-made");
         let moved = self.move_to_lane(record, tree, &admin, &lock);
         if let Err(error) = moved {
             drop(lock);
@@ -210,6 +216,7 @@ impl Repository {
         if let Err(error) = hook.and_then(|hook| self.run_hook(hook, record)) {
             warnings.push(CreateWarning::Hook(error));
         }
+        fault_point!("claim.hook-run");
         Ok(Created { warnings })
     }
 
@@ -236,8 +243,10 @@ impl Repository {
             if tree.path.symlink_metadata().is_ok() {
                 take_away(&tree.path, &tree.id)
                     .map_err(|source| RunError::NotRun { what: "moving the tree aside", source })?;
+                fault_point!("pool.tree-aside");
             }
             self.remove_entry(&admin, &tree.path, &lock)?;
+            fault_point!("pool.entry-removed");
         }
         for admin in admin_folders(self.common_dir()).map_err(not_read)? {
             if admin.tree.is_none() && admin.locked.as_ref() == Some(&pool_reason(&tree.id)) {
@@ -245,11 +254,15 @@ impl Repository {
             }
         }
         drop(lock);
-        if let Some(trashed) = Trashed::find(&tree.path, &tree.id)
-            && let Err(error) = trashed.unlink()
-        {
-            undone.left.push(Left::Trash(error));
+        // Also what a removal that was broken off was just deleting: one tree of a pool is removed at a time.
+        let aside = Trashed::find(&tree.path, &tree.id);
+        for trashed in aside.into_iter().chain(Trashed::being_deleted(&tree.path)) {
+            if let Err(error) = trashed.unlink() {
+                undone.left.push(Left::Trash(error));
+            }
         }
+        Trashed::remove_empty(&tree.path);
+        fault_point!("pool.tree-deleted");
         tree.remove_empty_folder();
         Ok(undone)
     }
@@ -265,6 +278,7 @@ impl Repository {
         let reason = lock_reason(&record.lane);
         let failed = |source| StepError::File { path: admin.folder.clone(), source };
         File::create(admin.claim_mark()).map_err(failed)?;
+        fault_point!("claim.marked");
         label::write(&admin.folder, &reason).map_err(failed)?;
         settled(|| {
             self.run("git worktree move")
@@ -274,10 +288,14 @@ impl Repository {
                 .args([&tree.path, &record.path])
                 .succeed()
         })?;
+        fault_point!("claim.moved");
         self.run_in("git symbolic-ref", &admin.folder, &record.path)
             .args(["symbolic-ref", "-m", &reason, "HEAD", &branch_ref(&record.branch)])
             .succeed()?;
-        std::fs::remove_file(admin.claim_mark()).map_err(failed)
+        fault_point!("claim.head-set");
+        std::fs::remove_file(admin.claim_mark()).map_err(failed)?;
+        fault_point!("claim.unmarked");
+        Ok(())
     }
 
     /// `None` if the tree is nothing but what the pool made.

@@ -98,7 +98,7 @@ impl Trashed {
 
     /// The trash of trees that are beside this one.
     pub(crate) fn beside(tree_path: &Path) -> Option<PathBuf> {
-        Some(tree_path.parent()?.join(FOLDER))
+        Some(trash_in(tree_path.parent()?))
     }
 
     /// Everything in a trash, but for what is just being deleted.

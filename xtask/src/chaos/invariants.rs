@@ -27,6 +27,7 @@ pub(crate) fn after_settling(world: &World, trees: bool) -> Result<Vec<String>> 
             drop(world.try_lane(&["wait", text(worker, "id"), "--for", "exit", "--timeout", "30s"])?);
         }
     }
+    world.wait_for_pool()?;
     let workers = list(&world.json(&["ps"])?, "workers");
     world.stop_the_daemon()?;
     // A holder may stay for a while for somebody who would read the output of a task, and has gone.
@@ -165,7 +166,12 @@ fn lanes(world: &World, observed: &Observed, trees: bool) -> Result<Vec<String>>
             broken.push(format!("lane {name} is closed and its branch {branch} is there"));
         }
     }
-    for worktree in &observed.worktrees {
+    let (pooled, others): (Vec<&Worktree>, Vec<&Worktree>) =
+        observed.worktrees.iter().partition(|worktree| worktree.locked.starts_with("laneway pool "));
+    if pooled.len() != world.pool_wanted().unwrap_or(0) {
+        broken.push(format!("there are {} trees in the pool", pooled.len()));
+    }
+    for worktree in others {
         if !known.contains(&worktree.path) {
             broken.push(format!("a worktree belongs to no lane: {}", worktree.path.display()));
         }
@@ -201,6 +207,11 @@ fn kept(world: &World, observed: &Observed) -> Result<Vec<String>> {
         } else if !entry.path().join("git").is_dir() || !entry.path().join("tree").is_dir() {
             broken.push(format!("{name} in the trash is not what is kept"));
         }
+    }
+    let pool = world.repository().join(".lanes/.pool");
+    let n_pooled = fs::read_dir(&pool).map_or(0, Iterator::count);
+    if n_pooled != world.pool_wanted().unwrap_or(0) {
+        broken.push(format!("there are {n_pooled} things in {}", pool.display()));
     }
     let refs = world.git(&["for-each-ref", "--format=%(refname)", "refs/laneway"])?;
     for name in refs.lines() {

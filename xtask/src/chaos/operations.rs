@@ -14,7 +14,7 @@ pub(crate) struct Operation {
     /// What has to be there: without faults.
     pub(crate) prepare: Step,
     /// What has to run under a daemon and holders that have faults; what it reaches does not count.
-    pub(crate) prelude: &'static [&'static [&'static str]],
+    pub(crate) prelude: fn(&World) -> Result<()>,
     pub(crate) act: Act,
 }
 
@@ -28,6 +28,8 @@ pub(crate) enum Act {
     Start { killed_at: &'static str, of: &'static [&'static str] },
     /// A daemon starts where another ended in peace.
     StartInPeace,
+    /// The daemon fills the pool by itself.
+    FillPool,
 }
 
 /// A program that stays.
@@ -35,134 +37,142 @@ const SLEEP: [&str; 2] = ["sleep", "1000"];
 
 /// All of them.
 pub(crate) const OPERATIONS: &[Operation] = &[
-    Operation { name: "create", prepare: nothing, prelude: &[], act: Act::Lane(&["new", "a"]) },
+    Operation { name: "create", prepare: nothing, prelude: at_once, act: Act::Lane(&["new", "a"]) },
     Operation {
         name: "create with a program",
         prepare: nothing,
-        prelude: &[],
+        prelude: at_once,
         act: Act::Lane(&["new", "a", "--", SLEEP[0], SLEEP[1]]),
     },
     Operation {
         name: "create from a remote",
         prepare: nothing,
-        prelude: &[],
+        prelude: at_once,
         act: Act::Lane(&["new", "a", "--branch", "feature"]),
     },
     Operation {
         name: "create that fails",
         prepare: no_checkout,
-        prelude: &[],
+        prelude: at_once,
         act: Act::Lane(&["new", "a"]),
     },
     Operation {
         name: "run",
         prepare: with_work,
-        prelude: &[],
+        prelude: at_once,
         act: Act::Lane(&["run", "a", "--", SLEEP[0], SLEEP[1]]),
     },
     Operation {
         name: "run that fails",
         prepare: with_work,
-        prelude: &[],
+        prelude: at_once,
         act: Act::Lane(&["run", "a", "--", "./no-such-program"]),
     },
     Operation {
         name: "exec",
         prepare: with_work,
-        prelude: &[],
+        prelude: at_once,
         act: Act::Lane(&["exec", "a", "--", "sh", "-c", "echo made > target/made"]),
     },
-    Operation {
-        name: "stop",
-        prepare: with_work,
-        prelude: &[&["run", "a", "--", SLEEP[0], SLEEP[1]]],
-        act: Act::Lane(&["stop", "a"]),
-    },
-    Operation { name: "rename", prepare: with_work, prelude: &[], act: Act::Lane(&["rename", "a", "b"]) },
+    Operation { name: "stop", prepare: with_work, prelude: a_program, act: Act::Lane(&["stop", "a"]) },
+    Operation { name: "rename", prepare: with_work, prelude: at_once, act: Act::Lane(&["rename", "a", "b"]) },
     Operation {
         name: "close",
         prepare: with_held_commits,
-        prelude: &[&["run", "a", "--", SLEEP[0], SLEEP[1]]],
+        prelude: a_program,
         act: Act::Lane(&["close", "a"]),
     },
     Operation {
         name: "close without a tree",
         prepare: with_held_commits_and_no_tree,
-        prelude: &[],
+        prelude: at_once,
         act: Act::Lane(&["close", "a"]),
     },
     Operation {
         name: "close that is refused",
         prepare: with_work,
-        prelude: &[&["run", "a", "--", SLEEP[0], SLEEP[1]]],
+        prelude: a_program,
         act: Act::Lane(&["close", "a"]),
     },
     Operation {
         name: "close --discard",
         prepare: with_work,
-        prelude: &[&["run", "a", "--", SLEEP[0], SLEEP[1]]],
+        prelude: a_program,
         act: Act::Lane(&["close", "a", "--discard"]),
     },
     Operation {
         name: "close --merge",
         prepare: with_commits_beside_others,
-        prelude: &[],
+        prelude: at_once,
         act: Act::Lane(&["close", "a", "--merge"]),
     },
     Operation {
         name: "close --merge elsewhere",
         prepare: with_commits_on_dev,
-        prelude: &[],
+        prelude: at_once,
         act: Act::Lane(&["close", "a", "--merge"]),
     },
-    Operation { name: "restore", prepare: discarded, prelude: &[], act: Act::Lane(&["restore", "a"]) },
+    Operation { name: "restore", prepare: discarded, prelude: at_once, act: Act::Lane(&["restore", "a"]) },
+    Operation {
+        name: "pool claim",
+        prepare: with_a_pool,
+        prelude: World::wait_for_pool,
+        act: Act::Lane(&["new", "a"]),
+    },
+    Operation { name: "pool refill", prepare: with_a_pool, prelude: at_once, act: Act::FillPool },
+    Operation {
+        name: "pool that is not wanted any more",
+        prepare: with_a_pool_that_is_not_wanted,
+        prelude: at_once,
+        act: Act::FillPool,
+    },
     Operation {
         name: "restore from refs",
         prepare: discarded_without_trash,
-        prelude: &[],
+        prelude: at_once,
         act: Act::Lane(&["restore", "a"]),
     },
     Operation {
         name: "prune",
         prepare: discarded_and_not_needed,
-        prelude: &[],
+        prelude: at_once,
         act: Act::Lane(&["prune", "--yes"]),
     },
-    Operation { name: "start", prepare: with_ends_to_record, prelude: &[], act: Act::StartInPeace },
+    Operation { name: "start", prepare: with_ends_to_record, prelude: at_once, act: Act::StartInPeace },
     Operation {
         name: "start after a broken create",
         prepare: nothing,
-        prelude: &[],
+        prelude: at_once,
         act: Act::Start { killed_at: "create.checked-out", of: &["new", "a"] },
     },
     Operation {
         name: "start after a broken run",
         prepare: with_work,
-        prelude: &[],
+        prelude: at_once,
         act: Act::Start { killed_at: "run.program-started", of: &["run", "a", "--", SLEEP[0], SLEEP[1]] },
     },
     Operation {
         name: "start after a broken stop",
         prepare: with_a_program,
-        prelude: &[],
+        prelude: at_once,
         act: Act::Start { killed_at: "stop.asking", of: &["stop", "a"] },
     },
     Operation {
         name: "start after a broken close",
         prepare: with_held_commits,
-        prelude: &[],
+        prelude: at_once,
         act: Act::Start { killed_at: "remove.aside", of: &["close", "a"] },
     },
     Operation {
         name: "start after a broken --discard",
         prepare: with_work,
-        prelude: &[],
+        prelude: at_once,
         act: Act::Start { killed_at: "rescue.admin-copied", of: &["close", "a", "--discard"] },
     },
     Operation {
         name: "start after a broken restore",
         prepare: discarded,
-        prelude: &[],
+        prelude: at_once,
         act: Act::Start { killed_at: "restore.tree-linked", of: &["restore", "a"] },
     },
 ];
@@ -170,6 +180,30 @@ pub(crate) const OPERATIONS: &[Operation] = &[
 #[expect(clippy::unnecessary_wraps, reason = "others can fail")]
 fn nothing(_: &World, _: &mut Ledger) -> Result<()> {
     Ok(())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "others can fail")]
+fn at_once(_: &World) -> Result<()> {
+    Ok(())
+}
+
+fn a_program(world: &World) -> Result<()> {
+    world.lane(&["run", "a", "--", SLEEP[0], SLEEP[1]])
+}
+
+/// One tree is to be kept ready, and the repository is known.
+fn with_a_pool(world: &World, _: &mut Ledger) -> Result<()> {
+    world.lane(&["new", "known"])?;
+    world.lane(&["close", "known"])?;
+    world.want_pool(1)
+}
+
+fn with_a_pool_that_is_not_wanted(world: &World, ledger: &mut Ledger) -> Result<()> {
+    with_a_pool(world, ledger)?;
+    world.stop_the_daemon()?;
+    world.lane(&["ls"])?;
+    world.wait_for_pool()?;
+    world.want_pool(0)
 }
 
 /// No file can be written: a filter that is demanded is not there.

@@ -122,13 +122,11 @@ fn print(n: usize, of: usize, outcome: &Outcome) {
 fn begin(world: &World, operation: &Operation, ledger: &mut Ledger, fault: &str) -> Result<()> {
     (operation.prepare)(world, ledger)?;
     match &operation.act {
-        Act::Lane(_) => {
+        Act::Lane(_) | Act::FillPool => {
             world.stop_the_daemon()?;
             // It may be killed before it serves; then the operation's own daemon is the next.
             drop(world.start_with_fault(fault)?);
-            for command in operation.prelude {
-                world.lane(command)?;
-            }
+            (operation.prelude)(world)?;
         }
         Act::Start { killed_at, of } => {
             world.stop_the_daemon()?;
@@ -180,6 +178,8 @@ fn counts(world: &World) -> Result<BTreeMap<(String, String), u64>> {
 fn act(world: &World, operation: &Operation, fault: &str) -> Result<()> {
     let said = match &operation.act {
         Act::Lane(command) => world.try_lane(command)?,
+        // Until that is done, or its daemon is killed.
+        Act::FillPool => return world.wait_for_pool_or_end(),
         Act::Start { .. } | Act::StartInPeace => world.start_with_fault(fault)?,
     };
     // How it fares is its own affair: done, refused, or without its daemon. It must not hang or panic.

@@ -1,11 +1,14 @@
 //! One repository and home, with `lane` and `lane-holder` that have fault points. Nothing outside of its folder is
 //! touched, and every process of it is gone when it is dropped.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -216,6 +219,73 @@ impl World {
         let out = self.try_lane(&["events", "--since", "0", "--json"])?.ok()?;
         let lines = out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         Ok(lines.map(serde_json::from_slice).collect::<Result<_, _>>()?)
+    }
+
+    /// So many trees are to be kept ready.
+    pub(crate) fn want_pool(&self, n_trees: u32) -> Result<()> {
+        fs::write(self.repository().join("laneway.toml"), format!("pool = {n_trees}\n"))?;
+        let exclude = self.repository().join(".git/info/exclude");
+        let known = fs::read_to_string(&exclude).unwrap_or_default();
+        let lines = format!("{}\n/laneway.toml\n", known.replace("/laneway.toml\n", "").trim_end());
+        Ok(fs::write(exclude, lines)?)
+    }
+
+    /// How many are; none where there was never to be a pool.
+    pub(crate) fn pool_wanted(&self) -> Option<usize> {
+        let toml = fs::read_to_string(self.repository().join("laneway.toml")).ok()?;
+        toml.trim().strip_prefix("pool = ")?.parse().ok()
+    }
+
+    /// Waits until the daemon has nothing to do for the pool.
+    pub(crate) fn wait_for_pool(&self) -> Result<()> {
+        ensure!(self.pool_is_filled()?, "the daemon ended before the pool was filled");
+        Ok(())
+    }
+
+    /// The same; a daemon that ends meanwhile ends the wait as well.
+    pub(crate) fn wait_for_pool_or_end(&self) -> Result<()> {
+        self.pool_is_filled().map(drop)
+    }
+
+    /// Follows the events until there are as many ready trees as wanted and no others; false if they end before.
+    fn pool_is_filled(&self) -> Result<bool> {
+        let Some(wanted) = self.pool_wanted() else { return Ok(true) };
+        // What is told of the time before says nothing of now.
+        let known = self.json(&["daemon", "status"])?["last_seq"].as_u64().unwrap_or(0);
+        let mut lane = self.program(self.binaries.join("lane"));
+        lane.args(["events", "--follow", "--json", "--since", "0"]);
+        let mut following = lane.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let process = processes::open(following.id()).context("a child that is not reaped has a pidfd")?;
+        let lines = BufReader::new(following.stdout.take().context("stdout is piped")?).lines();
+        let mut trees: BTreeMap<String, String> = BTreeMap::new();
+        let is_filled = std::thread::scope(|scope| {
+            let (done, is_done) = std::sync::mpsc::channel::<()>();
+            // Whoever reads has no limit of his own: the one he reads from is ended.
+            scope.spawn(move || {
+                if is_done.recv_timeout(LIMIT).is_err_and(|error| error == RecvTimeoutError::Timeout) {
+                    processes::kill(&process);
+                }
+            });
+            let mut is_filled = false;
+            for line in lines {
+                let event: Value = serde_json::from_str(&line?)?;
+                if event["event"] == "pool.tree.changed" {
+                    let word = |name: &str| event["data"][name].as_str().unwrap_or_default().to_owned();
+                    trees.insert(word("tree"), word("state"));
+                    trees.retain(|_, state| state != "gone");
+                }
+                is_filled = trees.len() == wanted && trees.values().all(|state| state == "ready");
+                if is_filled && event["seq"].as_u64().is_some_and(|seq| seq >= known) {
+                    break;
+                }
+            }
+            drop(done);
+            anyhow::Ok(is_filled)
+        })?;
+        // It may have ended by itself.
+        let _ = following.kill();
+        following.wait()?;
+        Ok(is_filled)
     }
 
     /// The file that reached points are written to.

@@ -222,6 +222,20 @@ fn a_making_that_was_cut_off_anywhere_is_removed() {
 }
 
 #[test]
+fn a_removal_that_was_cut_off_while_it_deleted_is_finished() {
+    let world = World::new();
+    let tree = pooled(&world, "a");
+    world.repository().make_pooled(&tree).unwrap();
+    let pool = tree.path.parent().unwrap().to_owned();
+    assert!(world.repository().remove_pooled(&tree, None).unwrap().left.is_empty());
+    assert!(!pool.exists());
+    // As a crash leaves it: git's entry is gone, and the tree was just being deleted.
+    fs::create_dir_all(pool.join(".laneway-trash/a.going/tree")).unwrap();
+    assert!(world.repository().remove_pooled(&tree, None).unwrap().left.is_empty());
+    assert!(!pool.exists());
+}
+
+#[test]
 fn a_persons_clean_up_does_not_take_the_pool() {
     let world = World::new();
     let (tree, stamp) = ready(&world, "pt_1");
