@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"LANE");
 
 /// Step n leads from version n to n + 1 (`PRAGMA user_version`).
-const STEPS: [&str; 1] = [include_str!("schema/001_start.sql")];
+const STEPS: [&str; 2] = [include_str!("schema/001_start.sql"), include_str!("schema/002_supervision.sql")];
 
 /// The version that this program reads and writes.
 pub(crate) const VERSION: i32 = STEPS.len() as i32;

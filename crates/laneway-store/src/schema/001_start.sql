@@ -48,14 +48,6 @@ CREATE TABLE lanes (
     close_discard     INTEGER NOT NULL CHECK (close_discard IN (0, 1)),
     close_merge       INTEGER NOT NULL CHECK (close_merge IN (0, 1)),
     close_keep_branch INTEGER NOT NULL CHECK (close_keep_branch IN (0, 1)),
-    -- who asked for it
-    close_by        TEXT,
-    -- how far its setup is, what it was begun with, and the task of the step that is being done
-    setup           TEXT    NOT NULL CHECK (setup IN ('none', 'waiting', 'running', 'failed', 'done')),
-    setup_content   TEXT    NOT NULL,
-    setup_done      INTEGER NOT NULL,
-    setup_all       INTEGER NOT NULL,
-    setup_worker    TEXT,
     -- the closed lane that it brings back
     restored_from   TEXT    REFERENCES lanes (id),
     CHECK ((lifecycle = 'closed') = (closed_at IS NOT NULL))
@@ -67,51 +59,12 @@ CREATE UNIQUE INDEX lanes_unclosed_path ON lanes (workspace, path) WHERE lifecyc
 CREATE INDEX lanes_unclosed ON lanes (workspace, id) WHERE lifecycle <> 'closed';
 CREATE INDEX lanes_workspace ON lanes (workspace, id);
 
--- Who uses a lane, by leases. A row goes when its lease ends: the events tell of it.
-CREATE TABLE attachments (
-    id         TEXT    NOT NULL PRIMARY KEY,
-    lane       TEXT    NOT NULL REFERENCES lanes (id),
-    who        TEXT    NOT NULL,
-    role       TEXT    NOT NULL CHECK (role IN ('driver', 'observer')),
-    joined_at  INTEGER NOT NULL,
-    renewed_at INTEGER NOT NULL,
-    until      INTEGER NOT NULL,
-    UNIQUE (lane, who)
-) STRICT, WITHOUT ROWID;
-
-CREATE INDEX attachments_until ON attachments (until);
-
--- Trees that are kept ready for lanes to come. A row is there before its tree is, and goes after it.
-CREATE TABLE pool_trees (
-    id          TEXT    NOT NULL PRIMARY KEY,
-    workspace   TEXT    NOT NULL REFERENCES workspaces (id),
-    path        BLOB    NOT NULL,
-    base_commit TEXT    NOT NULL,
-    state       TEXT    NOT NULL CHECK (state IN ('making', 'ready', 'claimed', 'going')),
-    -- the lane that is to have it, or was to
-    lane        TEXT    REFERENCES lanes (id),
-    created_at  INTEGER NOT NULL,
-    CHECK (state <> 'claimed' OR lane IS NOT NULL)
-) STRICT, WITHOUT ROWID;
-
-CREATE INDEX pool_trees_workspace ON pool_trees (workspace, id);
-
 CREATE TABLE workers (
     id         TEXT    NOT NULL PRIMARY KEY,
     workspace  TEXT    NOT NULL REFERENCES workspaces (id),
     lane       TEXT    NOT NULL REFERENCES lanes (id),
     name       TEXT,
     desired    TEXT    NOT NULL CHECK (desired IN ('running', 'stopped')),
-    restart    TEXT    NOT NULL CHECK (restart IN ('never', 'on-failure', 'always')),
-    -- a JSON list of numbers
-    done_codes TEXT    NOT NULL,
-    -- what supervision remembers: its epoch, the restarts that count, when it failed (a JSON list), and either when
-    -- its next run begins or why it is given up
-    supervision_epoch INTEGER NOT NULL,
-    n_restarts INTEGER NOT NULL,
-    failed_at  TEXT    NOT NULL,
-    retry_at   INTEGER,
-    given_up   TEXT    CHECK (given_up IS NULL OR retry_at IS NULL),
     created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 

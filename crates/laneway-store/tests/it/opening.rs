@@ -7,7 +7,8 @@ use std::path::Path;
 use std::thread;
 
 use laneway_core::id::HostId;
-use laneway_store::{NewHost, OpenError, Store, SubmitError, glance};
+use laneway_core::supervise::{RestartPolicy, Supervision};
+use laneway_store::{NewHost, OpenError, Store, SubmitError, WorkersOf, glance};
 use ulid::Ulid;
 
 use crate::support::*;
@@ -191,7 +192,7 @@ fn a_newer_database_is_refused_untouched() {
         drop(other);
         fs::write(path.with_extension("db-wal"), log).unwrap();
     });
-    assert!(matches!(error, OpenError::Newer { found: 999, known: 1, .. }), "{error:?}");
+    assert!(matches!(error, OpenError::Newer { found: 999, known: 2, .. }), "{error:?}");
 }
 
 #[test]
@@ -247,4 +248,38 @@ fn a_glance_tells_how_a_database_is_and_leaves_everything_as_it_is() {
     assert!(matches!(glance(&path), Err(OpenError::NotOurs { application_id: 7, .. })));
     fs::write(&path, "nonsense").unwrap();
     assert!(matches!(glance(&path), Err(OpenError::Damaged { .. })));
+}
+
+#[test]
+fn a_database_of_version_1_is_brought_up_to_date_with_all_that_is_in_it() {
+    let folder = folder();
+    let path = database(&folder);
+    let (host, id) = (HOST.to_string(), |prefix: &str| format!("{prefix}_{}", Ulid(7)));
+    let (workspace, lane, worker) = (id("ws"), id("ln"), id("wk"));
+    let old = another(&path);
+    old.pragma_update(None, "application_id", i32::from_be_bytes(*b"LANE")).unwrap();
+    old.pragma_update(None, "journal_mode", "wal").unwrap();
+    old.execute_batch(include_str!("../../src/schema/001_start.sql")).unwrap();
+    old.execute_batch(&format!(
+        "PRAGMA user_version = 1;
+         INSERT INTO hosts VALUES ('{host}', 0);
+         INSERT INTO meta VALUES (1, '{host}', 1);
+         INSERT INTO workspaces VALUES ('{workspace}', '{host}', x'2f', x'2f', NULL, NULL, 1);
+         INSERT INTO lanes VALUES ('{lane}', '{host}', '{workspace}', 1, 'old', 'open', 0, NULL, 'lane/old', 1, 0, 'main',
+             'c0ffee', x'2f6f6c64', 0, 1, NULL, 0, 0, 0, NULL);
+         INSERT INTO workers VALUES ('{worker}', '{workspace}', '{lane}', 'old', 'running', 1);"
+    ))
+    .unwrap();
+    drop(old);
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    let store = Store::open(&path, NewHost(HOST), clock).unwrap();
+    let lanes = store.lanes(None, false).unwrap();
+    assert_eq!((lanes.len(), lanes[0].name.as_str()), (1, "old"));
+    let workers = store.workers(WorkersOf::Everywhere).unwrap();
+    let worker = &workers[0].worker;
+    assert_eq!((workers.len(), worker.restart, worker.done_codes.len()), (1, RestartPolicy::Never, 0));
+    assert_eq!(worker.supervision, Supervision::default());
+    close(&store);
+    let version: i32 = another(&path).query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert_eq!(version, 2);
 }
