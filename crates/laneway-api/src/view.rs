@@ -115,8 +115,12 @@ pub struct SettingsView {
     pub copy: Vec<String>,
     /// Paths that are linked to.
     pub link: Vec<String>,
+    /// Submodules are checked out in new lanes.
+    pub submodules: bool,
     /// What is run in new lanes.
     pub steps: Vec<StepView>,
+    /// Programs and arguments that `lane run` can start, by their names.
+    pub programs: BTreeMap<String, Vec<String>>,
 }
 
 /// What is run in new lanes.

@@ -9,7 +9,7 @@
 //! * [`Repository::resolve_base`], [`Repository::choose_branch`], [`Repository::choose_pull_request`],
 //!   [`Repository::preflight`], [`Repository::create`], [`Repository::undo`]: making a lane's tree, or nothing.
 //! * [`Repository::make_pooled`], [`Repository::claim`], [`Repository::remove_pooled`]: trees kept ready for lanes.
-//! * [`Repository::carry`]: what a new tree needs of the main worktree and git does not have.
+//! * [`Repository::carry`], [`Repository::bring_submodules`]: what a new tree needs beside what git checks out.
 //! * [`Repository::judge`], [`Repository::remove`], [`Trashed::unlink`]: taking it away without loss.
 //! * [`Repository::adoptable`]: a worktree that somebody made; [`fn@label`]: what git's entry calls a lane's tree.
 //! * [`Repository::diff`]: what a lane has done, against where it left its base.
@@ -46,6 +46,7 @@ mod rules;
 mod run;
 mod stamp;
 mod status;
+mod submodules;
 mod traces;
 mod trash;
 mod undo;

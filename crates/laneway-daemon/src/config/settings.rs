@@ -1,6 +1,7 @@
 //! Every setting of a `laneway.toml`, in one list: its key, what may stand there, what it does. What is accepted, the
 //! commented file of `lane init` and the JSON schema for editors are made from it.
 
+use laneway_core::supervise::RestartPolicy;
 use serde_json::{Map, Value, json};
 
 /// One setting.
@@ -25,6 +26,10 @@ enum Kind {
     Size,
     /// Like `"10m"`.
     Duration,
+    /// `true` or `false`.
+    Flag,
+    /// When a program is started again.
+    Restart,
     /// Names of the user's choice with texts.
     TextTable,
 }
@@ -99,6 +104,18 @@ pub(super) const SETTINGS: &[Setting] = &[
         line: "link = [\"data\"]",
     },
     Setting {
+        key: "submodules",
+        kind: Kind::Flag,
+        about: "Whether submodules are checked out in new lanes, with what the main worktree's own have.",
+        line: "submodules = false",
+    },
+    Setting {
+        key: "program",
+        kind: Kind::Text,
+        about: "Which of the programs below lane run starts if it is given no command; not needed if there is one.",
+        line: "program = \"agent\"",
+    },
+    Setting {
         key: "steps[].name",
         kind: Kind::Text,
         about: "What the step is called.",
@@ -122,6 +139,18 @@ pub(super) const SETTINGS: &[Setting] = &[
         kind: Kind::TextTable,
         about: "Variables beside those of who makes the lane.",
         line: "env = { CI = \"1\" }",
+    },
+    Setting {
+        key: "programs.*.command",
+        kind: Kind::Texts,
+        about: "A program and its arguments; no shell reads them.",
+        line: "[programs.agent]\ncommand = [\"claude\"]",
+    },
+    Setting {
+        key: "programs.*.restart",
+        kind: Kind::Restart,
+        about: "When it is started again after it has ended by itself: never, on-failure or always.",
+        line: "restart = \"on-failure\"",
     },
 ];
 
@@ -171,6 +200,8 @@ fn kind_schema(kind: &Kind) -> Map<String, Value> {
         Kind::Texts => json!({ "type": "array", "items": { "type": "string" } }),
         Kind::Duration => json!({ "type": "string", "pattern": "^[0-9]+([.][0-9]{1,3})?(ms|s|m|h)?$" }),
         Kind::TextTable => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+        Kind::Flag => json!({ "type": "boolean" }),
+        Kind::Restart => json!({ "enum": RestartPolicy::ALL.map(RestartPolicy::as_str) }),
         Kind::Count(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
         Kind::Size => json!({ "anyOf": [
             { "type": "integer", "minimum": 0 },
@@ -191,6 +222,14 @@ fn place(table: &mut Map<String, Value>, key: &str, fragment: Map<String, Value>
     let Some(properties) = properties_of(table) else { return };
     if inner == "*" {
         properties.insert(outer.to_owned(), Value::Object(fragment));
+        return;
+    }
+    if let Some(inner) = inner.strip_prefix("*.") {
+        let any = json!({ "type": "object", "additionalProperties": table_schema() });
+        let within = properties.entry(outer).or_insert(any);
+        if let Value::Object(within) = &mut within["additionalProperties"] {
+            place(within, inner, fragment);
+        }
         return;
     }
     let of_list = outer.strip_suffix("[]");

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use laneway_core::duration;
+use laneway_core::supervise::RestartPolicy;
 use laneway_git::{DISPOSABLE_FOLDERS, LEAST_ROOM, MOST_IN_COMMIT, Rules, hash_of_bytes};
 use serde::Deserialize;
 use serde_json::Value;
@@ -48,9 +49,27 @@ pub struct WorkspaceConfig {
     /// Paths that new lanes get links to.
     #[serde(deserialize_with = "paths")]
     pub link: Vec<String>,
+    /// Submodules are checked out in new lanes.
+    pub submodules: bool,
     /// What is run in new lanes.
     #[serde(deserialize_with = "steps")]
     pub steps: Vec<Step>,
+    /// The program that is started where none is given.
+    pub program: Option<String>,
+    /// Programs, by their names.
+    #[serde(deserialize_with = "programs")]
+    pub programs: BTreeMap<String, Program>,
+}
+
+/// A program that is started in lanes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Program {
+    /// Program and arguments; never empty.
+    pub command: Vec<String>,
+    /// When it is started again.
+    #[serde(default = "usual_restart")]
+    pub restart: RestartPolicy,
 }
 
 /// What is run in a new lane.
@@ -74,6 +93,8 @@ pub struct Step {
 pub enum Piece<'a> {
     /// Files are copied and linked.
     Files,
+    /// Submodules are checked out.
+    Submodules,
     /// A step is run.
     Step(&'a Step),
 }
@@ -100,7 +121,10 @@ impl Default for WorkspaceConfig {
             rescue_max: Size(MOST_IN_COMMIT),
             copy: Vec::new(),
             link: Vec::new(),
+            submodules: false,
             steps: Vec::new(),
+            program: None,
+            programs: BTreeMap::new(),
         }
     }
 }
@@ -115,13 +139,23 @@ impl WorkspaceConfig {
     pub fn pieces(&self) -> Vec<Piece<'_>> {
         let has_files = !self.copy.is_empty() || !self.link.is_empty();
         let files = has_files.then_some(Piece::Files);
-        files.into_iter().chain(self.steps.iter().map(Piece::Step)).collect()
+        let submodules = self.submodules.then_some(Piece::Submodules);
+        files.into_iter().chain(submodules).chain(self.steps.iter().map(Piece::Step)).collect()
+    }
+
+    /// The program that is started where none is given: the one that `program` names, or the only one there is.
+    pub fn default_program(&self) -> Option<&Program> {
+        match (&self.program, self.programs.len()) {
+            (Some(name), _) => self.programs.get(name),
+            (None, 1) => self.programs.values().next(),
+            (None, _) => None,
+        }
     }
 
     /// Whether something of it needs the consent of a person: it runs or touches something that git did not bring, or
     /// puts lanes outside of the main worktree.
     pub fn needs_consent(&self, root: &Path) -> bool {
-        !self.pieces().is_empty() || self.worktree.is_elsewhere(root)
+        !self.pieces().is_empty() || !self.programs.is_empty() || self.worktree.is_elsewhere(root)
     }
 
     /// What of it git is told.
@@ -139,8 +173,13 @@ impl WorkspaceFile {
     pub fn read(root: &Path) -> Result<Self, ConfigError> {
         let path = root.join(FILE_NAME);
         let text = file::read(&path)?.unwrap_or_default();
-        let config =
+        let config: WorkspaceConfig =
             file::parse(&text, &settings::keys()).map_err(|mistake| mistake.in_file(&path, &text))?;
+        if let Some(name) = config.program.as_ref().filter(|name| !config.programs.contains_key(*name)) {
+            let at = text.find("program").unwrap_or(0);
+            let message = format!("there is no [programs.{name}], which program = {name:?} is to start");
+            return Err(file::Mistake { at, message }.in_file(&path, &text));
+        }
         let content = format!("sha256:{}", hash_of_bytes(text.as_bytes()));
         Ok(Self { config, content })
     }
@@ -176,6 +215,23 @@ fn bounded<T: TryFrom<i64>, E: serde::de::Error>(
     let number = if range.contains(&value) { T::try_from(value).ok() } else { None };
     let (least, most) = range.into_inner();
     number.ok_or_else(|| E::custom(format!("{key} is {value}: it can be {least} to {most}")))
+}
+
+const fn usual_restart() -> RestartPolicy {
+    RestartPolicy::OnFailure
+}
+
+fn programs<'de, D: serde::Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Program>, D::Error> {
+    let programs = BTreeMap::<String, Program>::deserialize(from)?;
+    let is_command = |words: &Vec<String>| {
+        words.first().is_some_and(|word| !word.is_empty()) && !words.iter().any(|word| word.contains('\0'))
+    };
+    match programs.iter().find(|(_, program)| !is_command(&program.command)) {
+        Some((name, _)) => Err(serde::de::Error::custom(format!(
+            "program {name:?} has no command: [\"program\", \"argument\"]"
+        ))),
+        None => Ok(programs),
+    }
 }
 
 const fn usual_timeout() -> Duration {
@@ -293,6 +349,13 @@ mod tests {
             "3:1: ",
             "`steps.comand`; the nearest is `steps.command`",
         );
+        check(
+            "[programs.a]\ncomand = []",
+            "2:1: ",
+            "`programs.a.comand`; the nearest is `programs.NAME.command`",
+        );
+        check("[programs.a]\ncommand = []", "", "has no command");
+        check("[programs.a]\ncommand = [\"x\"]\nrestart = \"often\"", "3:11: ", "on-failure");
         check("[steps]\nname = \"a\"", "1:1: ", "[[steps]]");
         check("steps = [1]", "1:10: ", "[[steps]]");
         check("[[steps]]\nname = \"a\"\ncommand = []", "", "has no command");
@@ -321,7 +384,9 @@ mod tests {
         let all = parse(&uncommented).unwrap_or_else(|mistake| panic!("{mistake}\n{uncommented}"));
         assert_eq!((all.copy.len(), all.link.len(), all.steps[0].name.as_str()), (2, 1, "deps"));
         assert_eq!(all.steps[0].timeout, usual_timeout());
-        let without = WorkspaceConfig { copy: vec![], link: vec![], steps: vec![], ..all };
+        assert_eq!(all.default_program().unwrap().command, ["claude"]);
+        let (program, programs) = (None, BTreeMap::new());
+        let without = WorkspaceConfig { copy: vec![], link: vec![], steps: vec![], program, programs, ..all };
         assert_eq!(without, WorkspaceConfig::default(), "what is so without it");
     }
 
@@ -337,6 +402,8 @@ mod tests {
         let of_steps = &schema["properties"]["steps"]["items"];
         assert_eq!(of_steps["properties"].as_object().unwrap().len(), 4, "{of_steps}");
         assert_eq!(of_steps["additionalProperties"], false);
+        let of_programs = &schema["properties"]["programs"]["additionalProperties"];
+        assert_eq!(of_programs["properties"].as_object().unwrap().len(), 2, "{of_programs}");
         assert_eq!(schema["additionalProperties"], false);
     }
 }

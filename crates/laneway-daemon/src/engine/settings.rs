@@ -78,6 +78,12 @@ impl Engine {
                     env: step.env.clone(),
                 })
                 .collect(),
+            submodules: config.submodules,
+            programs: config
+                .programs
+                .iter()
+                .map(|(name, program)| (name.clone(), program.command.clone()))
+                .collect(),
             content: file.content,
         })
     }

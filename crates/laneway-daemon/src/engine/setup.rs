@@ -76,7 +76,8 @@ impl Engine {
             .ok_or_else(|| not_found("lane", &id))?;
         let (_, file) = self.ruled_repository(&workspace).await?;
         let Some(plan) = plan_of(&file) else {
-            let message = "there is nothing to set up: laneway.toml has no copy, no link and no steps";
+            let message =
+                "there is nothing to set up: laneway.toml has no copy, no link, no submodules and no steps";
             return Err(Problem::new(ErrorKind::Refused, "nothing_to_set_up", message).hint("lane init"));
         };
         self.refuse_untrusted(&workspace, &file, "what it sets up").await?;
@@ -193,6 +194,10 @@ impl Engine {
                 let (copy, link) = (with.config.copy.clone(), with.config.link.clone());
                 self.carry(lane, copy, link).await.map_err(|problem| problem.message)
             }
+            Some(Piece::Submodules) => self
+                .bring_submodules(lane)
+                .await
+                .map_err(|problem| format!("submodules: {}", problem.message)),
             Some(Piece::Step(step)) => {
                 let failed = |why: String| format!("{} {why}", step.name);
                 let launch = launch_of(step, &with.caller);
@@ -212,6 +217,35 @@ impl Engine {
         })
         .await?
         .map_err(|error| Problem::new(ErrorKind::Failed, "not_carried", chain(&error)))
+    }
+
+    /// Checks out the submodules.
+    async fn bring_submodules(&self, lane: LaneId) -> Result<(), Problem> {
+        let repository = self.repository_of_lane(lane).await?;
+        let lane = self.read(move |store| store.lane(lane)).await?.ok_or_else(|| not_found("lane", &lane))?;
+        blocking(move || repository.bring_submodules(lane.path.as_path()))
+            .await?
+            .map_err(|error| Problem::new(ErrorKind::Failed, "no_submodules", chain(&error)))
+    }
+
+    /// The program that is started in a lane where none is given: the owner's, if there is one and it is agreed to.
+    pub(crate) async fn with_default_program(&self, id: LaneId, launch: Launch) -> Result<Launch, Problem> {
+        if !launch.argv.is_empty() {
+            return Ok(launch);
+        }
+        let workspace = self
+            .read(move |store| match store.lane(id)? {
+                Some(lane) => store.workspace(lane.workspace),
+                None => Ok(None),
+            })
+            .await?
+            .ok_or_else(|| not_found("lane", &id))?;
+        let (_, file) = self.ruled_repository(&workspace).await?;
+        let Some(program) = file.config.default_program() else { return Ok(launch) };
+        self.refuse_untrusted(&workspace, &file, "the program it starts").await?;
+        let argv = program.command.iter().map(|word| OsText::from(word.as_str())).collect();
+        let restart = if launch.restart == RestartPolicy::Never { program.restart } else { launch.restart };
+        Ok(Launch { argv, restart, ..launch })
     }
 
     /// Runs a step as a task, and waits for its end.

@@ -188,7 +188,8 @@ pub(super) async fn run(
     };
     let started = detached(async move {
         let how = RunHow { owned: false, forced: wanted.force };
-        let (worker, run) = engine.run_worker(lane, &wanted.launch, naming, how, caller.request).await?;
+        let launch = engine.with_default_program(lane, wanted.launch).await?;
+        let (worker, run) = engine.run_worker(lane, &launch, naming, how, caller.request).await?;
         engine.is_still_there(run).await?;
         let holder_folder = engine.home.run(run).as_path().into();
         Ok(WorkerStarted { worker: engine.worker_by_id(worker).await?, holder_folder })

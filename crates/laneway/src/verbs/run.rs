@@ -16,7 +16,7 @@ use crate::text::{NAME, program, worker_name, worker_status, worker_style};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
-  lane run fix                         your shell, as another worker of lane fix
+  lane run fix                         the program of laneway.toml, or your shell, as another worker of lane fix
   lane run fix --name tests -- make watch
   lane run fix --restart on-failure -- ./serve   started again when it fails
   lane run fix --record -- claude      what it shows is kept: lane replay fix-2
@@ -40,7 +40,7 @@ pub(crate) struct RunArgs {
     /// Start it also where the setup of the lane has failed
     #[arg(long)]
     force: bool,
-    /// The program with its arguments [default: your shell]
+    /// The program with its arguments [default: the one of laneway.toml, else your shell]
     #[arg(last = true, value_hint = ValueHint::AnyPath)]
     command: Vec<OsString>,
 }

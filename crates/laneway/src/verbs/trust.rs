@@ -63,6 +63,13 @@ fn in_words(settings: &SettingsView) -> String {
             text.add(format_args!("{label:<9}  {}", shown(path)));
         }
     }
+    if settings.submodules {
+        text.add("fetches    submodules");
+    }
+    for (name, command) in &settings.programs {
+        let words: Vec<String> = command.iter().map(|word| format!("{:?}", shown(word))).collect();
+        text.add(format_args!("starts     {NAME}{}{NAME:#}: {}", shown(name), words.join(" ")));
+    }
     for step in &settings.steps {
         let words: Vec<String> = step.command.iter().map(|word| format!("{:?}", shown(word))).collect();
         let env: Vec<String> =

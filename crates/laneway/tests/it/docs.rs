@@ -3,7 +3,7 @@
 //! * A `console` block has commands behind `$ ` and below each what it prints. `…` in a line stands for any text, `…`
 //!   alone on a line for any lines, several blanks for one. A line that ends with `\` goes on with the next.
 //! * A `sh` block has commands only.
-//! * A `toml` block is a file of settings, which must be accepted.
+//! * A `toml` block is a file of settings, which must be accepted; with a name behind the word it is written as that.
 //! * `<!-- not run: WHY -->` on the line before a block leaves it out. Blocks of other kinds are only to be read.
 //!
 //! Commands follow each other as in one shell, in the repository. Each must end with 0, unless the next one is
@@ -33,6 +33,8 @@ struct Step {
 enum Block {
     Steps(Vec<Step>),
     Settings(usize, String),
+    /// A file with this name and content.
+    File(String, String),
 }
 
 /// The blocks of a document that are to be run.
@@ -51,9 +53,12 @@ fn blocks(text: &str) -> Vec<Block> {
             _ if is_left_out => {}
             "console" => blocks.push(Block::Steps(steps(&block, true))),
             "sh" => blocks.push(Block::Steps(steps(&block, false))),
-            "toml" => {
+            _ if kind == "toml" || kind.starts_with("toml ") => {
                 let text = block.iter().flat_map(|(_, line)| [line, "\n"]).collect();
-                blocks.push(Block::Settings(first, text));
+                blocks.push(match kind.strip_prefix("toml ") {
+                    Some(name) => Block::File(name.to_owned(), text),
+                    None => Block::Settings(first, text),
+                });
             }
             _ => {}
         }
@@ -177,6 +182,7 @@ fn holds(document: &str) {
     assert!(!blocks.is_empty(), "{document} shows nothing");
     for block in blocks {
         match block {
+            Block::File(name, text) => fs::write(shell.cwd.join(name), text).unwrap(),
             Block::Settings(line, settings) => accepts(&world, &settings, &format!("{document}:{line}")),
             Block::Steps(steps) => {
                 for (step, next) in steps.iter().zip(steps.iter().skip(1).map(Some).chain([None])) {
@@ -225,6 +231,11 @@ fn the_guide_holds() {
 #[test]
 fn what_is_said_of_terminals_holds() {
     holds("docs/terminals.md");
+}
+
+#[test]
+fn what_is_said_of_setting_up_holds() {
+    holds("docs/setup.md");
 }
 
 #[test]

@@ -302,6 +302,56 @@ fn lanes_that_are_made_at_once_are_each_set_up_once() {
     }
 }
 
+#[test]
+fn submodules_are_there_and_are_their_own() {
+    let world = environment();
+    let library = world.root().join("library");
+    fs::write(world.root().join("user/.gitconfig"), "[protocol \"file\"]\n\tallow = always\n").unwrap();
+    world.git(&["init", "--quiet", library.to_str().unwrap()]);
+    fs::write(library.join("code"), "one\n").unwrap();
+    world.git_in(&library, &["add", "."]);
+    world.git_in(&library, &["commit", "--quiet", "--message", "one"]);
+    let add =
+        ["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", library.to_str().unwrap(), "lib"];
+    world.git(&add);
+    world.git(&["commit", "--quiet", "--message", "a submodule"]);
+    agree_to(&world, &format!("submodules = true\n{}", step("look", "cat lib/code", "")));
+    let made = world.lane(&["new", "a"]).ok();
+    assert!(made.err().contains("setup 2/2: look\none\n"), "{made}");
+    let tree = world.worktree("a");
+    let objects = world.git_in(&tree.join("lib"), &["rev-parse", "--git-path", "objects"]);
+    let objects = tree.join("lib").join(objects.trim_end());
+    assert!(!objects.join("info/alternates").exists(), "nothing is borrowed");
+    world.lane(&["setup", "a"]).ok();
+    world.lane(&["close", "a"]).ok();
+    // One that cannot be had is a failure that names it.
+    fs::rename(&library, world.root().join("elsewhere")).unwrap();
+    fs::remove_dir_all(world.repository.join(".git/modules")).unwrap();
+    let error = fails(&world, &["new", "b"], 1, "setup_failed");
+    assert!(error["message"].as_str().unwrap().contains("setup: submodules: "), "{error}");
+}
+
+#[test]
+fn a_lane_without_a_command_runs_the_program_of_its_owner_once_that_is_agreed_to() {
+    let world = environment();
+    world.lane(&["new", "a"]).ok();
+    let settings = "program = 'two'\n[programs.one]\ncommand = ['fake-agent', 'ready', 'wait']\n\
+        [programs.two]\ncommand = ['fake-agent', 'wait']\n";
+    fs::write(world.repository.join("laneway.toml"), settings).unwrap();
+    fails(&world, &["run", "a"], 5, "not_trusted");
+    world.lane(&["run", "a", "--name", "mine", "--", "fake-agent", "wait"]).ok();
+    agree_to(&world, settings);
+    world.lane(&["run", "a"]).ok();
+    let started = world.worker("a");
+    assert_eq!(started["argv"], serde_json::json!(["fake-agent", "wait"]));
+    assert_eq!(started["restart"], "on-failure");
+    let error = {
+        fs::write(world.repository.join("laneway.toml"), "program = 'gone'\n").unwrap();
+        fails(&world, &["run", "a"], 2, "config_invalid")
+    };
+    assert!(error["message"].as_str().unwrap().contains("no [programs.gone]"), "{error}");
+}
+
 /// Waits until no process of this world is left but its daemon and this one.
 #[track_caller]
 fn only_the_daemon_is_left_but(world: &TestEnvironment, but: u32) {
