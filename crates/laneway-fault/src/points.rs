@@ -13,6 +13,10 @@ pub const POINTS: &[&str] = &[
     "create.checked-out",
     "create.followed",
     "create.hook-run",
+    // setting a lane up
+    "setup.carried",
+    "setup.step-started",
+    "setup.step-ended",
     // taking a tree back that was not made whole
     "undo.tree-aside",
     "undo.entry-removed",

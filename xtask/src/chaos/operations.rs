@@ -51,6 +51,12 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         act: Act::Lane(&["new", "a", "--branch", "feature"]),
     },
     Operation {
+        name: "create with setup",
+        prepare: with_setup,
+        prelude: at_once,
+        act: Act::Lane(&["new", "a", "--", SLEEP[0], SLEEP[1]]),
+    },
+    Operation {
         name: "create that fails",
         prepare: no_checkout,
         prelude: at_once,
@@ -189,6 +195,15 @@ fn at_once(_: &World) -> Result<()> {
 
 fn a_program(world: &World) -> Result<()> {
     world.lane(&["run", "a", "--", SLEEP[0], SLEEP[1]])
+}
+
+/// A file to be copied and two steps to be run, to which a person has agreed.
+fn with_setup(world: &World, _: &mut Ledger) -> Result<()> {
+    fs::write(world.repository().join("key.secret"), "to be copied\n")?;
+    let step =
+        |name: &str| format!("[[steps]]\nname = \"{name}\"\ncommand = [\"sh\", \"-c\", \"echo {name}\"]\n");
+    world.write_settings(&format!("copy = [\"*.secret\"]\n\n{}\n{}", step("first"), step("second")))?;
+    world.lane(&["trust"])
 }
 
 /// One tree is to be kept ready, and the repository is known.

@@ -223,7 +223,12 @@ impl World {
 
     /// So many trees are to be kept ready.
     pub(crate) fn want_pool(&self, n_trees: u32) -> Result<()> {
-        fs::write(self.repository().join("laneway.toml"), format!("pool = {n_trees}\n"))?;
+        self.write_settings(&format!("pool = {n_trees}\n"))
+    }
+
+    /// The repository's `laneway.toml`, which git passes by.
+    pub(crate) fn write_settings(&self, settings: &str) -> Result<()> {
+        fs::write(self.repository().join("laneway.toml"), settings)?;
         let exclude = self.repository().join(".git/info/exclude");
         let known = fs::read_to_string(&exclude).unwrap_or_default();
         let lines = format!("{}\n/laneway.toml\n", known.replace("/laneway.toml\n", "").trim_end());

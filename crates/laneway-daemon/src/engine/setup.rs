@@ -16,6 +16,7 @@ use laneway_core::os_text::OsText;
 use laneway_core::run::{Exit, RunState};
 use laneway_core::setup::{SetupPlan, SetupState};
 use laneway_core::supervise::RestartPolicy;
+use laneway_fault::fault_point;
 use laneway_git::ToCarry;
 use tokio::sync::mpsc;
 
@@ -216,7 +217,9 @@ impl Engine {
             repository.carry(&ToCarry { tree: &tree, copy: &copy, link: &link })
         })
         .await?
-        .map_err(|error| Problem::new(ErrorKind::Failed, "not_carried", chain(&error)))
+        .map_err(|error| Problem::new(ErrorKind::Failed, "not_carried", chain(&error)))?;
+        fault_point!("setup.carried");
+        Ok(())
     }
 
     /// Checks out the submodules.
@@ -272,6 +275,7 @@ impl Engine {
             Started::Runs => {}
             Started::Failed(problem) => return Err(not_started(problem)),
         }
+        fault_point!("setup.step-started");
         let about = move |subject: &Subject| subject.run == Some(run);
         let ended = self.watch_for(step.timeout, about, || async {
             let row = self.read(move |store| store.run(run)).await?;
@@ -281,7 +285,9 @@ impl Engine {
                 None => Some(Exit::Lost),
             })
         });
-        match ended.await {
+        let ended = ended.await;
+        fault_point!("setup.step-ended");
+        match ended {
             Ok(Exit::Code { code: 0 }) => Ok(()),
             Ok(exit) => Err(exit.to_string()),
             Err(problem) if problem.kind == ErrorKind::TimedOut => {
