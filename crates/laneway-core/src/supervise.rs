@@ -245,18 +245,30 @@ pub fn why(worker: &Worker, latest: Option<&Run>) -> String {
             format!("run {number} was asked to end, and the next one begins then")
         }
         (RunState::Exited(exit), Outlook::Retries { .. }, _) => {
-            format!("run {number} {exit}, and is followed by another: its policy is {policy}")
+            format!("run {number} {}, and is followed by another: its policy is {policy}", ended(exit))
         }
         (RunState::Exited(exit), Outlook::GivenUp { why }, _) => {
-            format!("run {number} {exit}; it {why}, and is started again only if somebody asks for it")
+            format!(
+                "run {number} {}; it {why}, and is started again only if somebody asks for it",
+                ended(exit)
+            )
         }
         (RunState::Exited(exit), Outlook::Rests, Desired::Stopped) => {
-            format!("it was stopped, and is left alone (run {number} {exit})")
+            format!("it was stopped, and is left alone (run {number} {})", ended(exit))
         }
         (RunState::Exited(exit), Outlook::Rests, Desired::Running) => {
             let done = if is_failure(exit, &worker.done_codes) { "" } else { ": its work is done" };
-            format!("run {number} {exit}{done}, and its policy ({policy}) leaves it at that")
+            format!("run {number} {}{done}, and its policy ({policy}) leaves it at that", ended(exit))
         }
+    }
+}
+
+/// How a run ended, after its number.
+fn ended(exit: &Exit) -> String {
+    match exit {
+        Exit::Code { .. } | Exit::Signal { .. } => exit.to_string(),
+        Exit::Lost => "was lost".to_owned(),
+        Exit::NotStarted { reason } => format!("was not started: {reason}"),
     }
 }
 

@@ -81,6 +81,12 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         act: Act::Lane(&["exec", "a", "--", "sh", "-c", "echo made > target/made"]),
     },
     Operation { name: "stop", prepare: with_work, prelude: a_program, act: Act::Lane(&["stop", "a"]) },
+    Operation {
+        name: "restart",
+        prepare: with_a_program,
+        prelude: at_once,
+        act: Act::Lane(&["restart", "a"]),
+    },
     Operation { name: "rename", prepare: with_work, prelude: at_once, act: Act::Lane(&["rename", "a", "b"]) },
     Operation {
         name: "close",
@@ -162,6 +168,12 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         prepare: with_a_program,
         prelude: at_once,
         act: Act::Start { killed_at: "stop.asking", of: &["stop", "a"] },
+    },
+    Operation {
+        name: "start after a broken restart",
+        prepare: with_a_program,
+        prelude: at_once,
+        act: Act::Start { killed_at: "stop.asking", of: &["restart", "a"] },
     },
     Operation {
         name: "start after a broken close",

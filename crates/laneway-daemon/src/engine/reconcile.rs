@@ -83,6 +83,7 @@ impl Engine {
             }
         }
         self.spread_restarts().await;
+        fault_point!("start.restarts-planned");
         self.leave_emptied_trash().await;
         self.label_all_trees().await;
         self.forget_needless_environments().await;

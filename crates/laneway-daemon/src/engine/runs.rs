@@ -289,6 +289,7 @@ impl Engine {
             return Err(Problem::new(ErrorKind::Refused, "stopped", "it was stopped before it was started"));
         }
         self.end_former_run(&row).await?;
+        fault_point!("run.former-ended");
         let launch = self.launch_of(&row).await?;
         let log = self.home.root().join("holder.log");
         let launched = crate::holders::launch(&self.holder_program, &self.home.run(run), &log, launch).await;

@@ -164,6 +164,12 @@ fn every_verb_prints_one_document_and_no_talk() {
         (&done["stdout"], &done["stderr"], &done["exit_code"]),
         (&json!("out\n"), &json!("err\n"), &json!(0))
     );
+    let explained = ["events", "max_failures", "n_failures", "runs", "why", "window_ms", "worker"];
+    let run = ["created_at", "ended_at", "exit", "id", "number", "pid", "started_at", "state"];
+    assert_eq!(keys(&document(&["explain", "a"], &explained)["runs"][0]), run);
+    document(&["restart", "a"], &["was_running", "worker"]);
+    document(&["stop", "a"], &["exit", "was_ended", "worker"]);
+    document(&["start", "a"], &["was_running", "worker"]);
     document(&["stop", "a"], &["exit", "was_ended", "worker"]);
     document(&["stop", "a", "b"], &["results"]);
     document(&["close", "a"], &["branch_deleted", "lane", "merged_into", "rescued", "stashes", "was_closed"]);
