@@ -59,6 +59,18 @@ impl Trashed {
         folder.symlink_metadata().is_ok_and(|facts| facts.is_dir()).then_some(Self { folder })
     }
 
+    /// Sees whether a tree could be renamed aside now: its filesystem can be written to and has room for that. Nothing
+    /// is left of the try.
+    pub fn try_place(tree_path: &Path, id: &str) -> io::Result<()> {
+        let made = make_place(tree_path, id);
+        // Not if something is in it that was left there.
+        let emptied = place(tree_path, id).and_then(std::fs::remove_dir);
+        if emptied.is_ok() || made.is_err() {
+            Self::remove_empty(tree_path);
+        }
+        made.map(drop)
+    }
+
     /// The folder of it in the trash: the tree, and for one that is kept what git knew of it.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -276,6 +288,23 @@ fn make_writable(folder: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_try_leaves_nothing_and_takes_nothing_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = folder.path().join(".lanes/a");
+        std::fs::create_dir_all(&tree).unwrap();
+        Trashed::try_place(&tree, "id").unwrap();
+        assert!(!folder.path().join(".lanes/.trash").exists());
+        // What a removal that was broken off has left there stays, and so does the trash of others.
+        let kept = make_place(&tree, "id").unwrap();
+        std::fs::create_dir(kept.tree()).unwrap();
+        Trashed::try_place(&tree, "id").unwrap();
+        Trashed::try_place(&tree, "other").unwrap();
+        assert!(kept.tree().exists() && !folder.path().join(".lanes/.trash/other").exists());
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        assert!(Trashed::try_place(&folder.path().join("file/a"), "id").is_err());
+    }
 
     #[test]
     fn an_id_is_one_plain_component() {

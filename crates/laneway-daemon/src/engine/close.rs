@@ -33,7 +33,7 @@ use laneway_store::{Store, WorkersOf};
 
 use crate::clock::now;
 use crate::holders::Holder;
-use crate::problem::{IntoProblem, chain, failed_by_words};
+use crate::problem::{IntoProblem, chain, failed_by_words, failed_in_words};
 
 /// What a close may take beyond its grace: looking twice at a large tree, and renaming it aside.
 const CLOSE_LIMIT: Duration = Duration::from_mins(10);
@@ -113,6 +113,9 @@ impl Engine {
             Lifecycle::Open => Some(self.look_at(&lane, terms, by.as_ref(), &excused, None).await?),
             Lifecycle::New | Lifecycle::Provisioning | Lifecycle::Cleaning | Lifecycle::Closed => None,
         };
+        if look.as_ref().is_some_and(|look| next_step(&look.findings, terms) != CloseStep::Refuse) {
+            could_be_moved(&lane).await?;
+        }
         let (findings, stamp) = look.map_or((None, None), |look| (Some(look.findings), look.judged.stamp));
         let stashes = findings.as_ref().map_or(0, |findings| findings.stashes);
         let close = Command::CloseLane { lane: id, findings, grace_ms, terms, by };
@@ -545,6 +548,28 @@ pub(super) fn unlink(trashed: Trashed) {
 fn not_looked_at(problem: Problem) -> Findings {
     let losses = Losses { not_looked_at: Some(problem.message), ..Losses::default() };
     Findings { losses, ..Findings::default() }
+}
+
+/// Refuses a close whose last step could not be done now, before the programs of the lane are ended for it.
+async fn could_be_moved(lane: &Lane) -> Result<(), Problem> {
+    let (path, id) = (lane.path.to_path_buf(), lane.id.to_string());
+    if lane.is_adopted() {
+        return Ok(());
+    }
+    let tried = blocking(move || {
+        // One that is gone has nothing to move.
+        if path.symlink_metadata().is_ok() { Trashed::try_place(&path, &id) } else { Ok(()) }
+    });
+    tried.await?.map_err(|error| {
+        let name = &lane.name;
+        let place = lane.path.as_path().parent().unwrap_or(lane.path.as_path()).display();
+        let message = format!("lane {name} cannot be closed now, and nothing was changed: {place}: {error}");
+        let problem = failed_in_words("not_closed", &error, message);
+        if problem.hint.is_some() {
+            return problem;
+        }
+        problem.hint(format!("see that {place} can be written to, then again: lane close {name}"))
+    })
 }
 
 fn to_judge<'a>(

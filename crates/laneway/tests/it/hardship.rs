@@ -215,17 +215,20 @@ fn a_lane_on_a_full_disk_is_not_closed_by_halves() {
 fn child_whose_repository_is_on_a_full_disk() {
     let mut world = world_of_a_child("disk");
     world.home = Path::new(&std::env::var_os(FOLDER).unwrap()).join("home");
+    let folder = world.start("a", &["fake-agent", "echo"]);
     let _ = world.lane(&["new", "clean"]).ok();
     let _ = world.lane(&["new", "dirty"]).ok();
     fs::write(world.worktree("dirty").join("work"), "done\n").unwrap();
     let before = Traces::of(&world).without(|_| false);
     let filler = Filler::fill(world.root());
-    for command in [&["close", "clean"][..], &["close", "dirty", "--discard"]] {
+    for command in [&["close", "clean"][..], &["close", "dirty", "--discard"], &["close", "a"]] {
         let error = is_short(&world, command, 1, "disk_full");
-        assert!(error["message"].as_str().unwrap().contains("could not be closed"), "{error}");
-        assert_eq!(lane(&world, command[1])["status"], "ready");
+        assert!(error["message"].as_str().unwrap().contains("nothing was changed"), "{error}");
         assert_eq!(Traces::of(&world).without(|_| false), before);
     }
+    let _ = fails(&world, &["close", "dirty"], 5, "would_lose_work");
+    // No program was ended for a close that cannot be.
+    what_runs_is_served(&world, &folder, "on");
     assert_eq!(fs::read_to_string(world.worktree("dirty").join("work")).unwrap(), "done\n");
     drop(filler);
     let _ = world.lane(&["close", "dirty", "--discard"]).ok();
