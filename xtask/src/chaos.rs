@@ -57,16 +57,15 @@ pub(crate) fn run(args: &ChaosArgs) -> Result<ExitCode> {
     points::walk(&stage, &args.only, jobs)
 }
 
-/// Repositories of commands like this one that went wrong, or were broken off.
-fn remove_those_of_the_dead(memory: &Path) {
-    for entry in std::fs::read_dir(memory).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix(IN_MEMORY)?.parse::<u32>().ok());
-        if number.is_some_and(|number| !Path::new("/proc").join(number.to_string()).exists()) {
-            // Another user's stays.
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
+/// The folders of commands like this one that were broken off, or in which something went wrong: named by a prefix and
+/// the number of a process that is not there any more.
+fn of_the_dead(folder: &Path, prefix: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_dead = |name: &std::ffi::OsString| {
+        let number = name.to_str().and_then(|name| name.strip_prefix(prefix)?.parse::<u32>().ok());
+        number.is_some_and(|number| !Path::new("/proc").join(number.to_string()).exists())
+    };
+    entries.filter(|entry| is_dead(&entry.file_name())).map(|entry| entry.path()).collect()
 }
 
 /// `90s` or `10m`.
@@ -105,8 +104,15 @@ impl Stage {
         shell::step("build, with fault points", &mut cargo)?;
         let folder = own.join(std::process::id().to_string());
         std::fs::create_dir_all(&folder)?;
+        for dead in of_the_dead(&own, "") {
+            // With the final `/`, so that 12 is not taken for 123.
+            world::end_processes_of(&dead.join(""));
+        }
         let memory = Path::new("/dev/shm");
-        remove_those_of_the_dead(memory);
+        for dead in of_the_dead(memory, IN_MEMORY) {
+            // Another user's stays.
+            let _ = std::fs::remove_dir_all(dead);
+        }
         let repositories = memory.join(format!("{IN_MEMORY}{}", std::process::id()));
         let repositories = match std::fs::create_dir(&repositories) {
             Ok(()) => repositories,

@@ -342,16 +342,21 @@ impl World {
 
     /// Kills what is left.
     fn end_processes(&self) {
-        // Again, since one that is killed may just have started another.
-        for _ in 0..5 {
-            let left = processes::belonging_to(&self.folder);
-            if left.is_empty() {
-                return;
-            }
-            for process in left.iter().filter_map(|(pid, _)| processes::open(*pid)) {
-                processes::kill(&process);
-                let _ = processes::ends_within(&process, Duration::from_secs(5));
-            }
+        end_processes_of(&self.folder);
+    }
+}
+
+/// Kills what belongs to a folder of ours.
+pub(super) fn end_processes_of(folder: &Path) {
+    // Again, since one that is killed may just have started another.
+    for _ in 0..5 {
+        let left = processes::belonging_to(folder);
+        if left.is_empty() {
+            return;
+        }
+        for process in left.iter().filter_map(|(pid, _)| processes::open(*pid)) {
+            processes::kill(&process);
+            let _ = processes::ends_within(&process, Duration::from_secs(5));
         }
     }
 }
