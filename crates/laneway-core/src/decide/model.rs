@@ -268,9 +268,30 @@ fn findings(lost: u64) -> Findings {
     Findings { losses, ..Findings::default() }
 }
 
+/// What is told of runs.
+fn reports() -> impl Strategy<Value = Command> {
+    let run = (0..60_u8).prop_map(|n| RunId::from_ulid(Ulid::from(u128::from(n))));
+    prop_oneof![
+        (run.clone(), 1..9_u32).prop_map(|(run, pid)| Command::RecordStarted {
+            run,
+            process: ProcessIdentity { pid, start_time: 0, boot_id: String::new() },
+            at: Timestamp(5)
+        }),
+        (run.clone(), 0..3_u8).prop_map(|(run, kind)| Command::RecordExit {
+            run,
+            exit: match kind {
+                0 => Exit::Code { code: 1 },
+                1 => Exit::Lost,
+                _ => Exit::NotStarted { reason: "missing".into() },
+            },
+            at: Timestamp(6),
+            pacing: Pacing::default(),
+        }),
+    ]
+}
+
 fn commands() -> impl Strategy<Value = Command> {
     let lane = (0..4_u8).prop_map(lane_id);
-    let run = (0..60_u8).prop_map(|n| RunId::from_ulid(Ulid::from(u128::from(n))));
     let epoch = 1..4_u64;
     let created = (0..4_u8, 0..4_u8, any::<bool>()).prop_map(|(id, named, adopted)| Command::CreateLane {
         lane: NewLane {
@@ -314,21 +335,7 @@ fn commands() -> impl Strategy<Value = Command> {
         }),
         (lane.clone(), 0..20_u8, any::<bool>())
             .prop_map(|(lane, n, task)| Command::RunWorker { lane, worker: new_worker(n, task) }),
-        (run.clone(), 1..9_u32).prop_map(|(run, pid)| Command::RecordStarted {
-            run,
-            process: ProcessIdentity { pid, start_time: 0, boot_id: String::new() },
-            at: Timestamp(5)
-        }),
-        (run.clone(), 0..3_u8).prop_map(|(run, kind)| Command::RecordExit {
-            run,
-            exit: match kind {
-                0 => Exit::Code { code: 1 },
-                1 => Exit::Lost,
-                _ => Exit::NotStarted { reason: "missing".into() },
-            },
-            at: Timestamp(6),
-            pacing: Pacing::default(),
-        }),
+        reports(),
         (0..20_u8).prop_map(|n| Command::StopWorker {
             worker: WorkerId::from_ulid(Ulid::from(u128::from(n))),
             grace_ms: 1

@@ -149,11 +149,11 @@ mod tests {
     }
 
     fn after(decision: &Decision) -> Lane {
-        let lanes = decision.changes.iter().filter_map(|change| match change {
+        let mut lanes = decision.changes.iter().filter_map(|change| match change {
             crate::decision::Change::UpdateLane { lane, .. } => Some(lane.clone()),
             _ => None,
         });
-        lanes.last().expect("the lane changes")
+        lanes.next_back().expect("the lane changes")
     }
 
     #[test]
