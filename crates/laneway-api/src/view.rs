@@ -111,6 +111,8 @@ pub struct SettingsView {
     pub needs_consent: bool,
     /// Where worktrees are, if that is outside of the main worktree.
     pub worktree: Option<String>,
+    /// Names of ignored folders that are deleted with a lane, beyond those that always are.
+    pub disposable: Vec<String>,
     /// Patterns of files that are copied.
     pub copy: Vec<String>,
     /// Paths that are linked to.

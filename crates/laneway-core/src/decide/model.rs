@@ -351,6 +351,16 @@ fn commands() -> impl Strategy<Value = Command> {
         }),
         about_users(),
         about_setup(),
+        about_closing(lane, epoch),
+    ]
+}
+
+/// What comes of the steps of a close.
+fn about_closing(
+    lane: impl Strategy<Value = LaneId> + Clone,
+    epoch: impl Strategy<Value = u64> + Clone,
+) -> impl Strategy<Value = Command> {
+    prop_oneof![
         (lane.clone(), epoch.clone(), any::<bool>()).prop_map(|(lane, epoch, done)| Command::FinishMerging {
             lane,
             epoch,

@@ -74,7 +74,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         key: "disposable",
         kind: Kind::Texts,
-        about: "Names of ignored folders that a build makes again: a close deletes them without asking.",
+        about: "Names of ignored folders that a build makes again: a close deletes them without asking (others than \
+                these once lane trust has shown them).",
         line: "disposable = [\"target\", \"node_modules\", \"dist\", \"build\", \".venv\", \"__pycache__\", \
                \".pytest_cache\", \".mypy_cache\", \".ruff_cache\", \".tox\", \".gradle\", \".cache\", \".next\", \
                \".nuxt\", \".turbo\", \".parcel-cache\", \".svelte-kit\"]",

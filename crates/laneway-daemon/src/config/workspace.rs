@@ -152,19 +152,25 @@ impl WorkspaceConfig {
         }
     }
 
-    /// Whether something of it needs the consent of a person: it runs or touches something that git did not bring, or
-    /// puts lanes outside of the main worktree.
+    /// Whether something of it needs the consent of a person: it runs or touches something that git did not bring,
+    /// puts lanes outside of the main worktree, or has more deleted with a lane than is without a file.
     pub fn needs_consent(&self, root: &Path) -> bool {
-        !self.pieces().is_empty() || !self.programs.is_empty() || self.worktree.is_elsewhere(root)
+        !self.pieces().is_empty()
+            || !self.programs.is_empty()
+            || self.worktree.is_elsewhere(root)
+            || self.own_disposable().next().is_some()
+    }
+
+    /// Names of folders that only this file calls disposable.
+    pub fn own_disposable(&self) -> impl Iterator<Item = &String> {
+        self.disposable.iter().filter(|name| !DISPOSABLE_FOLDERS.contains(&name.as_str()))
     }
 
     /// What of it git is told.
-    pub fn rules(&self) -> Rules {
-        Rules {
-            disposable: self.disposable.clone(),
-            most_in_commit: self.rescue_max.0,
-            least_room: self.least_free.0,
-        }
+    pub fn rules(&self, is_trusted: bool) -> Rules {
+        let mut disposable = self.disposable.clone();
+        disposable.retain(|name| is_trusted || DISPOSABLE_FOLDERS.contains(&name.as_str()));
+        Rules { disposable, most_in_commit: self.rescue_max.0, least_room: self.least_free.0 }
     }
 }
 
@@ -319,8 +325,8 @@ mod tests {
         std::fs::write(folder.path().join(FILE_NAME), "max_lanes = 3\nrescue_max = \"1 GiB\"\n").unwrap();
         let read = WorkspaceConfig::read(folder.path()).unwrap();
         assert_eq!((read.max_lanes, read.rescue_max, read.trash_days), (3, Size(1 << 30), 7));
-        assert_eq!(read.rules().most_in_commit, 1 << 30);
-        assert_eq!(WorkspaceConfig::default().rules(), Rules::default());
+        assert_eq!(read.rules(true).most_in_commit, 1 << 30);
+        assert_eq!(WorkspaceConfig::default().rules(true), Rules::default());
     }
 
     #[test]

@@ -261,22 +261,25 @@ impl Engine {
 
     /// What git knows of a lane's repository.
     pub(crate) async fn repository_of_lane(&self, lane: LaneId) -> Result<Arc<Repository>, Problem> {
-        let workspace = self
-            .read(move |store| match store.lane(lane)? {
-                Some(lane) => store.workspace(lane.workspace),
-                None => Ok(None),
-            })
-            .await?
-            .ok_or_else(|| not_found("lane", &lane))?;
-        self.repository(&workspace).await
+        self.repository(&self.workspace_of_lane(lane).await?).await
+    }
+
+    async fn workspace_of_lane(&self, lane: LaneId) -> Result<Workspace, Problem> {
+        self.read(move |store| match store.lane(lane)? {
+            Some(lane) => store.workspace(lane.workspace),
+            None => Ok(None),
+        })
+        .await?
+        .ok_or_else(|| not_found("lane", &lane))
     }
 
     /// The same under what its owner has set. Settings that cannot be read keep nobody from closing a lane: nothing in
     /// it counts as made again then.
     pub(super) async fn ruled_repository_of_lane(&self, lane: LaneId) -> Result<Arc<Repository>, Problem> {
-        let repository = self.repository_of_lane(lane).await?;
+        let workspace = self.workspace_of_lane(lane).await?;
+        let repository = self.repository(&workspace).await?;
         let rules = match owners_settings(&repository) {
-            Ok(settings) => settings.config.rules(),
+            Ok(file) => file.config.rules(self.is_trusted(&workspace, &file).await?),
             Err(problem) => {
                 tracing::warn!(%lane, problem = problem.message, "closed without its owner's settings");
                 Rules { disposable: Vec::new(), ..Rules::default() }

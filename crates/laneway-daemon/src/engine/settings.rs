@@ -66,6 +66,7 @@ impl Engine {
             trusted: self.has_consent(workspace, &file.content).await?,
             needs_consent: config.needs_consent(root),
             worktree: config.worktree.is_elsewhere(root).then(|| config.worktree.to_string()),
+            disposable: config.own_disposable().cloned().collect(),
             copy: config.copy.clone(),
             link: config.link.clone(),
             steps: config

@@ -108,7 +108,8 @@ impl Engine {
     ) -> Result<(Arc<Repository>, WorkspaceFile), Problem> {
         let repository = self.repository(workspace).await?;
         let file = owners_settings(&repository)?;
-        Ok((Arc::new(repository.with_rules(file.config.rules())), file))
+        let is_trusted = self.is_trusted(workspace, &file).await?;
+        Ok((Arc::new(repository.with_rules(file.config.rules(is_trusted))), file))
     }
 
     async fn open_at(&self, location: Location) -> Result<Arc<Repository>, Problem> {

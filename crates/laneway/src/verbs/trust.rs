@@ -58,6 +58,12 @@ fn in_words(settings: &SettingsView) -> String {
     if let Some(worktree) = &settings.worktree {
         text.add(format_args!("worktrees  {}", shown(worktree)));
     }
+    for folder in &settings.disposable {
+        text.add(format_args!(
+            "deletes    ignored folders called {}, with a lane that is closed",
+            shown(folder)
+        ));
+    }
     for (label, paths) in [("copies", &settings.copy), ("links", &settings.link)] {
         for path in paths {
             text.add(format_args!("{label:<9}  {}", shown(path)));

@@ -135,9 +135,17 @@ fn what_the_owner_does_not_call_disposable_is_work() {
     let error = fails(&world, &["close", "a"], 5, "would_lose_work");
     assert_eq!(ignored(&error), serde_json::json!(["out/file"]));
     settings(&world, "disposable = [\"out\"]\n");
+    // What has more deleted than is without a file, a person agrees to.
+    let error = fails(&world, &["close", "a"], 5, "would_lose_work");
+    assert_eq!(ignored(&error), serde_json::json!(["out/file", "target/file"]));
+    let shown = world.lane(&["trust"]).ok();
+    assert!(shown.out().contains("deletes    ignored folders called out,"), "{shown}");
     let error = fails(&world, &["close", "a"], 5, "would_lose_work");
     assert_eq!(ignored(&error), serde_json::json!(["target/file"]));
     settings(&world, "disposable = [\"out\", \"target\"]\n");
+    let error = fails(&world, &["close", "a"], 5, "would_lose_work");
+    assert_eq!(ignored(&error), serde_json::json!(["out/file"]));
+    world.lane(&["trust"]).ok();
     world.lane(&["close", "a"]).ok();
     // What cannot be understood takes nothing away.
     settings(&world, "disposable = \"out\"\n");
@@ -149,6 +157,7 @@ fn what_the_owner_does_not_call_disposable_is_work() {
     assert_eq!(ignored(&error), serde_json::json!(["out/file", "target/file"]));
     assert!(Path::new(&world.worktree("b")).join("out/file").exists());
     settings(&world, "disposable = [\"out\"]\n");
+    world.lane(&["trust"]).ok();
     // With consent all of it but that is kept.
     world.lane(&["close", "b", "--discard"]).ok();
     world.lane(&["restore", "b"]).ok();
