@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use crate::discover::path_line;
 
-/// The start of the reason that our worktrees are locked with; the lane's name follows.
+/// The start of the reason that our worktrees are locked with; the lane's name and id follow.
 const REASON: &str = "laneway lane ";
 
-/// The reason that a lane's worktree is locked with, so that nobody's `git worktree prune` takes it.
-pub(crate) fn lock_reason(lane: &str) -> String {
-    format!("{REASON}{lane}")
+/// The reason that a lane's worktree is locked with, so that nobody's `git worktree prune` takes it. The name is for
+/// people; the id tells a lane from another one of its name, which may be of another home or of a later day.
+pub(crate) fn lock_reason(lane: &str, id: &str) -> String {
+    format!("{REASON}{lane} {id}")
 }
 
 /// The reason that a tree of the pool is locked with.
@@ -46,7 +47,12 @@ impl AdminFolder {
 
     /// The name of the lane that it says it is of.
     pub(crate) fn lane(&self) -> Option<&str> {
-        self.locked.as_ref()?.strip_prefix(REASON)
+        self.locked.as_ref()?.strip_prefix(REASON)?.split(' ').next()
+    }
+
+    /// The id of the lane that it says it is of.
+    pub(crate) fn lane_id(&self) -> Option<&str> {
+        self.locked.as_ref()?.strip_prefix(REASON)?.split(' ').nth(1)
     }
 
     /// The lock that a checkout in this worktree holds, git included.

@@ -31,6 +31,8 @@ const USUAL_HOLDER: &str = ".lanes";
 pub struct NewTree {
     /// The lane's name: it stands in the reason that git's entry is locked with.
     pub lane: String,
+    /// The lane's id, which stands there too: what is undone is told by it.
+    pub id: String,
     /// Where the worktree is to be; absolute.
     pub path: PathBuf,
     /// Its branch.
@@ -42,6 +44,8 @@ pub struct NewTree {
 pub struct NewTreeAtBase {
     /// The lane's name.
     pub lane: String,
+    /// The lane's id.
+    pub id: String,
     /// Where the worktree is to be; absolute.
     pub path: PathBuf,
     /// The branch that is to be made.
@@ -53,6 +57,8 @@ pub struct NewTreeAtBase {
 pub struct TreeRecord {
     /// The lane's name.
     pub lane: String,
+    /// The lane's id: nothing that was made for another lane is taken for this one's.
+    pub id: String,
     /// Where the worktree is made, with symbolic links in the folders above it resolved.
     pub path: PathBuf,
     /// The local branch.
@@ -278,6 +284,7 @@ impl Repository {
         };
         Ok(TreeRecord {
             lane: wanted.lane.clone(),
+            id: wanted.id.clone(),
             path,
             branch: wanted.branch.name().to_owned(),
             branch_is_new,
@@ -297,6 +304,7 @@ impl Repository {
         let (base, path) = (base?, path?);
         let record = TreeRecord {
             lane: wanted.lane,
+            id: wanted.id,
             path,
             branch: wanted.branch,
             branch_is_new: true,
@@ -468,7 +476,7 @@ impl Repository {
         let made = self
             .run("git update-ref")
             .holding(lock.descriptor().map_err(CreateRefusal::Git)?)
-            .args(["update-ref", "--create-reflog", "-m", &lock_reason(&record.lane)])
+            .args(["update-ref", "--create-reflog", "-m", &lock_reason(&record.lane, &record.id)])
             .args([&branch_ref(name), commit.as_str(), &commit.null_like()])
             .succeed();
         let Err(error) = made else { return Ok(()) };
@@ -498,7 +506,14 @@ impl Repository {
         settled(|| {
             self.run("git worktree add")
                 .holding(lock.descriptor()?)
-                .args(["worktree", "add", "--quiet", "--lock", "--reason", &lock_reason(&record.lane)])
+                .args([
+                    "worktree",
+                    "add",
+                    "--quiet",
+                    "--lock",
+                    "--reason",
+                    &lock_reason(&record.lane, &record.id),
+                ])
                 .arg("--no-checkout")
                 .args([record.path.as_os_str(), OsStr::new(&record.branch)])
                 .succeed()

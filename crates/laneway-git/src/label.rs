@@ -14,14 +14,21 @@ use crate::lock::{FileLock, RepositoryLock};
 use crate::repository::not_read;
 use crate::run::RunError;
 
+/// What the entry of a worktree is to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// The worktree.
+    pub path: PathBuf,
+    /// The name of its lane.
+    pub lane: String,
+    /// The id of its lane.
+    pub id: String,
+}
+
 /// Has the entries of these worktrees name their lanes as they are called now, where they name one. An entry that
 /// is not locked, or by somebody else, is left alone. git is not needed: that the reason is the content of
 /// `locked` is documented (gitrepository-layout).
-pub fn label(
-    common_dir: &Path,
-    lanes: &[(PathBuf, String)],
-    lock_limit: Duration,
-) -> Result<(), UnderLockError> {
+pub fn label(common_dir: &Path, lanes: &[Label], lock_limit: Duration) -> Result<(), UnderLockError> {
     if mislabelled(common_dir, lanes)?.is_empty() {
         return Ok(());
     }
@@ -34,16 +41,19 @@ pub fn label(
     Ok(())
 }
 
-fn mislabelled(
-    common_dir: &Path,
-    lanes: &[(PathBuf, String)],
-) -> Result<Vec<(AdminFolder, String)>, RunError> {
+fn mislabelled(common_dir: &Path, lanes: &[Label]) -> Result<Vec<(AdminFolder, String)>, RunError> {
     let entries = admin_folders(common_dir).map_err(not_read)?;
     let of_lanes = entries.into_iter().filter(AdminFolder::is_of_a_lane);
     Ok(of_lanes
         .filter_map(|admin| {
-            let (_, name) = lanes.iter().find(|(path, _)| admin.tree.as_ref() == Some(path))?;
-            let reason = lock_reason(name);
+            let Label { lane, id, .. } =
+                lanes.iter().find(|label| admin.tree.as_ref() == Some(&label.path))?;
+            // Of an entry that names another lane nothing is known.
+            let is_its = admin.lane_id().is_none_or(|named| named == id);
+            let reason = lock_reason(lane, id);
+            if !is_its {
+                return None;
+            }
             (admin.locked.as_ref() != Some(&reason)).then_some((admin, reason))
         })
         .collect())

@@ -63,7 +63,7 @@ pub use diff::{Diff, DiffError, DiffFile, DiffStatus, DiffText, TreeToDiff};
 pub use discover::{Location, NoRepository, discover};
 pub use environment::Environment;
 pub use judge::{Findings, HeadSeen, LargeFile, Operation, Seen, TreeState, TreeToJudge, UnreachableCommit};
-pub use label::label;
+pub use label::{Label, label};
 pub use lock::{LockError, RepositoryLock};
 pub use merge::{MergeError, Merged};
 pub use names::{CommitId, NotACommitId, is_legal_branch_name};

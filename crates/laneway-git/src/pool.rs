@@ -220,7 +220,7 @@ impl Repository {
         Ok(Created { warnings })
     }
 
-    /// Removes a tree of the pool, also one that was half made, or half given to the lane of this name; only if it is
+    /// Removes a tree of the pool, also one that was half made, or half given to the lane of this id; only if it is
     /// exactly as it was made, else it stays and is told. Gone already is fine.
     pub fn remove_pooled(&self, tree: &PooledTree, lane: Option<&str>) -> Result<Undone, UnderLockError> {
         let mut undone = Undone::default();
@@ -275,7 +275,7 @@ impl Repository {
         admin: &AdminFolder,
         lock: &RepositoryLock,
     ) -> Result<(), StepError> {
-        let reason = lock_reason(&record.lane);
+        let reason = lock_reason(&record.lane, &record.id);
         let failed = |source| StepError::File { path: admin.folder.clone(), source };
         File::create(admin.claim_mark()).map_err(failed)?;
         fault_point!("claim.marked");
@@ -305,8 +305,8 @@ impl Repository {
         tree: &PooledTree,
         lane: Option<&str>,
     ) -> Result<Option<WhyTreeStays>, RunError> {
-        let reasons = [Some(pool_reason(&tree.id)), lane.map(lock_reason)];
-        if !reasons.iter().any(|reason| reason.is_some() && *reason == admin.locked) {
+        let is_of_the_pool = admin.locked.as_deref() == Some(&pool_reason(&tree.id));
+        if !is_of_the_pool && (lane.is_none() || admin.lane_id() != lane) {
             return Ok(Some(WhyTreeStays::NotMadeHere));
         }
         match look_at_folder(&tree.path, admin)? {

@@ -123,7 +123,7 @@ impl Repository {
     pub fn preflight_restore(
         &self,
         rescue: &Rescue<'_>,
-        lane: &str,
+        (lane, id): (&str, &str),
         path: &Path,
         spare_branch: &str,
     ) -> Result<TreeRecord, RestoreError> {
@@ -147,6 +147,7 @@ impl Repository {
         self.check_branch(branch, branch_is_new)?;
         Ok(TreeRecord {
             lane: lane.to_owned(),
+            id: id.to_owned(),
             path,
             branch: branch.to_owned(),
             branch_is_new,
@@ -191,7 +192,7 @@ impl Repository {
         }
         fault_point!("restore.branch-made");
         let admin = match self.registered_at(&record.path).map_err(at(&record.path))? {
-            Some(admin) if admin.locked.as_deref() == Some(&lock_reason(&record.lane)) => admin,
+            Some(admin) if admin.lane_id() == Some(&record.id) => admin,
             Some(_) => return Err(CreateRefusal::PathRegistered { path: record.path.clone() }.into()),
             None => self.enter_again(&trashed.admin_copy(), record)?,
         };
@@ -217,7 +218,7 @@ impl Repository {
     /// look at the trash finds it.
     fn take_back(&self, trashed: &Trashed, record: &TreeRecord, had_branch: bool, lock: &RepositoryLock) {
         let admin = self.registered_at(&record.path).ok().flatten();
-        let own = admin.filter(|admin| admin.locked.as_deref() == Some(&lock_reason(&record.lane)));
+        let own = admin.filter(|admin| admin.lane_id() == Some(&record.id));
         if let Some(admin) = own {
             let modules_are_back = move_modules(&admin.folder.join(MODULES), &trashed.modules()).is_ok();
             let tree_is_back = trashed.tree().symlink_metadata().is_ok()
@@ -241,7 +242,7 @@ impl Repository {
         }
         self.run("git update-ref")
             .holding(lock.descriptor()?)
-            .args(["update-ref", "--create-reflog", "-m", &lock_reason(&record.lane)])
+            .args(["update-ref", "--create-reflog", "-m", &lock_reason(&record.lane, &record.id)])
             .args([&branch_ref(&record.branch), record.base_commit.as_str(), &record.base_commit.null_like()])
             .succeed()?;
         Ok(())
@@ -254,7 +255,7 @@ impl Repository {
         std::fs::create_dir_all(&entries).map_err(at(&entries))?;
         // Half an entry of this very restore, from before a crash.
         for admin in crate::admin::admin_folders(self.common_dir()).map_err(at(&entries))? {
-            if admin.tree.is_none() && admin.locked.as_deref() == Some(&lock_reason(&record.lane)) {
+            if admin.tree.is_none() && admin.lane_id() == Some(&record.id) {
                 self.remove_broken_entry(&admin)?;
             }
         }
@@ -274,7 +275,7 @@ impl Repository {
             let path = folder.join(file);
             std::fs::write(&path, content.as_bytes()).map_err(at(&path))
         };
-        write("locked", OsStr::new(&lock_reason(&record.lane)))?;
+        write("locked", OsStr::new(&lock_reason(&record.lane, &record.id)))?;
         let left_out = |name: &str| matches!(name, MODULES | "locked" | "gitdir");
         copy_folder(copy, &folder, &left_out).map_err(at(&folder))?;
         let mut line = record.path.join(".git").into_os_string();
@@ -304,7 +305,7 @@ impl Repository {
             return Ok(());
         }
         if name == branch_ref(rescue.was_on).as_bytes() {
-            let reason = lock_reason(&record.lane);
+            let reason = lock_reason(&record.lane, &record.id);
             run("git symbolic-ref HEAD").args(["symbolic-ref", "-m", &reason, "HEAD", &new]).succeed()?;
             return Ok(());
         }
@@ -356,7 +357,7 @@ impl Repository {
         record: &TreeRecord,
     ) -> Result<bool, RestoreError> {
         let admin = self.registered_at(&record.path).map_err(at(&record.path))?;
-        let own = |admin: &AdminFolder| admin.locked.as_deref() == Some(&lock_reason(&record.lane));
+        let own = |admin: &AdminFolder| admin.lane_id() == Some(&record.id);
         let Some(admin) = admin.filter(own) else { return Ok(false) };
         // The branch is found again, and used.
         let undone = self.undo(&TreeRecord { branch_is_new: false, ..record.clone() })?;

@@ -142,9 +142,8 @@ impl Repository {
         // Broken off before git knew of it; a folder with anything in it stays.
         let _ = std::fs::remove_dir(&record.path);
         // Broken off before the path was written; the reason is the first thing that git writes.
-        let reason = lock_reason(&record.lane);
         for admin in admin::admin_folders(self.common_dir()).map_err(not_read)? {
-            if admin.tree.is_none() && admin.locked.as_ref() == Some(&reason) {
+            if admin.tree.is_none() && admin.lane_id() == Some(&record.id) {
                 self.remove_broken_entry(&admin)?;
             }
         }
@@ -177,7 +176,7 @@ impl Repository {
             .reads()
             .args(["reflog", "show", "--format=%gs", &branch_ref(&record.branch), "--"])
             .succeed()?;
-        if String::from_utf8_lossy(&said).trim_end() != lock_reason(&record.lane) {
+        if String::from_utf8_lossy(&said).trim_end() != lock_reason(&record.lane, &record.id) {
             return Ok(Some(WhyBranchStays::NotMadeHere));
         }
         Ok(match self.delete_branch(&record.branch, &branch.tip, lock)? {
@@ -193,7 +192,7 @@ impl Repository {
         record: &TreeRecord,
         admin: &AdminFolder,
     ) -> Result<Option<WhyTreeStays>, RunError> {
-        if admin.locked.as_deref() != Some(&lock_reason(&record.lane)) {
+        if admin.lane_id() != Some(&record.id) {
             return Ok(Some(WhyTreeStays::NotMadeHere));
         }
         match look_at_folder(&record.path, admin)? {

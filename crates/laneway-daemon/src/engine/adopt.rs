@@ -8,12 +8,12 @@ use laneway_api::request::{Renamed, RenamedWhat};
 use laneway_core::command::{Command, NewLane};
 use laneway_core::event::Event;
 use laneway_core::id::LaneId;
-use laneway_core::lane::LaneTree;
+use laneway_core::lane::{Lane, LaneTree};
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
 use laneway_core::refusal::Refusal;
 use laneway_core::target::{Target, Wanted};
-use laneway_git::label;
+use laneway_git::{Label, label};
 
 use super::create::{Naming, open_name};
 use super::workspaces::owners_settings;
@@ -114,8 +114,7 @@ impl Engine {
         let Some(lane) = lane else { return };
         let workspace = self.read(move |store| store.workspace(lane.workspace)).await.ok().flatten();
         if let Some(workspace) = workspace {
-            let lanes = vec![(lane.path.to_path_buf(), lane.name.to_string())];
-            self.label(workspace.common_dir.to_path_buf(), lanes).await;
+            self.label(workspace.common_dir.to_path_buf(), vec![label_of(&lane)]).await;
         }
     }
 
@@ -125,15 +124,14 @@ impl Engine {
         let Ok(open) = self.read(|store| store.lanes(None, false)).await else { return };
         for workspace in workspaces {
             let lanes = open.iter().filter(|lane| lane.workspace == workspace.id && !lane.is_adopted());
-            let lanes: Vec<(PathBuf, String)> =
-                lanes.map(|lane| (lane.path.to_path_buf(), lane.name.to_string())).collect();
+            let lanes: Vec<Label> = lanes.map(label_of).collect();
             if !lanes.is_empty() {
                 self.label(workspace.common_dir.to_path_buf(), lanes).await;
             }
         }
     }
 
-    async fn label(&self, common_dir: PathBuf, lanes: Vec<(PathBuf, String)>) {
+    async fn label(&self, common_dir: PathBuf, lanes: Vec<Label>) {
         let limit = self.git.limits().lock;
         let labelled = blocking(move || label(&common_dir, &lanes, limit)).await;
         // It is only what git shows to people.
@@ -143,4 +141,8 @@ impl Engine {
             Err(problem) => tracing::warn!(problem = problem.message, "worktrees were not labelled"),
         }
     }
+}
+
+fn label_of(lane: &Lane) -> Label {
+    Label { path: lane.path.to_path_buf(), lane: lane.name.to_string(), id: lane.id.to_string() }
 }

@@ -56,11 +56,12 @@ impl Engine {
         let open = self.open_lanes(&workspace).await?;
         let name =
             self.name_for(&Naming { config: &config, root: repository.root(), open: &open }, &wanted)?;
+        let id = LaneId::from_ulid(self.ids.next());
         let Prepared { base, record, warning } = {
             let (cwd, wanted, name) = (cwd.to_path_buf(), wanted.clone(), name.clone());
             blocking(move || {
                 let (repository, config) = (repository.as_ref(), &config);
-                Preparing { repository, config, cwd: &cwd, wanted: &wanted, name: &name, open: &open }
+                Preparing { repository, config, cwd: &cwd, wanted: &wanted, name: &name, id, open: &open }
                     .prepare()
             })
             .await??
@@ -73,7 +74,7 @@ impl Engine {
         };
         let (worker, run) = first.as_deref().map(|first| (first.id, first.run)).unzip();
         let lane = NewLane {
-            id: LaneId::from_ulid(self.ids.next()),
+            id,
             host: self.store.host(),
             workspace: workspace.id,
             name,
@@ -85,7 +86,6 @@ impl Engine {
             path: record.path.as_path().into(),
             restored_from: None,
         };
-        let id = lane.id;
         let (setup, setting_up, first) = setup_of(file, is_trusted, &wanted, first);
         self.lock_being_made().insert(id, BeingMade { record, warning, setup, setting_up, first });
         let asked = self.submit(Command::CreateLane { lane, max_lanes }, request).await;
@@ -246,6 +246,7 @@ impl Engine {
         let lane = self.read(move |store| store.lane(id)).await?.ok_or_else(|| not_found("lane", &id))?;
         let record = TreeRecord {
             lane: lane.name.to_string(),
+            id: id.to_string(),
             path: lane.path.to_path_buf(),
             branch: lane.branch().unwrap_or_default().to_owned(),
             branch_is_new: lane.own_branch().is_some(),

@@ -289,14 +289,11 @@ impl Engine {
         let Some(tree) = tree else { return };
         let id = tree.id;
         self.lock_pools().stamps.remove(&id);
-        let lane = match tree.state.lane() {
-            Some(lane) => self.read(move |store| store.lane(lane)).await.ok().flatten(),
-            None => None,
-        };
+        let lane = tree.state.lane();
         let Some(tree) = pooled(&tree) else { return };
         let repository = Arc::clone(repository);
-        let name = lane.map(|lane| lane.name.to_string());
-        match blocking(move || repository.remove_pooled(&tree, name.as_deref())).await {
+        let lane = lane.map(|lane| lane.to_string());
+        match blocking(move || repository.remove_pooled(&tree, lane.as_deref())).await {
             Ok(Ok(undone)) => {
                 for left in &undone.left {
                     tracing::warn!(tree = %id, left = chain(left), "a tree of the pool stays where it is");

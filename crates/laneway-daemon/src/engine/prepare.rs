@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use laneway_api::error::{ErrorKind, Problem};
 use laneway_api::request::NewLane as Wanted;
+use laneway_core::id::LaneId;
 use laneway_core::lane::Lane;
 use laneway_core::name::Name;
 use laneway_core::refusal::Refusal;
@@ -23,6 +24,7 @@ pub(super) struct Preparing<'a> {
     pub(super) cwd: &'a Path,
     pub(super) wanted: &'a Wanted,
     pub(super) name: &'a Name,
+    pub(super) id: LaneId,
     /// The lanes of the repository that are not closed.
     pub(super) open: &'a [Lane],
 }
@@ -68,6 +70,7 @@ impl Preparing<'_> {
     ) -> Result<Prepared, Problem> {
         let tree = NewTreeAtBase {
             lane: self.name.to_string(),
+            id: self.id.to_string(),
             path: self.place(),
             branch: self.config.branch.branch(self.name.as_str()),
         };
@@ -98,7 +101,8 @@ impl Preparing<'_> {
                 Base { base_ref: asked.to_owned(), commit: branch.commit().clone() }
             }
         };
-        let tree = NewTree { lane: self.name.to_string(), path: self.place(), branch };
+        let (lane, id) = (self.name.to_string(), self.id.to_string());
+        let tree = NewTree { lane, id, path: self.place(), branch };
         let record = self.repository.preflight(&tree).map_err(|refusal| self.refused(refusal))?;
         Ok(Prepared { base, record, warning: not_fetched.as_ref().map(stale) })
     }

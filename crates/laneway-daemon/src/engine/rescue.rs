@@ -200,16 +200,17 @@ impl Engine {
             Some(name) => open_name(name, &open)?,
             None => Naming { config: &config, root: repository.root(), open: &open }.first_free(&old.name),
         };
+        let id = LaneId::from_ulid(self.ids.next());
         let record = {
             let (old, name) = (old.clone(), name.clone());
-            blocking(move || preflight(&repository, &config, &old, &name)).await??
+            blocking(move || preflight(&repository, &config, &old, (&name, id))).await??
         };
         if record.path != old.path.as_path() && config_is_elsewhere && !is_trusted {
             return Err(super::settings::not_trusted("the place of its worktree"));
         }
         let was_ours = old.own_branch().is_some() || old.branch() != Some(&record.branch);
         let lane = NewLane {
-            id: LaneId::from_ulid(self.ids.next()),
+            id,
             host: self.store.host(),
             workspace: workspace.id,
             name,
@@ -219,7 +220,6 @@ impl Engine {
             path: record.path.as_path().into(),
             restored_from: Some(old.id),
         };
-        let id = lane.id;
         self.submit(Command::CreateLane { lane, max_lanes }, request).await?;
         let lane = self.settled(id, RESTORE_LIMIT).await?;
         if lane.lifecycle == Lifecycle::Open {
@@ -296,6 +296,7 @@ impl Engine {
             return Err(Problem::new(ErrorKind::Failed, "bad_record", "an adopted worktree is not restored"));
         };
         let (name, path, on) = (lane.name.to_string(), lane.path.to_path_buf(), branch.name.clone());
+        let new_id = lane.id.to_string();
         let from = blocking(move || {
             let id = old.id.to_string();
             let was_at = old.path.to_path_buf();
@@ -308,6 +309,7 @@ impl Engine {
             let branch_is_new = is_branch_to_make(&on, there.as_ref(), &base_commit, &path)?;
             let record = TreeRecord {
                 lane: name,
+                id: new_id,
                 path,
                 branch: on,
                 branch_is_new,
@@ -573,7 +575,7 @@ fn preflight(
     repository: &Repository,
     config: &WorkspaceConfig,
     old: &Lane,
-    name: &Name,
+    (name, new_id): (&Name, LaneId),
 ) -> Result<TreeRecord, Problem> {
     let id = old.id.to_string();
     let was_at: PathBuf = old.path.to_path_buf();
@@ -586,7 +588,7 @@ fn preflight(
         config.worktree.place(repository.root(), name.as_str())
     };
     repository
-        .preflight_restore(&rescue, name.as_str(), &place, &spare)
+        .preflight_restore(&rescue, (name.as_str(), &new_id.to_string()), &place, &spare)
         .map_err(|error| not_restored(&error, old))
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use laneway_git::{AdoptRefusal, Adoptable, Base, label};
+use laneway_git::{AdoptRefusal, Adoptable, Base, Label, label};
 
 use crate::world::World;
 
@@ -67,19 +67,25 @@ fn only_the_entries_of_lanes_are_labelled_and_stay_locked_all_the_while() {
         let worktrees = world.repository().worktrees().unwrap();
         worktrees.into_iter().find(|tree| tree.path == path).unwrap().locked
     };
-    let labelled = |lanes: &[(&Path, &str)]| {
-        let lanes: Vec<_> =
-            lanes.iter().map(|(path, name)| ((*path).to_owned(), (*name).to_owned())).collect();
+    let labelled = |lanes: &[(&Path, &str, &str)]| {
+        let lanes: Vec<_> = lanes
+            .iter()
+            .map(|(path, lane, id)| Label {
+                path: (*path).to_owned(),
+                lane: (*lane).to_owned(),
+                id: (*id).to_owned(),
+            })
+            .collect();
         label(world.repository().common_dir(), &lanes, Duration::from_secs(5)).unwrap();
     };
-    labelled(&[(&one.path, "other"), (&own, "stolen")]);
-    assert_eq!(locked(&one.path).as_deref(), Some("laneway lane other"));
-    assert_eq!(locked(&two.path).as_deref(), Some("laneway lane two"));
+    labelled(&[(&one.path, "other", "id-of-one"), (&own, "stolen", "id"), (&two.path, "stolen", "id")]);
+    assert_eq!(locked(&one.path).as_deref(), Some("laneway lane other id-of-one"));
+    assert_eq!(locked(&two.path).as_deref(), Some("laneway lane two id-of-two"));
     assert_eq!(locked(&own).as_deref(), Some("mine"));
     world.run(&world.root(), &["worktree", "unlock", two.path.to_str().unwrap()]);
-    labelled(&[(&two.path, "again")]);
+    labelled(&[(&two.path, "again", "id-of-two")]);
     assert_eq!(locked(&two.path), None, "somebody has unlocked it");
     // Nothing to be changed waits for no lock.
     let _lock = world.repository().lock().unwrap();
-    labelled(&[(&one.path, "other")]);
+    labelled(&[(&one.path, "other", "id-of-one")]);
 }

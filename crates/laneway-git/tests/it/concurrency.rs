@@ -17,7 +17,7 @@ fn fifty_at_once_from_a_remotes_branch_all_succeed_and_all_go_again() {
     let make = |n: usize| {
         let lane = format!("x{n}");
         let branch = NewBranch::New { name: format!("lane/{lane}"), base: base.commit.clone() };
-        let wanted = NewTree { path: world.tree(&lane), lane, branch };
+        let wanted = NewTree { path: world.tree(&lane), id: world.id(&lane), lane, branch };
         start.wait();
         let record = repository.preflight(&wanted).unwrap();
         let created = repository.create(&record).unwrap_or_else(|error| panic!("{n}: {error:?}"));

@@ -144,7 +144,7 @@ fn what_cannot_be_made_is_refused_and_leaves_nothing() {
     let new = |name: &str| NewBranch::New { name: name.into(), base: base.clone() };
     let existing = |name: &str| NewBranch::Existing { name: name.into(), tip: base.clone() };
     let refused = |path: &Path, branch: NewBranch| {
-        let wanted = NewTree { lane: "x".into(), path: path.to_owned(), branch };
+        let wanted = NewTree { lane: "x".into(), id: world.id("x"), path: path.to_owned(), branch };
         world.repository().preflight(&wanted).unwrap_err()
     };
     let free = world.tree("x");

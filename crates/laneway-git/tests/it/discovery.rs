@@ -72,7 +72,7 @@ fn a_bare_repository_has_its_folder_as_root_and_lanes_beside_it() {
     assert_eq!(base.base_ref, "main");
     let path = world.path("bare/.lanes/x");
     let branch = laneway_git::NewBranch::New { name: "lane/x".into(), base: base.commit };
-    let wanted = laneway_git::NewTree { lane: "x".into(), path: path.clone(), branch };
+    let wanted = laneway_git::NewTree { lane: "x".into(), id: world.id("x"), path: path.clone(), branch };
     let record = repository.preflight(&wanted).unwrap();
     assert!(repository.create(&record).unwrap().warnings.is_empty());
     assert_eq!(std::fs::read_to_string(path.join("a")).unwrap(), "two\n");
@@ -189,7 +189,7 @@ fn worktrees_are_listed_with_odd_paths_locks_and_heads() {
     let gone = worktrees.iter().find(|worktree| worktree.path == odd).unwrap();
     assert!(gone.is_prunable && gone.branch.is_none() && gone.locked.is_none());
     let ours = worktrees.iter().find(|worktree| worktree.path == lane.path).unwrap();
-    assert_eq!(ours.locked.as_deref(), Some("laneway lane x"));
+    assert_eq!(ours.locked.as_deref(), Some("laneway lane x id-of-x"));
     assert_eq!(ours.head.as_ref(), Some(&lane.base_commit));
     let facts = world.repository().tree_facts(&lane.path, "lane/x").unwrap();
     assert!(facts.folder_exists && facts.is_registered);

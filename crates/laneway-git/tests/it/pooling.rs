@@ -162,7 +162,7 @@ fn a_claim_that_was_cut_off_anywhere_is_undone() {
     let steps: [fn(&World, &TreeRecord, &PooledTree); 5] = [
         |world, record, tree| {
             let (branch, commit) = (format!("refs/heads/{}", record.branch), tree.commit.to_string());
-            let message = format!("laneway lane {}", record.lane);
+            let message = format!("laneway lane {} {}", record.lane, record.id);
             world.run(&world.root(), &["update-ref", "--create-reflog", "-m", &message, &branch, &commit]);
         },
         |world, _, tree| {
@@ -170,7 +170,7 @@ fn a_claim_that_was_cut_off_anywhere_is_undone() {
         },
         |world, record, tree| {
             let admin = world.root().join(".git/worktrees").join(&tree.id);
-            fs::write(admin.join("locked"), format!("laneway lane {}\n", record.lane)).unwrap();
+            fs::write(admin.join("locked"), format!("laneway lane {} {}\n", record.lane, record.id)).unwrap();
         },
         |world, record, tree| {
             let [from, to] = [&tree.path, &record.path].map(|path| path.to_str().unwrap());
@@ -190,7 +190,7 @@ fn a_claim_that_was_cut_off_anywhere_is_undone() {
         }
         let repository = world.repository();
         let lane = repository.undo(&record).unwrap();
-        let pool = repository.remove_pooled(&tree, Some(&record.lane)).unwrap();
+        let pool = repository.remove_pooled(&tree, Some(&record.id)).unwrap();
         assert!(lane.left.is_empty() && pool.left.is_empty(), "{n_done}: {lane:?} {pool:?}");
         world.assert_nothing_left();
     }

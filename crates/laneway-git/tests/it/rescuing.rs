@@ -29,7 +29,10 @@ fn rescue(world: &World, record: &TreeRecord) -> Rescued {
 fn restore(world: &World, record: &TreeRecord, lane: &str) -> (TreeRecord, RestoredFrom) {
     let rescue = Rescue { id: "id", was_at: &record.path, was_on: &record.branch };
     let spare = format!("lane/{lane}");
-    let back = world.repository().preflight_restore(&rescue, lane, &world.tree(lane), &spare).unwrap();
+    let back = world
+        .repository()
+        .preflight_restore(&rescue, (lane, &world.id(lane)), &world.tree(lane), &spare)
+        .unwrap();
     let from = world.repository().restore(&rescue, &back).unwrap();
     (back, from)
 }
@@ -213,7 +216,10 @@ fn a_merge_and_a_rebase_that_are_not_finished_go_on_after_a_restore() {
         world.repository().rescue(&asked).unwrap();
         world.run(&world.root(), &["gc", "--quiet", "--prune=now"]);
         let kept = Rescue { id: operation, was_at: &record.path, was_on: &record.branch };
-        let back = world.repository().preflight_restore(&kept, operation, &record.path, "spare").unwrap();
+        let back = world
+            .repository()
+            .preflight_restore(&kept, (operation, &world.id(operation)), &record.path, "spare")
+            .unwrap();
         world.repository().restore(&kept, &back).unwrap();
         assert_eq!((files(&back.path), git_facts(&world, &back.path)), before);
         std::fs::write(back.path.join("a"), "both\n").unwrap();
@@ -341,7 +347,8 @@ fn a_detached_head_and_another_branch_are_found_again_as_they_were() {
 fn an_id_without_anything_is_said_so() {
     let world = World::new();
     let kept = Rescue { id: "unknown", was_at: &world.tree("x"), was_on: "lane/x" };
-    let refused = world.repository().preflight_restore(&kept, "x", &world.tree("x"), "lane/x").unwrap_err();
+    let refused =
+        world.repository().preflight_restore(&kept, ("x", "id-x"), &world.tree("x"), "lane/x").unwrap_err();
     assert!(matches!(refused, RestoreError::NothingHeld { .. }), "{refused:?}");
 }
 
@@ -422,7 +429,8 @@ fn a_restore_that_fails_takes_back_what_it_did() {
     let before = files(&record.path);
     let rescued = rescue(&world, &record);
     let kept = Rescue { id: "id", was_at: &record.path, was_on: &record.branch };
-    let back = world.repository().preflight_restore(&kept, "x", &record.path, "spare").unwrap();
+    let back =
+        world.repository().preflight_restore(&kept, ("x", &world.id("x")), &record.path, "spare").unwrap();
     // Something has come to its place meanwhile.
     std::fs::create_dir_all(record.path.join("in the way")).unwrap();
     world.repository().restore(&kept, &back).unwrap_err();

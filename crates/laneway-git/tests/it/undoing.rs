@@ -9,7 +9,7 @@ use laneway_git::{Left, NewBranch, NewTree, Repository, TreeRecord, WhyBranchSta
 
 use crate::world::{NOT_STUCK, World, script, within_limit};
 
-const REASON: &str = "laneway lane x";
+const REASON: &str = "laneway lane x id-of-x";
 const NULL: &str = "0000000000000000000000000000000000000000";
 
 fn make_branch(world: &World, record: &TreeRecord, reason: &str) {
@@ -147,7 +147,8 @@ fn a_tree_with_anything_of_its_own_stays() {
     );
     assert_tree_stays(
         |world, _| {
-            std::fs::write(world.root().join(".git/worktrees/x/locked"), "laneway lane other").unwrap();
+            std::fs::write(world.root().join(".git/worktrees/x/locked"), "laneway lane x id-of-other")
+                .unwrap();
         },
         |why| matches!(why, WhyTreeStays::NotMadeHere),
     );
@@ -218,7 +219,7 @@ fn create_and_be_killed() {
     let repository = Repository::open(&git, &laneway_git::discover(&root).unwrap()).unwrap();
     let base = repository.resolve_base(&root, None, &[]).unwrap().commit;
     let branch = NewBranch::New { name: "lane/x".into(), base };
-    let wanted = NewTree { lane: "x".into(), path: root.join(".lanes/x"), branch };
+    let wanted = NewTree { lane: "x".into(), id: "id-of-x".into(), path: root.join(".lanes/x"), branch };
     let record = repository.preflight(&wanted).unwrap();
     repository.create(&record).unwrap();
 }

@@ -123,7 +123,13 @@ impl World {
     /// What is wanted of a lane on a new branch at the main worktree's HEAD.
     pub(crate) fn wanted(&self, lane: &str) -> NewTree {
         let branch = NewBranch::New { name: format!("lane/{lane}"), base: self.base().commit };
-        NewTree { lane: lane.to_owned(), path: self.tree(lane), branch }
+        NewTree { lane: lane.to_owned(), id: self.id(lane), path: self.tree(lane), branch }
+    }
+
+    /// The id that a lane of this name has in this world.
+    #[expect(clippy::unused_self, reason = "it reads as what it is")]
+    pub(crate) fn id(&self, lane: &str) -> String {
+        format!("id-of-{lane}")
     }
 
     pub(crate) fn preflight(&self, lane: &str) -> TreeRecord {

@@ -104,3 +104,29 @@ fn two_daemons_and_a_person_in_one_repository_are_in_nobodys_way() {
     left.sort();
     assert_eq!(left, [".gitignore", ".trash"]);
 }
+
+#[test]
+fn a_lane_of_another_home_is_not_taken_for_what_a_failed_one_of_its_name_left() {
+    let one = environment();
+    let mut two = environment();
+    two.repository = one.repository.clone();
+    fs::write(one.repository.join(".gitattributes"), "README filter=broken\n").unwrap();
+    one.git(&["add", ".gitattributes"]);
+    one.git(&["commit", "--quiet", "--message", "filtered"]);
+    one.git(&["config", "filter.broken.smudge", "false"]);
+    one.git(&["config", "filter.broken.required", "true"]);
+    let _ = one.lane(&["new", "x"]).code(1);
+    one.git(&["config", "--remove-section", "filter.broken"]);
+    let _ = two.lane(&["new", "x", "--", "sleep", "600"]).ok();
+    let (tree, pid) = (two.worktree("x"), two.pid("x"));
+    let _ = one.lane(&["doctor", "--fix"]);
+    one.kill_the_daemon();
+    let _ = one.lane(&["ls"]).ok();
+    assert!(tree.join("README").exists() && laneway_testkit::process::is_alive(pid));
+    assert_eq!(two.json(&["ls"])["lanes"][0]["status"], "running");
+    assert_eq!(one.git(&["for-each-ref", "--format=%(refname)", "refs/heads/lane/"]), "refs/heads/lane/x\n");
+    // One's own is, with the worktree that another has under its name out of the way.
+    let _ = two.lane(&["close", "x"]).ok();
+    let _ = one.lane(&["new", "x"]).ok();
+    let _ = one.lane(&["close", "x"]).ok();
+}

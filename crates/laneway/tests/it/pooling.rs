@@ -126,7 +126,8 @@ fn a_lane_takes_a_ready_tree_and_the_pool_is_filled_again_unseen() {
     let of_tree = format!("worktree {}\n", tree.display());
     let listed = world.git(&["worktree", "list", "--porcelain"]);
     let entry = listed.split("\n\n").find(|entry| entry.starts_with(&of_tree)).unwrap();
-    assert!(entry.ends_with("\nlocked laneway lane a"), "{entry}");
+    let id = made["id"].as_str().unwrap();
+    assert!(entry.ends_with(&format!("\nlocked laneway lane a {id}")), "{entry}");
     ready_at(&world, &head(&world), 2);
     // It is worked in and closed like any other.
     commit(&world, &tree, "work");

@@ -22,7 +22,8 @@ fn a_lane_and_the_worker_called_like_it_get_a_new_name_and_all_else_keeps_its_ow
     screen::wait_for_line(&folder, "ready");
     let _ = world.lane(&["run", "fix", "--name", "tests", "--", "fake-agent", "wait"]).ok();
     let (before, pid, traces) = (lane(&world, "fix"), world.pid("fix"), Traces::of(&world));
-    assert_eq!(reason_of(&world, "fix"), "laneway lane fix");
+    let id = before["id"].as_str().unwrap();
+    assert_eq!(reason_of(&world, "fix"), format!("laneway lane fix {id}"));
 
     let renamed = world.json(&["rename", "fix", "login"]);
     assert_eq!(
@@ -53,7 +54,7 @@ fn a_lane_and_the_worker_called_like_it_get_a_new_name_and_all_else_keeps_its_ow
     assert_eq!(told, [(json!("lane.renamed"), data.clone()), (json!("worker.renamed"), data)]);
     // git's entry is labelled once the record is made; a stop waits for what is under way.
     let _ = world.lane(&["daemon", "stop"]).ok();
-    assert_eq!(reason_of(&world, "fix"), "laneway lane login");
+    assert_eq!(reason_of(&world, "fix"), format!("laneway lane login {id}"));
     let as_it_was = |traces: &Traces| traces.without(|path| path.starts_with(world.home.join("runs")));
     assert_eq!(as_it_was(&Traces::of(&world)), as_it_was(&traces).with_reason("fix", "login"));
     let said = world.lane(&["rename", "login", "login"]).ok();
@@ -129,6 +130,7 @@ fn a_label_that_a_crash_left_behind_is_put_right_by_the_next_daemon_and_only_our
     let _ = world.lane(&["new", "a"]).ok();
     let _ = world.lane(&["new", "b"]).ok();
     let _ = world.lane(&["rename", "a", "c"]).ok();
+    let id = lane(&world, "c")["id"].as_str().unwrap().to_owned();
     let _ = world.lane(&["daemon", "stop"]).ok();
     let locked = |name: &str| world.repository.join(".git/worktrees").join(name).join("locked");
     fs::write(locked("a"), "laneway lane a\n").unwrap();
@@ -136,6 +138,6 @@ fn a_label_that_a_crash_left_behind_is_put_right_by_the_next_daemon_and_only_our
     let _ = world.lane(&["ls"]).ok();
     let _ = world.wait_for_event(0, "the start", |event| event["event"] == "reconcile.completed");
     let _ = world.lane(&["daemon", "stop"]).ok();
-    assert_eq!(fs::read_to_string(locked("a")).unwrap(), "laneway lane c\n");
+    assert_eq!(fs::read_to_string(locked("a")).unwrap(), format!("laneway lane c {id}\n"));
     assert_eq!(fs::read_to_string(locked("b")).unwrap(), "somebody's own reason\n");
 }

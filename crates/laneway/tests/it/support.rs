@@ -184,7 +184,7 @@ impl Traces {
 
     /// The same where git's entry of the worktree in this folder names another lane.
     pub(crate) fn with_reason(mut self, folder: &str, lane: &str) -> Self {
-        let (from, to) = (format!("locked laneway lane {folder}\n"), format!("locked laneway lane {lane}\n"));
+        let (from, to) = (format!("locked laneway lane {folder} "), format!("locked laneway lane {lane} "));
         assert!(self.worktrees.contains(&from), "{}", self.worktrees);
         self.worktrees = self.worktrees.replace(&from, &to);
         self
