@@ -268,6 +268,11 @@ impl IntoProblem for AdoptRefusal {
                 "it is in use under another LANEWAY_HOME; only if that is gone: git worktree unlock {}",
                 path.display()
             )),
+            AdoptRefusal::OfPool { path, .. } => refused("of_pool").hint(format!(
+                "lane new NAME takes one of the pool; only if lane doctor says that this one was left: git worktree \
+                 unlock {}",
+                path.display()
+            )),
             AdoptRefusal::Unborn { .. } => {
                 refused("unborn_head").hint("git commit --allow-empty -m start, in it")
             }

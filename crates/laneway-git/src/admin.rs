@@ -15,9 +15,12 @@ pub(crate) fn lock_reason(lane: &str, id: &str) -> String {
     format!("{REASON}{lane} {id}")
 }
 
+/// The start of the reason that the trees of a pool are locked with; the tree's id follows.
+const POOL_REASON: &str = "laneway pool ";
+
 /// The reason that a tree of the pool is locked with.
 pub(crate) fn pool_reason(id: &str) -> String {
-    format!("laneway pool {id}")
+    format!("{POOL_REASON}{id}")
 }
 
 /// One administrative folder.
@@ -53,6 +56,11 @@ impl AdminFolder {
     /// The id of the lane that it says it is of.
     pub(crate) fn lane_id(&self) -> Option<&str> {
         self.locked.as_ref()?.strip_prefix(REASON)?.split(' ').nth(1)
+    }
+
+    /// The id of the tree of the pool that it says it is of.
+    pub(crate) fn pool_tree(&self) -> Option<&str> {
+        self.locked.as_ref()?.strip_prefix(POOL_REASON)
     }
 
     /// The lock that a checkout in this worktree holds, git included.

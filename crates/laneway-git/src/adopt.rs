@@ -81,6 +81,12 @@ pub enum AdoptRefusal {
         /// What git's entry says.
         reason: String,
     },
+    /// It is kept ready for lanes to come.
+    #[error("the worktree {} belongs to the pool, which keeps it ready for a lane to come", path.display())]
+    OfPool {
+        /// The path.
+        path: PathBuf,
+    },
     /// Its HEAD has no commit.
     #[error("the worktree {} has no commit yet", path.display())]
     Unborn {
@@ -118,6 +124,9 @@ impl Repository {
     pub fn adoptable(&self, asked: &Path) -> Result<Adoptable, AdoptRefusal> {
         let (path, admin) = self.worktree_at(asked)?;
         let is_of_a_lane = admin.is_of_a_lane();
+        if admin.pool_tree().is_some() {
+            return Err(AdoptRefusal::OfPool { path });
+        }
         if let Some(reason) = admin.locked {
             return Err(if is_of_a_lane {
                 AdoptRefusal::MadeAsLane { path, reason }

@@ -77,6 +77,6 @@ pub use rules::{DISPOSABLE_FOLDERS, LEAST_ROOM, MOST_IN_COMMIT, Rules};
 pub use run::RunError;
 pub use stamp::TreeStamp;
 pub use status::{ChangedFile, Listing};
-pub use traces::{LaneTree, Traces};
+pub use traces::{LaneTree, PoolEntry, Traces};
 pub use trash::{NotUnlinked, Trashed};
 pub use undo::{Left, Undone, WhyBranchStays, WhyTreeStays};

@@ -20,6 +20,8 @@ const LOCK_AGE: Duration = Duration::from_mins(1);
 pub struct Traces {
     /// The worktrees whose entries name a lane.
     pub trees: Vec<LaneTree>,
+    /// The worktrees whose entries name a tree of the pool.
+    pub pool: Vec<PoolEntry>,
     /// The local branches.
     pub branches: BTreeSet<String>,
     /// What is in the trash folders that were asked about.
@@ -41,15 +43,31 @@ pub struct LaneTree {
     pub is_there: bool,
 }
 
+/// A worktree whose entry names a tree of the pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolEntry {
+    /// Where it is registered.
+    pub path: PathBuf,
+    /// The id in the entry.
+    pub id: String,
+    /// There is a folder.
+    pub is_there: bool,
+}
+
 impl Repository {
     /// Looks for all that lanes leave. `tree_paths`: where lanes are or were, for the trash beside them.
     pub fn traces(&self, tree_paths: &[&Path]) -> Result<Traces, RunError> {
         let entries = admin_folders(self.common_dir()).map_err(not_read)?;
+        let is_there = |path: &Path| path.symlink_metadata().is_ok_and(|facts| facts.is_dir());
         let trees = entries.iter().filter_map(|admin| {
             let path = admin.tree.clone()?;
             let lane = admin.lane()?.to_owned();
-            let is_there = path.symlink_metadata().is_ok_and(|facts| facts.is_dir());
-            Some(LaneTree { path, lane, is_there })
+            Some(LaneTree { is_there: is_there(&path), path, lane })
+        });
+        let pool = entries.iter().filter_map(|admin| {
+            let path = admin.tree.clone()?;
+            let id = admin.pool_tree()?.to_owned();
+            Some(PoolEntry { is_there: is_there(&path), path, id })
         });
         let beside: BTreeSet<PathBuf> = tree_paths.iter().filter_map(|path| Trashed::beside(path)).collect();
         let mut trash = Vec::new();
@@ -63,6 +81,7 @@ impl Repository {
         }
         Ok(Traces {
             trees: trees.collect(),
+            pool: pool.collect(),
             branches: self.branches_at(&["refs/heads".to_owned()])?.into_keys().collect(),
             trash,
             rescues: self.rescues()?.into_keys().collect(),

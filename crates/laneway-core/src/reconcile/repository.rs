@@ -6,6 +6,7 @@
 use crate::id::LaneId;
 use crate::lane::{Lane, Lifecycle};
 use crate::os_text::OsText;
+use crate::pool::PoolTree;
 use crate::reconcile::Action;
 
 /// What the trash calls what an undone creation had made; the name of its folder follows.
@@ -16,6 +17,8 @@ const UNDONE: &str = "undo-";
 pub struct RepositorySeen {
     /// The worktrees that git's entries say belong to lanes.
     pub trees: Vec<TreeSeen>,
+    /// The worktrees that git's entries say belong to the pool.
+    pub pool: Vec<PoolTreeSeen>,
     /// Its local branches.
     pub branches: Vec<String>,
     /// What is in the trash of its lanes: whole paths.
@@ -37,8 +40,19 @@ pub struct TreeSeen {
     pub is_there: bool,
 }
 
-/// The plan for a repository, given all lanes that were ever recorded in it.
-pub fn plan_repository(lanes: &[Lane], seen: &RepositorySeen) -> Vec<Action> {
+/// A worktree that git's entry says belongs to the pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolTreeSeen {
+    /// Where git has it.
+    pub path: OsText,
+    /// The tree, by the id that the entry gives.
+    pub id: String,
+    /// There is a folder.
+    pub is_there: bool,
+}
+
+/// The plan for a repository, given all lanes that were ever recorded in it, and its pool as it is recorded.
+pub fn plan_repository(lanes: &[Lane], pool: &[PoolTree], seen: &RepositorySeen) -> Vec<Action> {
     let mut actions = Vec::new();
     let report = |what: String| Action::Report { what };
     for lane in lanes.iter().filter(|lane| has_left_something(lane, lanes, seen)) {
@@ -54,7 +68,9 @@ pub fn plan_repository(lanes: &[Lane], seen: &RepositorySeen) -> Vec<Action> {
     for tree in &seen.trees {
         let here = || lanes.iter().filter(|lane| lane.path == tree.path);
         let will_go = || here().any(|lane| has_left_something(lane, lanes, seen));
-        if here().any(|lane| lane.lifecycle != Lifecycle::Closed) || will_go() {
+        // What a lane is just getting from the pool is named before it has moved.
+        let is_of_pool = || pool.iter().any(|recorded| recorded.path == tree.path);
+        if here().any(|lane| lane.lifecycle != Lifecycle::Closed) || will_go() || is_of_pool() {
             continue;
         }
         let TreeSeen { path, lane, .. } = tree;
@@ -64,6 +80,21 @@ pub fn plan_repository(lanes: &[Lane], seen: &RepositorySeen) -> Vec<Action> {
                 "git's entry of {path} names a lane {lane}, which is not recorded here; it is in use under another \
                  LANEWAY_HOME, and only if that is gone: git worktree unlock {path}, then: lane adopt {path}"
             ),
+        }));
+    }
+    let is_recorded = |tree: &PoolTreeSeen| pool.iter().any(|recorded| recorded.id.to_string() == tree.id);
+    for PoolTreeSeen { path, is_there, .. } in seen.pool.iter().filter(|tree| !is_recorded(tree)) {
+        actions.push(report(if *is_there {
+            format!(
+                "{path} was made for the pool and is in it no more: somebody has worked in it, or it is of another \
+                 LANEWAY_HOME; git -C {path} status shows what is in it; only if it is of none: git worktree unlock \
+                 {path}, then: lane adopt {path}"
+            )
+        } else {
+            format!(
+                "git has an entry of {path}, which was made for the pool and is gone; only if it is of no other \
+                 LANEWAY_HOME: git worktree unlock {path}, then: git worktree prune"
+            )
         }));
     }
     let is_known = |id: &str| {
@@ -106,8 +137,9 @@ fn has_left_something(lane: &Lane, lanes: &[Lane], seen: &RepositorySeen) -> boo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::{HostId, WorkspaceId};
+    use crate::id::{HostId, PoolTreeId, WorkspaceId};
     use crate::lane::{CloseTerms, LaneBranch, LaneTree};
+    use crate::pool::PoolState;
     use crate::time::Timestamp;
     use ulid::Ulid;
 
@@ -152,12 +184,13 @@ mod tests {
         let lanes = [lane(1, "a", Lifecycle::Closed, None), lane(2, "b", Lifecycle::Open, None)];
         let seen = RepositorySeen {
             trees: vec![tree("b")],
+            pool: vec![],
             branches: vec!["main".into(), "lane/b".into()],
             trash: vec![format!("/r/.lanes/.trash/{}", lanes[0].id).as_str().into()],
             rescues: vec![lanes[0].id.to_string()],
             locks: vec![],
         };
-        assert_eq!(plan_repository(&lanes, &seen), []);
+        assert_eq!(plan_repository(&lanes, &[], &seen), []);
     }
 
     #[test]
@@ -167,14 +200,21 @@ mod tests {
         let with_tree = RepositorySeen { trees: vec![tree("a")], ..RepositorySeen::default() };
         let with_branch = RepositorySeen { branches: vec!["lane/a".into()], ..RepositorySeen::default() };
         for seen in [with_tree.clone(), with_branch.clone()] {
-            assert_eq!(plan_repository(std::slice::from_ref(&failed), &seen), std::slice::from_ref(&undo));
+            assert_eq!(
+                plan_repository(std::slice::from_ref(&failed), &[], &seen),
+                std::slice::from_ref(&undo)
+            );
             for later in [Lifecycle::Open, Lifecycle::Closed] {
                 let lanes = [failed.clone(), lane(2, "a", later, None)];
-                assert!(!plan_repository(&lanes, &seen).contains(&undo), "{later:?}");
+                assert!(!plan_repository(&lanes, &[], &seen).contains(&undo), "{later:?}");
             }
         }
         let closed = lane(1, "a", Lifecycle::Closed, None);
-        assert_eq!(plan_repository(&[closed], &with_branch), [], "a branch that was kept, or made again");
+        assert_eq!(
+            plan_repository(&[closed], &[], &with_branch),
+            [],
+            "a branch that was kept, or made again"
+        );
     }
 
     #[test]
@@ -182,12 +222,13 @@ mod tests {
         let open = lane(2, "gone", Lifecycle::Open, None);
         let seen = RepositorySeen {
             trees: vec![tree("x")],
+            pool: vec![],
             branches: vec!["lane/x".into(), "lane/gone".into()],
             trash: vec!["/r/.lanes/.trash/ln_00000000000000000000000009".into()],
             rescues: vec!["ln_00000000000000000000000008".into()],
             locks: vec!["/r/.git/index.lock".into()],
         };
-        let actions = plan_repository(&[open], &seen);
+        let actions = plan_repository(&[open], &[], &seen);
         let told = reports(&actions);
         assert_eq!(told.len(), actions.len());
         for part in [
@@ -199,5 +240,39 @@ mod tests {
         ] {
             assert!(told.iter().any(|what| what.contains(part)), "{part}: {told:?}");
         }
+    }
+
+    #[test]
+    fn a_tree_of_the_pool_that_is_not_recorded_is_told_and_one_that_is_recorded_is_not() {
+        let recorded = PoolTree {
+            id: PoolTreeId::from_ulid(Ulid::from(1)),
+            workspace: WorkspaceId::from_ulid(Ulid::nil()),
+            path: "/r/.lanes/.pool/one".into(),
+            commit: "0".repeat(40),
+            state: PoolState::Ready,
+            created_at: Timestamp(0),
+        };
+        let seen = |id: &str, name: &str, is_there| PoolTreeSeen {
+            path: format!("/r/.lanes/.pool/{name}").as_str().into(),
+            id: id.into(),
+            is_there,
+        };
+        let own = seen(&recorded.id.to_string(), "one", true);
+        // It is being given to a lane: named so, and not there yet.
+        let claimed = TreeSeen { path: recorded.path.clone(), lane: "a".into(), is_there: true };
+        let pool = std::slice::from_ref(&recorded);
+        let well =
+            RepositorySeen { trees: vec![claimed], pool: vec![own.clone()], ..RepositorySeen::default() };
+        assert_eq!(plan_repository(&[], pool, &well), []);
+        let seen = RepositorySeen {
+            pool: vec![own, seen("pt_x", "left", true), seen("pt_y", "gone", false)],
+            ..RepositorySeen::default()
+        };
+        let actions = plan_repository(&[], pool, &seen);
+        let told = reports(&actions);
+        assert_eq!((told.len(), actions.len()), (2, 2), "{actions:?}");
+        assert!(told[0].contains("git -C /r/.lanes/.pool/left status"), "{told:?}");
+        assert!(told[0].contains("lane adopt /r/.lanes/.pool/left"), "{told:?}");
+        assert!(told[1].contains("git worktree prune") && told[1].contains("/gone"), "{told:?}");
     }
 }

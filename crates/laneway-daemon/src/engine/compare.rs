@@ -12,7 +12,8 @@ use laneway_api::view::{Comparison, Finding, FindingOutcome};
 use laneway_core::command::Command;
 use laneway_core::lane::Lane;
 use laneway_core::os_text::OsText;
-use laneway_core::reconcile::{Action, RepositorySeen, TreeSeen, plan, plan_repository};
+use laneway_core::pool::PoolTree;
+use laneway_core::reconcile::{Action, PoolTreeSeen, RepositorySeen, TreeSeen, plan, plan_repository};
 use laneway_core::workspace::Workspace;
 use laneway_git::Traces;
 use laneway_store::Store;
@@ -37,8 +38,12 @@ impl Engine {
             looked_at += 1;
             let own: Vec<Lane> =
                 lanes.iter().filter(|lane| lane.workspace == workspace.id).cloned().collect();
-            match self.traces(&workspace, &own).await {
-                Ok(seen) => actions.extend(plan_repository(&own, &seen)),
+            // Recorded before it is made and until it is gone: so before or after, whatever is seen between.
+            let mut pool = self.recorded_pool(&workspace).await?;
+            let traced = self.traces(&workspace, &own).await;
+            pool.extend(self.recorded_pool(&workspace).await?);
+            match traced {
+                Ok(seen) => actions.extend(plan_repository(&own, &pool, &seen)),
                 Err(problem) => actions.push(Action::Report {
                     what: format!("{} could not be looked at: {}", workspace.root, problem.message),
                 }),
@@ -88,6 +93,11 @@ impl Engine {
         })
     }
 
+    async fn recorded_pool(&self, workspace: &Workspace) -> Result<Vec<PoolTree>, Problem> {
+        let id = workspace.id;
+        self.read(move |store| store.pool(id)).await
+    }
+
     async fn traces(&self, workspace: &Workspace, lanes: &[Lane]) -> Result<RepositorySeen, Problem> {
         let repository = self.repository(workspace).await?;
         let mut paths: Vec<_> =
@@ -98,15 +108,21 @@ impl Engine {
             let paths: Vec<&Path> = paths.iter().map(OsText::as_path).collect();
             Arc::clone(&repository).traces(&paths)
         });
-        let Traces { trees, branches, trash, rescues, locks } =
+        let Traces { trees, pool, branches, trash, rescues, locks } =
             traces.await?.map_err(crate::problem::IntoProblem::into_problem)?;
         let trees = trees.into_iter().map(|tree| TreeSeen {
             path: tree.path.into(),
             lane: tree.lane,
             is_there: tree.is_there,
         });
+        let pool = pool.into_iter().map(|tree| PoolTreeSeen {
+            path: tree.path.into(),
+            id: tree.id,
+            is_there: tree.is_there,
+        });
         Ok(RepositorySeen {
             trees: trees.collect(),
+            pool: pool.collect(),
             branches: branches.into_iter().collect(),
             trash: trash.into_iter().map(Into::into).collect(),
             rescues,

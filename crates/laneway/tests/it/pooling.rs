@@ -9,7 +9,7 @@ use laneway_testkit::TestEnvironment;
 use serde_json::{Value, json};
 
 use crate::environment;
-use crate::support::{all_lanes, events, lane};
+use crate::support::{all_lanes, events, fails, lane};
 
 /// A world whose repository is to keep so many trees ready; the first lane is made, and they are.
 #[track_caller]
@@ -199,10 +199,39 @@ fn a_smaller_pool_gives_up_only_what_is_as_it_was_made() {
     }
     let left = pool(&world);
     assert_eq!(left.len(), 1, "{left:?}");
-    assert_eq!(fs::read_to_string(note).unwrap(), "work");
+    assert_eq!(fs::read_to_string(&note).unwrap(), "work");
     let kept = world.repository.join(".lanes/.pool");
     let folders = fs::read_dir(&kept).unwrap().count();
     assert_eq!(folders, 1, "{}", kept.display());
+    // That it is in the pool no more is told, and what helps does.
+    let path = left[0].0.to_str().unwrap();
+    let found = unrecorded(&world);
+    assert_eq!(found.len(), 1, "{found:?}");
+    for part in [format!("git -C {path} status"), format!("unlock {path}"), format!("lane adopt {path}")] {
+        assert!(found[0].contains(&part), "{part}: {found:?}");
+    }
+    world.git(&["worktree", "unlock", path]);
+    let _ = world.lane(&["adopt", path, "--name", "kept"]).ok();
+    assert_eq!(fs::read_to_string(note).unwrap(), "work");
+    assert_eq!(unrecorded(&world), Vec::<String>::new());
+}
+
+/// What `lane doctor` finds of records.
+#[track_caller]
+fn unrecorded(world: &TestEnvironment) -> Vec<String> {
+    let report = world.lane(&["doctor", "--json"]).json();
+    let found = report["records"]["findings"].as_array().unwrap();
+    found.iter().map(|finding| finding["what"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_tree_of_the_pool_is_not_adopted_and_is_no_finding() {
+    let world = with_pool(1);
+    assert_eq!(unrecorded(&world), Vec::<String>::new());
+    let (tree, _) = pool(&world).remove(0);
+    let error = fails(&world, &["adopt", tree.to_str().unwrap()], 5, "of_pool");
+    assert!(error["message"].as_str().unwrap().contains("belongs to the pool"), "{error}");
+    assert_eq!(pool(&world), [(tree, head(&world))]);
 }
 
 #[test]
