@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use ulid::Ulid;
 
-use super::{Record, decided, name, with_a_lane};
+use super::tables::{decided, with_a_lane};
+use super::{Record, name};
 use crate::command::{Command, Facts, LaneFacts};
 use crate::decide::decide;
 use crate::decision::{Change, Decision, Effect};
