@@ -96,7 +96,7 @@ pub enum FromHolder {
     /// The request was not carried out; nothing has changed.
     #[n(13)]
     Refused {
-        /// One of [`refusal`].
+        /// One of [`refusal`](super::refusal).
         #[n(0)]
         code: String,
         /// Why, for people.
