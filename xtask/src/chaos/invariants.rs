@@ -140,7 +140,7 @@ fn lanes(world: &World, observed: &Observed, trees: bool) -> Result<Vec<String>>
                 if worktree.branch != full {
                     broken.push(format!("lane {name} is on {:?} and not on {full}", worktree.branch));
                 }
-                if worktree.locked != format!("laneway lane {name}") {
+                if worktree.locked != format!("laneway lane {name} {}", text(lane, "id")) {
                     broken.push(format!("git's entry of lane {name} says {:?}", worktree.locked));
                 }
             }
