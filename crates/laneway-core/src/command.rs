@@ -454,6 +454,25 @@ pub enum Scope {
 }
 
 impl Command {
+    /// The id of the run that begins if this is decided so; none if it can begin none.
+    pub fn new_run(&self) -> Option<RunId> {
+        if let Command::StartWorker { run, .. }
+        | Command::RestartWorker { run, .. }
+        | Command::RetryWorker { run, .. } = self
+        {
+            return Some(*run);
+        }
+        if let Command::RunWorker { worker, .. } = self {
+            return Some(worker.run);
+        }
+        if let Command::FinishProvisioning { outcome: Provisioned::Ready { first, .. }, .. }
+        | Command::FinishPiece { first, .. } = self
+        {
+            return first.as_ref().map(|worker| worker.run);
+        }
+        None
+    }
+
     /// What it needs to know.
     pub fn scope(&self) -> Scope {
         match self {

@@ -8,6 +8,9 @@ use crate::os_text::OsText;
 /// Milliseconds a run's processes have to end by themselves, unless the stop says otherwise.
 pub const DEFAULT_GRACE_MS: u64 = 5_000;
 
+/// The grace that leaves a stop that is under way the one it was given; where none is, it is [`DEFAULT_GRACE_MS`].
+pub const GRACE_TO_GO_ON_MS: u64 = u64::MAX;
+
 /// Where a program's input and output live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]

@@ -7,8 +7,8 @@
 //!      └──failed too often──► given up ──somebody starts it──────────► a new run
 //! ```
 //!
-//! The delay before restart n is `base · 2^(n-1)`, ±20 %, up to the ceiling. What was counted is forgotten when a run
-//! stays up, or somebody starts the worker.
+//! The delay before restart n is `base · 2^(n-1)`, ±20 %, up to the ceiling. It begins anew when a run stays up; a
+//! failure counts for as long as the window. Both are forgotten when somebody starts the worker.
 
 use std::fmt;
 use std::str::FromStr;
@@ -95,7 +95,7 @@ pub struct Pace {
     pub max_failures: u32,
     /// Milliseconds for which a failure counts.
     pub window_ms: u64,
-    /// Milliseconds after which a run has stayed up: what was counted before is forgotten.
+    /// Milliseconds after which a run has stayed up: the delay is that of a first restart again.
     pub steady_ms: u64,
 }
 
@@ -185,9 +185,10 @@ impl Supervision {
     pub fn after_end(&self, ended: &Ended, now: Timestamp, pacing: &Pacing) -> Self {
         let Ended { failed, up_ms, at } = *ended;
         let Pacing { pace, random } = pacing;
-        let (n_restarts, mut failed_at) =
-            if up_ms >= pace.steady_ms { (0, Vec::new()) } else { (self.n_restarts, self.failed_at.clone()) };
-        failed_at.retain(|failed_at| at.millis_since(*failed_at) < pace.window_ms);
+        let n_restarts = if up_ms >= pace.steady_ms { 0 } else { self.n_restarts };
+        let mut failed_at = self.failed_at.clone();
+        // A failure that lies ahead was counted before the clock was set back.
+        failed_at.retain(|failed_at| *failed_at <= at && at.millis_since(*failed_at) < pace.window_ms);
         if failed {
             failed_at.push(at);
         }
@@ -372,6 +373,27 @@ mod tests {
         assert!(failing(100_000, 6).iter().any(|outlook| matches!(outlook, Outlook::GivenUp { .. })));
         let steady = failing(120_000, 50);
         assert!(steady.iter().all(|outlook| matches!(outlook, Outlook::Retries { .. })), "each stayed up");
+    }
+
+    #[test]
+    fn however_little_is_called_steady_what_fails_too_often_is_given_up() {
+        let pace = Pace { steady_ms: 0, ..Pace::default() };
+        let (pacing, mut supervision) = (Pacing { pace, ..Pacing::default() }, Supervision::default());
+        for n in 0..6 {
+            let at = Timestamp(0).plus_millis(n * 1_000);
+            assert_eq!(supervision.given_up(), None, "{n}");
+            supervision = supervision.after_end(&Ended { failed: true, up_ms: 500, at }, at, &pacing);
+        }
+        assert_eq!(supervision.given_up(), Some("failed 6 times within 10 min"));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_no_failure_count_for_longer() {
+        let (pacing, hour) = (Pacing::default(), Timestamp(0).plus_millis(3_600_000));
+        let known = Supervision { failed_at: vec![Timestamp(5), hour, hour], ..Supervision::default() };
+        let now = Timestamp(10);
+        let after = known.after_end(&Ended { failed: true, up_ms: 1, at: now }, now, &pacing);
+        assert_eq!(after.failed_at, [Timestamp(5), now]);
     }
 
     #[test]

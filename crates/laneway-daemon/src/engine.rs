@@ -203,7 +203,16 @@ impl Engine {
     async fn decide(&self, command: Command, request: Request) -> Result<Committed, SubmitError> {
         let engine = self.clone();
         let decided = self.tasks.spawn(async move {
-            let committed = engine.store.submit(command, request.into()).await?;
+            // Before it is recorded: whoever reads the record of this run knows that it is being started.
+            let new_run = command.new_run();
+            engine.lock_starting().extend(new_run);
+            let decided = engine.store.submit(command, request.into()).await;
+            if let Some(run) =
+                new_run.filter(|run| !decided.as_ref().is_ok_and(|decided| restarts::begins(decided, *run)))
+            {
+                engine.lock_starting().remove(&run);
+            }
+            let committed = decided?;
             for effect in &committed.effects {
                 engine.carry_out(effect.clone(), request);
             }

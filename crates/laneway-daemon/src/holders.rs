@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use laneway_core::id::{LaneId, RunId};
-use laneway_core::launch::DEFAULT_GRACE_MS;
+use laneway_core::launch::{DEFAULT_GRACE_MS, GRACE_TO_GO_ON_MS};
 use laneway_wire::message::{Exited, ProcessNote};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -82,7 +82,7 @@ impl Holder {
     /// Milliseconds of grace for a stop that had been asked before this daemon: as then, if that stop is under way.
     pub(crate) const fn grace_to_go_on(&self) -> u64 {
         // The earlier end of grace counts, so this leaves the one that was given.
-        if self.was_stopping { u64::MAX } else { DEFAULT_GRACE_MS }
+        if self.was_stopping { GRACE_TO_GO_ON_MS } else { DEFAULT_GRACE_MS }
     }
 
     /// Ends the run's processes and gives those that could not be ended. Empty also if the holder is gone.

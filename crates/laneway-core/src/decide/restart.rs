@@ -6,6 +6,7 @@ use crate::decision::{Change, Decision, Effect};
 use crate::event::{Event, Subject};
 use crate::id::{RunId, WorkerId};
 use crate::lane::{Lane, Lifecycle};
+use crate::launch::GRACE_TO_GO_ON_MS;
 use crate::refusal::Refusal;
 use crate::run::{Exit, Run, RunState};
 use crate::supervise::{Ended, Outlook, Pacing, Supervision, is_failure};
@@ -25,7 +26,11 @@ pub(super) fn start(
     };
     match &latest.state {
         RunState::Starting | RunState::Running(_) => Ok(Decision::unchanged()),
-        RunState::Stopping(_) => Ok(wanted_after_the_stop(&facts.lane, worker, latest)),
+        // The stop it waits for may have failed: it is asked for again.
+        RunState::Stopping(_) => {
+            let wanted = wanted_after_the_stop(&facts.lane, worker, latest);
+            Ok(wanted.then(Effect::StopRun { run: latest.id, grace_ms: GRACE_TO_GO_ON_MS }))
+        }
         RunState::Exited(_) => Ok(begin(&facts.lane, worker, latest, (new, Counting::Anew), now)),
     }
 }

@@ -7,6 +7,9 @@ use serde::{Deserialize, Deserializer};
 /// The shortest time before a restart, in milliseconds: a program that cannot start must not fill the machine.
 const SHORTEST_MS: u64 = 10;
 
+/// The shortest time after which a run has stayed up, in milliseconds: what ends sooner has not begun its work.
+const SHORTEST_STEADY_MS: u64 = 1_000;
+
 /// The most failures that can be borne: each of them is kept with its moment.
 const MOST_FAILURES: u32 = 1_000;
 
@@ -26,8 +29,8 @@ pub struct RestartConfig {
     /// Milliseconds for which a failure counts.
     #[serde(deserialize_with = "time")]
     pub window: u64,
-    /// Milliseconds after which a run has stayed up, and nothing before it counts.
-    #[serde(deserialize_with = "time")]
+    /// Milliseconds after which a run has stayed up, and the next restart is as soon as the first.
+    #[serde(deserialize_with = "steady")]
     pub steady: u64,
 }
 
@@ -51,10 +54,19 @@ fn time<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
 }
 
 fn delay<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-    match time(from)? {
-        ms @ SHORTEST_MS.. => Ok(ms),
-        ms => Err(serde::de::Error::custom(format!("{ms} ms is too short: at least {SHORTEST_MS} ms"))),
+    at_least(SHORTEST_MS, from)
+}
+
+fn steady<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    at_least(SHORTEST_STEADY_MS, from)
+}
+
+fn at_least<'de, D: Deserializer<'de>>(shortest_ms: u64, from: D) -> Result<u64, D::Error> {
+    let ms = time(from)?;
+    if ms >= shortest_ms {
+        return Ok(ms);
     }
+    Err(serde::de::Error::custom(format!("{ms} ms is too short: at least {shortest_ms} ms")))
 }
 
 fn failures<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {

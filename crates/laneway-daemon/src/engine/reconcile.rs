@@ -16,7 +16,7 @@ use laneway_core::reconcile::{Action, RunSeen, plan};
 use laneway_core::run::{Exit, Run};
 use laneway_fault::fault_point;
 use laneway_git::Trashed;
-use laneway_store::{ReadError, Store, WorkersOf};
+use laneway_store::{ReadError, RunRow, Store, WorkersOf};
 use laneway_wire::record::RecordError;
 use laneway_wire::{RECORD_NAME, SOCKET_NAME};
 use tokio::task::JoinSet;
@@ -171,13 +171,14 @@ impl Engine {
         recorded.extend(ended);
         recorded.retain(|row| match which {
             Which::All => true,
-            Which::Unwatched => self.holders.of_run(row.run.id).is_none() && !self.is_starting(row.run.id),
+            // In this order: a start that has just ended has made its holder known before.
+            Which::Unwatched => !self.is_starting(row.run.id) && self.holders.of_run(row.run.id).is_none(),
         });
         let mut looking = JoinSet::new();
         for row in recorded {
             let engine = self.clone();
             looking.spawn(async move {
-                let seen = engine.look_at_run(row.run.id, row.worker.lane).await;
+                let seen = engine.look_at_run(&row, which).await;
                 let seen = engine.unless_cut_off(&row.run, row.worker.lane, seen);
                 (row.run, seen)
             });
@@ -187,7 +188,12 @@ impl Engine {
         Ok((seen, strangers))
     }
 
-    async fn look_at_run(&self, id: RunId, lane: LaneId) -> RunSeen {
+    async fn look_at_run(&self, row: &RunRow, which: Which) -> RunSeen {
+        let (id, lane) = (row.run.id, row.worker.lane);
+        let may_begin = match which {
+            Which::All => false,
+            Which::Unwatched => row.run.state.is_live() && row.run.state.process().is_none(),
+        };
         let unknown = |reason: String| RunSeen::Unknown { reason };
         let folder = self.home.run(id);
         let mut waited = false;
@@ -209,7 +215,7 @@ impl Engine {
                 Err(error) => return unknown(chain(&error)),
             }
             let folder = folder.clone();
-            match blocking(move || without_holder(&folder)).await {
+            match blocking(move || without_holder(&folder, may_begin)).await {
                 Ok(WithoutHolder::Seen(seen)) => return seen,
                 Ok(WithoutHolder::JustStarting) if waited => {
                     return unknown("its holder is there and cannot be reached".to_owned());
@@ -304,8 +310,8 @@ enum WithoutHolder {
     JustStarting,
 }
 
-/// What a run's folder says when no holder answers there.
-fn without_holder(folder: &Path) -> WithoutHolder {
+/// What a run's folder says when no holder answers there. Of one that `may_begin` in this daemon nothing is undone.
+fn without_holder(folder: &Path, may_begin: bool) -> WithoutHolder {
     let record = laneway_wire::record::read(&folder.join(RECORD_NAME));
     WithoutHolder::Seen(match record.map(|record| (record.holder_runs(), record.state)) {
         Ok((holder_runs, state)) => match runs::ended_by(state) {
@@ -314,6 +320,9 @@ fn without_holder(folder: &Path) -> WithoutHolder {
             None if holder_runs => return WithoutHolder::JustStarting,
             None => RunSeen::HolderGone,
         },
+        Err(RecordError::File { source, .. }) if may_begin && source.kind() == io::ErrorKind::NotFound => {
+            RunSeen::Unknown { reason: "its program is not started yet".to_owned() }
+        }
         Err(RecordError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             // A folder that can be removed is empty, and a holder that comes late cannot write its record into
             // it any more: so the start is off for good.
@@ -361,4 +370,110 @@ fn runs_with_sockets(folder: &Path) -> Vec<RunId> {
             has_socket(&entry.path()).then_some(run)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use laneway_core::actor::Actor;
+    use laneway_core::command::{NewLane, NewWorker, WorkerNaming};
+    use laneway_core::id::{HostId, WorkerId, WorkspaceId};
+    use laneway_core::lane::{LaneBranch, LaneTree};
+    use laneway_core::launch::TerminalSpec;
+    use laneway_core::run::RunState;
+    use laneway_core::setup::SetupStart;
+    use laneway_core::supervise::RestartPolicy;
+    use laneway_core::workspace::Workspace;
+    use laneway_git::{Environment, Git};
+    use laneway_store::NewHost;
+
+    use super::*;
+    use crate::clock::Ids;
+    use crate::engine::Ingredients;
+    use crate::holders::HolderProgram;
+    use crate::home::Home;
+
+    /// An engine with a run that was just decided to begin, as it is before its start is carried out.
+    async fn with_a_decided_start(folder: &Path) -> (Engine, RunId) {
+        let home = Home::at(folder.to_owned());
+        home.prepare().unwrap();
+        fs::write(folder.join("lane-holder"), "").unwrap();
+        let ids = Ids::default();
+        let (host, workspace) = (HostId::from_ulid(ids.next()), WorkspaceId::from_ulid(ids.next()));
+        let (lane, run) = (LaneId::from_ulid(ids.next()), RunId::from_ulid(ids.next()));
+        let worker = NewWorker {
+            id: WorkerId::from_ulid(ids.next()),
+            run,
+            naming: WorkerNaming::FirstFree("a".parse().unwrap()),
+            argv: vec!["true".into()],
+            cwd: None,
+            environment: "none".to_owned(),
+            terminal: TerminalSpec::Pipes,
+            record: false,
+            restart: RestartPolicy::Never,
+            done_codes: vec![],
+            forced: false,
+        };
+        let branch = LaneBranch { name: "lane/a".to_owned(), ours: true };
+        let of = Ingredients {
+            store: Store::open(&home.database(), NewHost(host), now).unwrap(),
+            home,
+            ids,
+            git: Git::find(Environment::of_this_process()).unwrap(),
+            holder_program: HolderProgram::beside(&folder.join("lane")).unwrap(),
+        };
+        let (engine, _told) = Engine::new(of);
+        let new = NewLane {
+            id: lane,
+            host,
+            workspace,
+            name: "a".parse().unwrap(),
+            tree: LaneTree::Ours { branch: branch.clone() },
+            base_ref: "main".to_owned(),
+            base_commit: "0".repeat(40),
+            path: "/nowhere/a".into(),
+            restored_from: None,
+        };
+        let place = Workspace {
+            id: workspace,
+            host,
+            common_dir: "/nowhere/.git".into(),
+            root: "/nowhere".into(),
+            remote_url: None,
+            root_commit: None,
+            created_at: now(),
+        };
+        let (setup, first) = (SetupStart::Nothing, Some(Box::new(worker)));
+        let outcome = Provisioned::Ready { branch, warning: None, setup, first };
+        for command in [
+            Command::RegisterWorkspace(place),
+            Command::CreateLane { lane: new, max_lanes: 9 },
+            Command::BeginProvisioning { lane, epoch: 1 },
+            Command::FinishProvisioning { lane, epoch: 1, outcome },
+        ] {
+            engine.store.submit(command, engine.own_request().into()).await.unwrap();
+        }
+        (engine, run)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_start_that_is_decided_and_not_begun_is_left_to_whoever_starts_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (engine, run) = with_a_decided_start(folder.path()).await;
+        let request = Request { actor: Actor::Person { uid: 1 }, ..engine.own_request() };
+        let state = || async {
+            let row = engine.read(move |store| store.run(run)).await.unwrap();
+            row.map(|row| row.run.state)
+        };
+        let told = engine.compare(true, request).await.unwrap();
+        assert_eq!(state().await, Some(RunState::Starting), "{told:?}");
+        engine.lock_starting().insert(run);
+        let (seen, _) = engine.look_at_runs(Which::Unwatched).await.unwrap();
+        assert_eq!(seen, []);
+        engine.lock_starting().remove(&run);
+        // At the start of a daemon nobody starts it any more.
+        engine.reconcile().await.unwrap();
+        assert_eq!(state().await, None);
+        engine.settle(Duration::ZERO).await;
+        engine.store.close().await.unwrap();
+    }
 }

@@ -86,23 +86,22 @@ impl Engine {
         }
     }
 
-    /// What a former run has left behind ends before the next one begins: no run is alive twice.
-    pub(super) async fn end_former_run(&self, row: &RunRow) -> Result<(), Problem> {
-        let Some(number) = row.run.number.checked_sub(1).filter(|number| *number > 0) else { return Ok(()) };
-        let worker = row.worker.id;
-        let former = self.read(move |store| store.run_of_worker(worker, number)).await?;
-        let Some(holder) = former.and_then(|former| self.holders.of_run(former.run.id)) else {
-            return Ok(());
-        };
-        if holder.is_over() {
-            return Ok(());
-        }
-        let left = holder.stop(DEFAULT_GRACE_MS).await;
-        if left.is_empty() {
+    /// What former runs have left behind ends before the next one begins: no run is alive twice.
+    pub(super) async fn end_former_runs(&self, row: &RunRow) -> Result<(), Problem> {
+        let mut held = self.holders.of_lane(row.worker.lane);
+        held.retain(|(_, holder)| !holder.is_over());
+        let ids: Vec<RunId> = held.iter().map(|(run, _)| *run).collect();
+        let mut former = self.read(move |store| store.runs_among(&ids)).await?;
+        former.retain(|held| held.worker.id == row.worker.id && held.run.number < row.run.number);
+        held.retain(|(run, _)| former.iter().any(|former| former.run.id == *run));
+        for (_, holder) in held {
+            let left = holder.stop(DEFAULT_GRACE_MS).await;
+            if !left.is_empty() {
+                return Err(still_alive(&left.iter().map(|process| process.pid).collect::<Vec<_>>()));
+            }
             holder.over().await;
-            return Ok(());
         }
-        Err(still_alive(&left.iter().map(|process| process.pid).collect::<Vec<_>>()))
+        Ok(())
     }
 
     /// Starts a worker whose program does not run, and waits for the proof that it does.
@@ -220,7 +219,7 @@ impl Engine {
 }
 
 /// Whether what was decided is that this run begins.
-fn begins(committed: &Committed, new: RunId) -> bool {
+pub(super) fn begins(committed: &Committed, new: RunId) -> bool {
     committed.effects.iter().any(|effect| matches!(effect, Effect::StartRun { run } if *run == new))
 }
 

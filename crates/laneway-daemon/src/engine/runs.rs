@@ -1,6 +1,8 @@
 //! Workers and their runs: started, stopped, and their ends recorded.
 
+use std::collections::HashSet;
 use std::io;
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 use laneway_api::error::{ErrorKind, Problem};
@@ -255,7 +257,7 @@ impl Engine {
 
     /// The effect: starts the run's program under a holder.
     pub(super) async fn start_run(&self, run: RunId, request: Request) {
-        self.starting.lock().expect("no holder of this lock panics").insert(run);
+        self.lock_starting().insert(run);
         match self.try_start(run, request).await {
             Ok(()) => {}
             Err(problem) => {
@@ -274,13 +276,18 @@ impl Engine {
                 }
             }
         }
-        self.starting.lock().expect("no holder of this lock panics").remove(&run);
+        self.lock_starting().remove(&run);
         self.owned.lock().expect("no holder of this lock panics").remove(&run);
     }
 
     /// Whether a run's start is under way, and so ends by itself.
     pub(super) fn is_starting(&self, run: RunId) -> bool {
-        self.starting.lock().expect("no holder of this lock panics").contains(&run)
+        self.lock_starting().contains(&run)
+    }
+
+    /// The runs whose start is under way, from before they are recorded.
+    pub(super) fn lock_starting(&self) -> MutexGuard<'_, HashSet<RunId>> {
+        self.starting.lock().expect("no holder of this lock panics")
     }
 
     async fn try_start(&self, run: RunId, request: Request) -> Result<(), Problem> {
@@ -288,7 +295,7 @@ impl Engine {
         if row.run.state != RunState::Starting {
             return Err(Problem::new(ErrorKind::Refused, "stopped", "it was stopped before it was started"));
         }
-        self.end_former_run(&row).await?;
+        self.end_former_runs(&row).await?;
         fault_point!("run.former-ended");
         let launch = self.launch_of(&row).await?;
         let log = self.home.root().join("holder.log");
@@ -303,22 +310,44 @@ impl Engine {
         let started = Command::RecordStarted { run, process, at };
         // Not by `report`: its effects must find the holder, and the holder must not tell an exit before this.
         let recorded = self.store.submit(started.clone(), request.into()).await;
+        let too_late = match &recorded {
+            Ok(_) => self.is_over(run).await,
+            Err(SubmitError::Refused(_)) => true,
+            // It is recorded later.
+            Err(_) => false,
+        };
         launched.watch((run, row.worker.lane), &self.holders, &self.teller);
         fault_point!("run.watched");
         // From here on a stop reaches the holder, also one that is an effect of this very record.
-        self.starting.lock().expect("no holder of this lock panics").remove(&run);
+        self.lock_starting().remove(&run);
         match recorded {
+            Ok(_) | Err(SubmitError::Refused(_)) if too_late => self.call_off(run).await,
             Ok(committed) => {
                 for effect in committed.effects {
                     self.carry_out(effect, request);
                 }
             }
-            Err(SubmitError::Refused(refusal)) => {
-                tracing::warn!(%run, refusal = refusal.slug(), "a start came too late");
-            }
             Err(error) => self.keep(started, request, &error),
         }
         Ok(())
+    }
+
+    /// Whether a run is recorded as ended, or not recorded any more.
+    async fn is_over(&self, run: RunId) -> bool {
+        let row = self.read(move |store| store.run(run)).await;
+        // What cannot be read is not ended for that.
+        row.is_ok_and(|row| !row.is_some_and(|row| row.run.state.is_live()))
+    }
+
+    /// Ends what was started for a run that is over by the record: no program runs without one.
+    async fn call_off(&self, run: RunId) {
+        tracing::warn!(%run, "a start came too late, and is called off");
+        let Some(holder) = self.holders.of_run(run) else { return };
+        let left = holder.stop(DEFAULT_GRACE_MS).await;
+        if !left.is_empty() {
+            tracing::warn!(%run, ?left, "what a late start has begun could not be ended");
+        }
+        holder.release().await;
     }
 
     /// Why a start failed; a folder that is gone is the lane's.

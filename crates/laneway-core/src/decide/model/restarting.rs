@@ -11,6 +11,7 @@ use crate::decision::{Change, Decision, Effect};
 use crate::event::Event;
 use crate::id::{RunId, WorkerId};
 use crate::lane::Lifecycle;
+use crate::launch::GRACE_TO_GO_ON_MS;
 use crate::refusal::Refusal;
 use crate::run::{Exit, RunState};
 use crate::supervise::{Outlook, Pacing, RestartPolicy, Supervision};
@@ -43,6 +44,11 @@ pub(super) fn restarts() -> impl Strategy<Value = Command> {
 
 /// A run follows another because somebody asks for it, or as it was planned; and a report about a run changes no other.
 pub(super) fn only_who_may_starts_a_run(record: &Record, command: &Command, decision: &Decision) {
+    for effect in &decision.effects {
+        if let Effect::StartRun { run } = effect {
+            assert_eq!(command.new_run(), Some(*run), "known before it is recorded");
+        }
+    }
     for change in &decision.changes {
         match change {
             Change::InsertRun(run) if run.number > 1 => match command {
@@ -136,6 +142,19 @@ fn a_failing_worker_is_tried_again_later_and_later_and_then_given_up() {
 }
 
 #[test]
+fn a_start_during_a_stop_asks_for_the_stop_again_and_shortens_nothing() {
+    let mut facts = with_a_lane(Lifecycle::Open);
+    facts.workers[0].latest.as_mut().unwrap().state = RunState::Stopping(None);
+    let start = Command::StartWorker { worker: facts.workers[0].worker.id, run: run_id(9) };
+    for desired in [Desired::Stopped, Desired::Running] {
+        facts.workers[0].worker.desired = desired;
+        let decision = decided(&facts, &start).unwrap();
+        let stop = Effect::StopRun { run: run_id(1), grace_ms: GRACE_TO_GO_ON_MS };
+        assert_eq!(decision.effects, [stop], "{desired:?}");
+    }
+}
+
+#[test]
 fn a_stop_ends_every_wish_to_run_and_a_late_exit_does_not_bring_it_back() {
     let mut facts = with_a_lane(Lifecycle::Open);
     facts.workers[0].worker.restart = RestartPolicy::Always;
@@ -172,8 +191,9 @@ fn stop_start_and_the_exit_in_any_order_leave_it_as_it_was_asked_for_last() {
     let (stopping, _) = after(&facts, &stop, now);
     // The start comes before the exit: it is done next.
     let (wanted, decision) = after(&stopping, &start, now);
-    assert!(matches!(decision.events[..], [(_, Event::StartRemembered {})]) && decision.effects.is_empty());
-    assert_eq!(decided(&wanted, &start), Ok(Decision::unchanged()), "once is enough");
+    assert!(matches!(decision.events[..], [(_, Event::StartRemembered {})]));
+    let once_more = decided(&wanted, &start).unwrap();
+    assert!(once_more.events.is_empty() && once_more.changes.is_empty(), "once is enough");
     let (waiting, decision) = after(&wanted, &exit, now);
     assert!(is_retried(&decision));
     // The exit comes first, and comes again when the next run is there: that run is left alone.
