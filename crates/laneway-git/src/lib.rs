@@ -50,6 +50,7 @@ mod submodules;
 mod traces;
 mod trash;
 mod undo;
+mod writing;
 
 pub use adopt::{AdoptRefusal, Adoptable};
 pub use base::{Base, BaseError, ChosenBranch, NewBranch, PullRequest};

@@ -18,6 +18,7 @@ use laneway_fault::fault_point;
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
 
 use crate::admin::{AdminFolder, admin_folders, lock_reason, pool_reason, present};
+use crate::both::both;
 use crate::create::{
     CreateError, CreateRefusal, CreateWarning, Created, StepError, TreeRecord, UnderLockError, room_at,
 };
@@ -31,6 +32,10 @@ use crate::stamp::TreeStamp;
 use crate::status::{ChangedFile, StatusEntry};
 use crate::trash::{FOLDER_OF_LANES, Trashed};
 use crate::undo::{FolderSays, Left, Undone, WhyTreeStays, look_at_folder, take_away};
+use crate::writing;
+
+/// Why a tree is not used that is as it was made.
+const WRITTEN_OTHERWISE: &str = "git would write its files otherwise now";
 
 /// A tree of the pool, as it is recorded before it is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +126,7 @@ impl Repository {
             }
             Ok(()) | Err(_) => {}
         }
+        let way = self.way_of_writing()?;
         settled(|| {
             self.run("git worktree add")
                 .in_background()
@@ -133,6 +139,8 @@ impl Repository {
         fault_point!("pool.entered");
         drop(lock);
         let admin = self.admin_of_pooled(tree)?;
+        writing::note(&admin, &way)
+            .map_err(|source| StepError::File { path: admin.folder.clone(), source })?;
         let limits = self.git().limits();
         let lock = FileLock::acquire(&admin.lock_file(), limits.lock)?;
         let held = lock.descriptor().map_err(|source| RunError::NotRun { what: "git reset", source })?;
@@ -163,11 +171,11 @@ impl Repository {
     /// Looks whether it is exactly as it was made; gives how it looks, so that a claim need not read it.
     pub fn look_at_pooled(&self, tree: &PooledTree) -> Result<TreeStamp, PoolError> {
         let admin = self.admin_of_pooled(tree)?;
-        self.refuse_unless_as_made(&admin, tree)?;
-        let head = Some(self.head_of(&admin)?);
-        let mut found = Findings::none(Seen { head, branch_tip: None });
-        self.look_at_files(&admin, &tree.path, None, &mut found)?;
-        found.stamp.ok_or_else(|| PoolError::NoStamp { path: tree.path.clone() })
+        if !self.is_written_as_now(&admin)? {
+            let (path, what) = (tree.path.clone(), WRITTEN_OTHERWISE.to_owned());
+            return Err(PoolError::NotAsMade { path, what });
+        }
+        self.stamp_as_made(&admin, tree)
     }
 
     /// Gives a tree of the pool to a lane: it is renamed to the lane's place, and its HEAD is put on the lane's new
@@ -191,10 +199,21 @@ impl Repository {
         }
         let admin = self.admin_of_pooled(tree).map_err(|error| not_used(&error))?;
         let head = std::fs::read(admin.folder.join("HEAD")).unwrap_or_default();
-        if CommitId::from_git(head.trim_ascii_end()).as_ref() != Some(&tree.commit)
-            || !stamp.still_holds(self.common_dir(), &admin, &tree.path, Some(&tree.commit))
-        {
+        if CommitId::from_git(head.trim_ascii_end()).as_ref() != Some(&tree.commit) {
             return Err(not_used(&"it is not as it was made"));
+        }
+        // The walk takes the longer the more files there are, and git a start.
+        let (is_as_made, is_written_as_now) = both(
+            || stamp.still_holds(self.common_dir(), &admin, &tree.path, Some(&tree.commit)),
+            || self.is_written_as_now(&admin),
+        );
+        if !is_as_made {
+            return Err(not_used(&"it is not as it was made"));
+        }
+        match is_written_as_now {
+            Ok(true) => {}
+            Ok(false) => return Err(not_used(&WRITTEN_OTHERWISE)),
+            Err(error) => return Err(not_used(&error)),
         }
         self.make_parent(&record.path).map_err(|error| not_used(&error))?;
         self.make_branch(record, &lock)?;
@@ -209,6 +228,7 @@ impl Repository {
                 error => error.into(),
             });
         }
+        writing::forget(&admin);
         tree.remove_empty_folder();
         drop(lock);
         let mut warnings = Vec::new();
@@ -317,7 +337,24 @@ impl Repository {
         if !self.is_detached_at(admin, &tree.commit)? {
             return Ok(Some(WhyTreeStays::HeadMoved));
         }
-        self.what_checkout_did_not_write(admin, &tree.path, &tree.commit)
+        let found = self.what_checkout_did_not_write(admin, &tree.path, &tree.commit)?;
+        // To an index that was just read, files look changed that git would write otherwise now. The tree's own index
+        // knows them from when they were written.
+        if matches!(found, Some(WhyTreeStays::Work { .. }))
+            && !self.is_written_as_now(admin)?
+            && self.stamp_as_made(admin, tree).is_ok()
+        {
+            return Ok(None);
+        }
+        Ok(found)
+    }
+
+    fn stamp_as_made(&self, admin: &AdminFolder, tree: &PooledTree) -> Result<TreeStamp, PoolError> {
+        self.refuse_unless_as_made(admin, tree)?;
+        let head = Some(self.head_of(admin)?);
+        let mut found = Findings::none(Seen { head, branch_tip: None });
+        self.look_at_files(admin, &tree.path, None, &mut found)?;
+        found.stamp.ok_or_else(|| PoolError::NoStamp { path: tree.path.clone() })
     }
 
     fn is_detached_at(&self, admin: &AdminFolder, commit: &CommitId) -> Result<bool, RunError> {

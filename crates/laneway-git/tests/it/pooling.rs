@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use laneway_git::{ClaimError, CreateError, CreateRefusal, PoolError, PooledTree, TreeRecord, TreeStamp};
 
@@ -129,6 +129,80 @@ fn a_file_that_is_gone_or_half_written_is_no_work_and_the_tree_is_not_used() {
     world.assert_nothing_left();
     // Nothing of it is there, and that is fine, too.
     assert!(world.repository().remove_pooled(&tree, None).unwrap().left.is_empty());
+}
+
+#[test]
+fn a_tree_whose_files_git_would_write_otherwise_now_is_not_used_and_goes() {
+    type Change = fn(&World);
+    let set = |world: &World, key: &str, value: &str| drop(world.run(&world.root(), &["config", key, value]));
+    let changes: [(&str, Change, &str); 4] = [
+        (
+            "a filter was set up",
+            |world| {
+                world.run(&world.root(), &["config", "filter.up.smudge", "tr a-z A-Z"]);
+                world.run(&world.root(), &["config", "filter.up.clean", "tr A-Z a-z"]);
+            },
+            "ONE\n",
+        ),
+        ("line ends", |world| drop(world.run(&world.root(), &["config", "core.autocrlf", "false"])), "one\n"),
+        (
+            "attributes of the repository",
+            |world| fs::write(world.root().join(".git/info/attributes"), "a eol=lf\n").unwrap(),
+            "one\n",
+        ),
+        (
+            "attributes of the owner",
+            |world| fs::write(world.path("attributes"), "a eol=lf\n").unwrap(),
+            "one\n",
+        ),
+    ];
+    for (what, change, content) in changes {
+        let world = World::new();
+        world.commit(&world.root(), ".gitattributes", "a filter=up\n");
+        let path = world.path("attributes");
+        set(&world, "core.attributesFile", path.to_str().unwrap());
+        let is_of_filter = what.contains("filter");
+        set(&world, "core.autocrlf", if is_of_filter { "false" } else { "true" });
+        let (tree, stamp) = ready(&world, "pt_1");
+        assert_eq!(fs::read(tree.path.join("a")).unwrap().ends_with(b"\r\n"), !is_of_filter, "{what}");
+        change(&world);
+        let record = world.preflight("x");
+        let refused = world.repository().claim(&record, &tree, &stamp);
+        assert!(matches!(refused, Err(ClaimError::NotUsed { .. })), "{what}: {refused:?}");
+        assert!(
+            matches!(world.repository().look_at_pooled(&tree), Err(PoolError::NotAsMade { .. })),
+            "{what}"
+        );
+        // What somebody has done in it stays all the same.
+        fs::write(tree.path.join("a"), "work\n").unwrap();
+        let undone = world.repository().remove_pooled(&tree, None).unwrap();
+        assert_eq!(undone.left.len(), 1, "{what}: {undone:?}");
+        // The next one is as a checkout is now.
+        let (next, stamp) = ready(&world, "pt_2");
+        world.repository().claim(&record, &next, &stamp).unwrap();
+        assert_eq!(fs::read_to_string(record.path.join("a")).unwrap(), content, "{what}");
+        assert!(world.judge(&record).is_clean(), "{what}");
+    }
+}
+
+#[test]
+fn a_tree_that_looks_changed_only_by_new_settings_is_removed() {
+    for setting in [["core.autocrlf", "false"], ["filter.up.clean", "sed s/^/x/"]] {
+        let world = World::new();
+        world.commit(&world.root(), ".gitattributes", "a filter=up\n");
+        world.run(&world.root(), &["config", "core.autocrlf", "true"]);
+        let (tree, _) = ready(&world, "pt_1");
+        // As if it had been settled seconds after its files were written.
+        let index = world.root().join(".git/worktrees").join(&tree.id).join("index");
+        let index = fs::File::options().write(true).open(index).unwrap();
+        index.set_modified(index.metadata().unwrap().modified().unwrap() + Duration::from_secs(2)).unwrap();
+        world.run(&world.root(), &[&["config"], &setting[..]].concat());
+        let until = Instant::now() + NOT_STUCK;
+        while !world.repository().remove_pooled(&tree, None).unwrap().left.is_empty() {
+            assert!(Instant::now() < until, "{setting:?}");
+        }
+        world.assert_nothing_left();
+    }
 }
 
 #[test]

@@ -182,6 +182,33 @@ fn a_base_that_has_moved_has_no_use_for_old_trees() {
 }
 
 #[test]
+fn a_filter_that_was_set_up_since_makes_old_trees_useless() {
+    let world = environment();
+    fs::write(world.repository.join(".gitattributes"), "README filter=up\n").unwrap();
+    world.git(&["add", ".gitattributes"]);
+    world.git(&["commit", "--quiet", "--message", "attributes"]);
+    want(&world, 1);
+    let _ = world.lane(&["new", "first"]).ok();
+    ready_at(&world, &head(&world), 1);
+    let (old, _) = pool(&world).remove(0);
+    let seen = world.last_seq();
+    world.git(&["config", "filter.up.smudge", "tr a-z A-Z"]);
+    world.git(&["config", "filter.up.clean", "tr A-Z a-z"]);
+    let _ = world.lane(&["new", "a"]).ok();
+    assert_eq!(fs::read_to_string(world.worktree("a").join("README")).unwrap(), "A TEST\n");
+    // It is renewed.
+    wait_for_state(&world, seen, "gone");
+    ready_at(&world, &head(&world), 1);
+    assert!(!old.exists());
+    let _ = world.lane(&["new", "b"]).ok();
+    assert_eq!(claims(&world).len(), 2, "the new tree is used");
+    let tree = world.worktree("b");
+    assert_eq!(fs::read_to_string(tree.join("README")).unwrap(), "A TEST\n");
+    assert_eq!(world.git_in(&tree, &["status", "--porcelain"]), "");
+    assert_eq!(unrecorded(&world), Vec::<String>::new());
+}
+
+#[test]
 fn a_smaller_pool_gives_up_only_what_is_as_it_was_made() {
     let world = with_pool(2);
     let note = pool(&world)[0].0.join("note");
