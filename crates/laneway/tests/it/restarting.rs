@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use laneway_testkit::process::{self, ends_within};
 use laneway_testkit::{LIMIT, TestEnvironment, screen};
 use laneway_wire::record::{self, RecordFile};
 use laneway_wire::{RECORD_NAME, SOCKET_NAME};
-use rustix::process::Signal;
+use rustix::process::{Signal, pidfd_send_signal};
 use serde_json::{Value, json};
 
 use crate::config::settings;
@@ -421,13 +422,15 @@ fn programs_of(world: &TestEnvironment, lane: &str) -> Vec<u32> {
 /// that nobody listens at or none, and run records of another boot.
 #[track_caller]
 fn reboot(world: &TestEnvironment) {
+    // One may be just ending, and programs go with their holders.
     let everything = process::belonging_to(world.root());
-    for (pid, _) in &everything {
-        process::signal(*pid, Signal::STOP);
+    let everything: Vec<OwnedFd> = everything.iter().filter_map(|(pid, _)| process::open(*pid)).collect();
+    for signal in [Signal::STOP, Signal::KILL] {
+        for process in &everything {
+            let _ = pidfd_send_signal(process, signal);
+        }
     }
-    for (pid, _) in &everything {
-        process::kill(*pid);
-    }
+    assert!(everything.iter().all(|process| process::ends_within(process, LIMIT)));
     let _ = fs::remove_file(world.home.join("socket"));
     for (n, run) in fs::read_dir(world.home.join("runs")).unwrap().enumerate() {
         let folder = run.unwrap().path();
