@@ -402,6 +402,9 @@ pub struct DaemonStatus {
     pub n_lanes: u64,
     /// Runs that are alive.
     pub n_live_runs: u64,
+    /// Workers that wait to be started again.
+    #[serde(default)]
+    pub n_waiting: u64,
     /// The last event's number.
     pub last_seq: u64,
 }

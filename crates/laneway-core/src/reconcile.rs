@@ -8,7 +8,7 @@
 
 mod repository;
 
-pub use repository::{PoolTreeSeen, RepositorySeen, TreeSeen, plan_repository};
+pub use repository::{PoolTreeSeen, RepositorySeen, TreeSeen, may_have_left_something, plan_repository};
 
 use crate::id::{LaneId, RunId};
 use crate::lane::{Lane, Lifecycle};

@@ -5,8 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::admin::{admin_folders, present};
+use crate::admin::{admin_folders, lock_reason, present};
 use crate::lock::RepositoryLock;
+use crate::names::branch_ref;
 use crate::repository::{Repository, not_read};
 use crate::run::RunError;
 use crate::trash::Trashed;
@@ -87,6 +88,16 @@ impl Repository {
             rescues: self.rescues()?.into_keys().collect(),
             locks,
         })
+    }
+}
+
+impl Repository {
+    /// Whether a branch is as the creation of this lane made it: nothing has been done with it since.
+    pub fn is_as_made(&self, branch: &str, lane: &str, id: &str) -> Result<bool, RunError> {
+        let reference = branch_ref(branch);
+        let args = ["reflog", "show", "--format=%gs", &reference, "--"];
+        let said = self.run("git reflog").reads().args(args).succeed()?;
+        Ok(String::from_utf8_lossy(&said).trim_end() == lock_reason(lane, id))
     }
 }
 

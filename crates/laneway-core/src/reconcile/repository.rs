@@ -19,8 +19,8 @@ pub struct RepositorySeen {
     pub trees: Vec<TreeSeen>,
     /// The worktrees that git's entries say belong to the pool.
     pub pool: Vec<PoolTreeSeen>,
-    /// Its local branches.
-    pub branches: Vec<String>,
+    /// The lanes whose own branch is there, and is as their creation made it.
+    pub left_branches: Vec<LaneId>,
     /// What is in the trash of its lanes: whole paths.
     pub trash: Vec<OsText>,
     /// The names of the rescues that refs hold: ids of lanes.
@@ -120,18 +120,22 @@ pub fn plan_repository(lanes: &[Lane], pool: &[PoolTree], seen: &RepositorySeen)
 
 /// Whether a creation that was recorded as failed has left a tree or its branch, of which no later lane makes use.
 fn has_left_something(lane: &Lane, lanes: &[Lane], seen: &RepositorySeen) -> bool {
-    // A close clears what went wrong before it, so this one was never open.
-    if lane.lifecycle != Lifecycle::Closed || lane.failure.is_none() || lane.is_adopted() {
+    if !may_have_left_something(lane) {
         return false;
     }
     let later = || lanes.iter().filter(|other| other.id > lane.id);
     let is_named_so = |tree: &TreeSeen| tree.path == lane.path && tree.lane == lane.name.as_str();
     let has_tree = seen.trees.iter().any(is_named_so) && !later().any(|other| other.path == lane.path);
     let has_branch = lane.own_branch().is_some_and(|branch| {
-        seen.branches.iter().any(|there| there == branch)
-            && !later().any(|other| other.branch() == Some(branch))
+        seen.left_branches.contains(&lane.id) && !later().any(|other| other.branch() == Some(branch))
     });
     has_tree || has_branch
+}
+
+/// Whether a lane's creation was recorded as failed.
+pub fn may_have_left_something(lane: &Lane) -> bool {
+    // A close clears what went wrong before it, so this one was never open.
+    lane.lifecycle == Lifecycle::Closed && lane.failure.is_some() && !lane.is_adopted()
 }
 
 #[cfg(test)]
@@ -185,7 +189,7 @@ mod tests {
         let seen = RepositorySeen {
             trees: vec![tree("b")],
             pool: vec![],
-            branches: vec!["main".into(), "lane/b".into()],
+            left_branches: vec![],
             trash: vec![format!("/r/.lanes/.trash/{}", lanes[0].id).as_str().into()],
             rescues: vec![lanes[0].id.to_string()],
             locks: vec![],
@@ -198,7 +202,7 @@ mod tests {
         let failed = lane(1, "a", Lifecycle::Closed, Some("the disk was full"));
         let undo = Action::UndoLeft { lane: failed.id };
         let with_tree = RepositorySeen { trees: vec![tree("a")], ..RepositorySeen::default() };
-        let with_branch = RepositorySeen { branches: vec!["lane/a".into()], ..RepositorySeen::default() };
+        let with_branch = RepositorySeen { left_branches: vec![failed.id], ..RepositorySeen::default() };
         for seen in [with_tree.clone(), with_branch.clone()] {
             assert_eq!(
                 plan_repository(std::slice::from_ref(&failed), &[], &seen),
@@ -223,7 +227,7 @@ mod tests {
         let seen = RepositorySeen {
             trees: vec![tree("x")],
             pool: vec![],
-            branches: vec!["lane/x".into(), "lane/gone".into()],
+            left_branches: vec![],
             trash: vec!["/r/.lanes/.trash/ln_00000000000000000000000009".into()],
             rescues: vec!["ln_00000000000000000000000008".into()],
             locks: vec!["/r/.git/index.lock".into()],

@@ -4,18 +4,21 @@
 //! whose holders it watches.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use laneway_api::error::{ErrorKind, Problem};
 use laneway_api::view::{Comparison, Finding, FindingOutcome};
 use laneway_core::command::Command;
+use laneway_core::id::{LaneId, RunId};
 use laneway_core::lane::Lane;
 use laneway_core::os_text::OsText;
 use laneway_core::pool::PoolTree;
-use laneway_core::reconcile::{Action, PoolTreeSeen, RepositorySeen, TreeSeen, plan, plan_repository};
+use laneway_core::reconcile::{
+    Action, PoolTreeSeen, RepositorySeen, RunSeen, TreeSeen, may_have_left_something, plan, plan_repository,
+};
+use laneway_core::run::Run;
 use laneway_core::workspace::Workspace;
-use laneway_git::Traces;
+use laneway_git::{RunError, Traces};
 use laneway_store::Store;
 
 use super::reconcile::Which;
@@ -30,10 +33,7 @@ impl Engine {
         let lanes = self.read(|store| store.lanes(None, true)).await?;
         let (runs, strangers) = self.look_at_runs(Which::Unwatched).await?;
         let mut looked_at = lanes.len() + runs.len();
-        let mut actions = plan(&[], &runs);
-        actions.extend(strangers.into_iter().map(|run| Action::Report {
-            what: format!("a holder runs for run {run}, which is not recorded: it is left alone"),
-        }));
+        let mut of_repositories = Vec::new();
         for workspace in self.read(Store::workspaces).await? {
             looked_at += 1;
             let own: Vec<Lane> =
@@ -43,12 +43,17 @@ impl Engine {
             let traced = self.traces(&workspace, &own).await;
             pool.extend(self.recorded_pool(&workspace).await?);
             match traced {
-                Ok(seen) => actions.extend(plan_repository(&own, &pool, &seen)),
-                Err(problem) => actions.push(Action::Report {
+                Ok(seen) => of_repositories.extend(plan_repository(&own, &pool, &seen)),
+                Err(problem) => of_repositories.push(Action::Report {
                     what: format!("{} could not be looked at: {}", workspace.root, problem.message),
                 }),
             }
         }
+        let mut actions = plan(&[], &self.as_they_are_now(runs).await?);
+        actions.extend(strangers.into_iter().map(|run| Action::Report {
+            what: format!("a holder runs for run {run}, which is not recorded: it is left alone"),
+        }));
+        actions.extend(of_repositories);
         let mut findings = Vec::new();
         for action in actions {
             let Some((what, repair)) = in_words(&action, &lanes) else { continue };
@@ -74,6 +79,27 @@ impl Engine {
             self.report(Command::RecordReconciled { looked_at, done, reported }, request).await;
         }
         Ok(Comparison { looked_at: looked_at as u64, findings })
+    }
+
+    /// What was seen of runs, beside what is recorded of them by now: a run that has ended meanwhile, or is looked
+    /// after, went its ordinary way.
+    pub(super) async fn as_they_are_now(
+        &self,
+        runs: Vec<(Run, RunSeen)>,
+    ) -> Result<Vec<(Run, RunSeen)>, Problem> {
+        let ids: Vec<RunId> = runs.iter().map(|(run, _)| run.id).collect();
+        let recorded = self.read(move |store| store.runs_among(&ids)).await?;
+        let as_now = runs.into_iter().filter_map(|(before, seen)| {
+            let now = recorded.iter().find(|row| row.run.id == before.id)?.run.clone();
+            // What was seen through its holder has made that known.
+            let through_holder =
+                matches!(&seen, RunSeen::Alive(_) | RunSeen::Ended { holder_waits: true, .. });
+            let is_looked_after =
+                || !through_holder && (self.is_starting(now.id) || self.holders.of_run(now.id).is_some());
+            let has_ended = before.state.is_live() && !now.state.is_live();
+            (!has_ended && !is_looked_after()).then_some((now, seen))
+        });
+        Ok(as_now.collect())
     }
 
     async fn repair(&self, action: Action, request: Request) -> Result<(), Problem> {
@@ -104,11 +130,26 @@ impl Engine {
             lanes.iter().filter(|lane| !lane.is_adopted()).map(|lane| lane.path.clone()).collect();
         paths.sort();
         paths.dedup_by(|one, other| one.as_path().parent() == other.as_path().parent());
+        // Few: creations that failed. Their branches are looked at one by one.
+        let failed: Vec<(LaneId, String, String)> = lanes
+            .iter()
+            .filter(|lane| may_have_left_something(lane))
+            .filter_map(|lane| Some((lane.id, lane.name.to_string(), lane.own_branch()?.to_owned())))
+            .collect();
         let traces = blocking(move || {
             let paths: Vec<&Path> = paths.iter().map(OsText::as_path).collect();
-            Arc::clone(&repository).traces(&paths)
+            let traces = repository.traces(&paths)?;
+            let mut left = Vec::new();
+            for (id, name, branch) in failed {
+                if traces.branches.contains(&branch)
+                    && repository.is_as_made(&branch, &name, &id.to_string())?
+                {
+                    left.push(id);
+                }
+            }
+            Ok::<_, RunError>((traces, left))
         });
-        let Traces { trees, pool, branches, trash, rescues, locks } =
+        let (Traces { trees, pool, branches: _, trash, rescues, locks }, left_branches) =
             traces.await?.map_err(crate::problem::IntoProblem::into_problem)?;
         let trees = trees.into_iter().map(|tree| TreeSeen {
             path: tree.path.into(),
@@ -123,7 +164,7 @@ impl Engine {
         Ok(RepositorySeen {
             trees: trees.collect(),
             pool: pool.collect(),
-            branches: branches.into_iter().collect(),
+            left_branches,
             trash: trash.into_iter().map(Into::into).collect(),
             rescues,
             locks: locks.into_iter().map(Into::into).collect(),

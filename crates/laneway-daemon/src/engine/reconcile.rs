@@ -476,4 +476,21 @@ mod tests {
         engine.settle(Duration::ZERO).await;
         engine.store.close().await.unwrap();
     }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_run_that_is_looked_after_or_over_by_now_is_no_finding() {
+        let folder = tempfile::tempdir().unwrap();
+        let (engine, run) = with_a_decided_start(folder.path()).await;
+        let before = engine.read(move |store| store.run(run)).await.unwrap().unwrap().run;
+        let seen = || vec![(before.clone(), RunSeen::HolderGone)];
+        assert_eq!(engine.as_they_are_now(seen()).await.unwrap(), seen(), "as it was");
+        engine.lock_starting().insert(run);
+        assert_eq!(engine.as_they_are_now(seen()).await.unwrap(), []);
+        engine.lock_starting().remove(&run);
+        let ended = engine.ended_so(run, Exit::Lost, now()).await;
+        engine.report(ended, engine.own_request()).await;
+        assert_eq!(engine.as_they_are_now(seen()).await.unwrap(), []);
+        engine.settle(Duration::ZERO).await;
+        engine.store.close().await.unwrap();
+    }
 }

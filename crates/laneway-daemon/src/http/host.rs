@@ -13,7 +13,7 @@ use laneway_api::version::VERSION;
 use laneway_api::view::{Comparison, DaemonStatus, Resolved, WorkerView, Workspaces};
 use laneway_core::event::Recorded;
 use laneway_core::target::{Target, Wanted};
-use laneway_store::Store;
+use laneway_store::{Store, WorkerRow, WorkersOf};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +26,8 @@ const LAST_EVENTS: u32 = 50;
 
 pub(super) async fn status(State(engine): State<Engine>) -> Result<Json<DaemonStatus>, Failure> {
     let (counts, last_seq) = engine.read(|store| Ok((store.counts()?, store.last_seq()?))).await?;
+    let workers = engine.read(|store| store.workers(WorkersOf::Everywhere)).await?;
+    let is_waiting = |row: &&WorkerRow| row.worker.supervision.next_try_at().is_some();
     Ok(Json(DaemonStatus {
         pid: std::process::id(),
         version: VERSION.to_owned(),
@@ -35,6 +37,7 @@ pub(super) async fn status(State(engine): State<Engine>) -> Result<Json<DaemonSt
         log: engine.home.log().into(),
         n_lanes: counts.unclosed_lanes,
         n_live_runs: counts.live_runs,
+        n_waiting: workers.iter().filter(is_waiting).count() as u64,
         last_seq,
     }))
 }

@@ -133,7 +133,11 @@ fn stop(context: &Context) -> Outcome {
             0 => String::new(),
             n => format!("; {} and can be reached again with the next command", goes_on(n)),
         };
-        context.printer.line(&format!("the daemon (process {}) has ended{runs}", status.pid))?;
+        let waiting = match status.n_waiting {
+            0 => String::new(),
+            n => format!("; {} to be started again: that happens when a daemon is back", wait(n)),
+        };
+        context.printer.line(&format!("the daemon (process {}) has ended{runs}{waiting}", status.pid))?;
     }
     Ok(exit_code::OK)
 }
@@ -141,6 +145,13 @@ fn stop(context: &Context) -> Outcome {
 /// True if a daemon that was there before is not any more.
 fn has_ended(failure: &Failure) -> bool {
     failure.is(NOT_RUNNING) || failure.is(WENT_AWAY)
+}
+
+fn wait(n_workers: u64) -> String {
+    match n_workers {
+        1 => "1 worker waits".to_owned(),
+        n => format!("{} wait", counted(n, "worker")),
+    }
 }
 
 fn goes_on(n_live_runs: u64) -> String {

@@ -15,7 +15,7 @@ use crate::machine::survival::{Fate, Surroundings, Survival};
 use crate::machine::{About, Check, Daemon, Machine, State};
 use crate::progress::Progress;
 use crate::table::{Cell, Table};
-use crate::text::{BAD, BUSY, FAINT, GOOD, Lines};
+use crate::text::{BAD, BUSY, FAINT, GOOD, Lines, counted};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -28,7 +28,10 @@ worktrees, branches, programs, the trash, locks of git. It starts nothing and ch
 
 With --fix it starts the daemon if none runs, which completes or takes back what was under way, and
 does what it says it would do. It deletes nothing but what a failed creation has left as it made it;
-all else is left to you, with what to type. Exit codes: 0 all is well, 1 something is wrong.";
+all else is left to you, with what to type.
+
+Exit codes: 0 nothing is wrong, also where something can be repaired or is left to you (the last line
+says so, and records.findings of --json), 1 something is wrong, or could not be repaired.";
 
 /// Look whether everything is as it should be, and say what survives what on this machine
 #[derive(Debug, clap::Args)]
@@ -164,15 +167,30 @@ fn in_words(report: &Report) -> String {
     }
     text.add_all(&table.to_string());
     text.add("");
-    let findings = report.records.iter().flat_map(|records| &records.findings);
+    let findings = || report.records.iter().flat_map(|records| &records.findings);
+    let n_of = |outcome| findings().filter(|finding| finding.outcome == outcome).count();
     let n_wrong = report.checks.iter().filter(|check| check.state == State::Wrong).count()
-        + findings.filter(|finding| finding.outcome == FindingOutcome::Failed).count();
-    text.add(match n_wrong {
+        + n_of(FindingOutcome::Failed);
+    let wrong = match n_wrong {
         0 => "nothing is wrong".to_owned(),
         1 => format!("{BAD}1 thing is wrong{BAD:#}"),
         n => format!("{BAD}{n} things are wrong{BAD:#}"),
-    });
+    };
+    text.add(wrong + &besides(n_of(FindingOutcome::Would), n_of(FindingOutcome::Reported)));
     text.into_string()
+}
+
+/// What is to be done though it is not wrong.
+fn besides(n_repairable: usize, n_left: usize) -> String {
+    let mut parts = Vec::new();
+    if n_repairable > 0 {
+        parts.push(format!("{} can be repaired (lane doctor --fix)", counted(n_repairable as u64, "thing")));
+    }
+    if n_left > 0 {
+        let things = if parts.is_empty() { counted(n_left as u64, "thing") } else { n_left.to_string() };
+        parts.push(format!("{things} {} left to you", if n_left == 1 { "is" } else { "are" }));
+    }
+    if parts.is_empty() { String::new() } else { format!("; {}", parts.join(", ")) }
 }
 
 fn title(about: About) -> &'static str {

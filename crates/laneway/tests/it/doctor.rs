@@ -255,6 +255,18 @@ fn what_a_failed_creation_has_left_is_taken_back_when_the_doctor_is_asked_to() {
     assert_eq!((done.len(), done[0]["outcome"].as_str()), (1, Some("done")), "{done:?}");
     assert!(!tree.exists() && world.git(&["branch", "--list", "lane/*"]).is_empty());
     assert_eq!(records(&world, &[], 0), [] as [Value; 0]);
+    // A branch of that name is somebody's own, unless the creation says that it made it.
+    world.git(&["branch", "lane/a"]);
+    assert_eq!(records(&world, &[], 0), [] as [Value; 0]);
+    world.git(&["branch", "-D", "lane/a"]);
+    let created = world.wait_for_event(0, "an event of the lane", |event| event["lane"].is_string());
+    let id = created["lane"].as_str().unwrap();
+    let made = format!("laneway lane a {id}");
+    world.git(&["update-ref", "--create-reflog", "-m", &made, "refs/heads/lane/a", "HEAD"]);
+    let said = world.lane(&["doctor"]).ok().out();
+    assert!(said.ends_with("nothing is wrong; 1 thing can be repaired (lane doctor --fix)\n"), "{said}");
+    assert_eq!(records(&world, &["--fix"], 0).len(), 1);
+    assert!(world.git(&["branch", "--list", "lane/*"]).is_empty());
     let event = world.wait_for_event(0, "a comparison that did something", |event| {
         event["event"] == "reconcile.completed" && event["data"]["done"] == 1
     });
@@ -282,6 +294,8 @@ fn what_is_not_recorded_is_told_with_what_to_type_and_left_as_it_is() {
         assert_eq!(finding["outcome"], "reported");
     }
     assert_eq!(found.len(), 4, "{found:?}");
+    let said = world.lane(&["doctor"]).ok().out();
+    assert!(said.ends_with("nothing is wrong; 4 things are left to you\n"), "{said}");
     assert!(lock.exists() && kept.exists() && stranger.join("README").exists());
     fs::remove_file(lock).unwrap();
     // As it says.

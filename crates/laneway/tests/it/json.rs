@@ -99,8 +99,18 @@ fn lanes_workers_and_the_daemon_have_the_shapes_that_others_build_on() {
     assert_eq!(worker["argv"], json!(["fake-agent", "ready", "wait"]));
     assert_eq!(worker["cwd"], lane["path"]);
     let status = world.json(&["daemon", "status"]);
-    let expected =
-        ["host", "last_seq", "log", "n_lanes", "n_live_runs", "pid", "socket", "started_at", "version"];
+    let expected = [
+        "host",
+        "last_seq",
+        "log",
+        "n_lanes",
+        "n_live_runs",
+        "n_waiting",
+        "pid",
+        "socket",
+        "started_at",
+        "version",
+    ];
     assert_eq!(keys(&status), expected);
     is_a_time(&status["started_at"]);
     for (id, prefix) in [
@@ -175,8 +185,18 @@ fn every_verb_prints_one_document_and_no_talk() {
     document(&["close", "a"], &["branch_deleted", "lane", "merged_into", "rescued", "stashes", "was_closed"]);
     document(&["close", "b"], &["branch_deleted", "lane", "merged_into", "rescued", "stashes", "was_closed"]);
     document(&["daemon", "logs"], &["lines", "path"]);
-    let status =
-        ["host", "last_seq", "log", "n_lanes", "n_live_runs", "pid", "socket", "started_at", "version"];
+    let status = [
+        "host",
+        "last_seq",
+        "log",
+        "n_lanes",
+        "n_live_runs",
+        "n_waiting",
+        "pid",
+        "socket",
+        "started_at",
+        "version",
+    ];
     document(&["daemon", "start"], &status);
     document(&["daemon", "restart"], &status);
     document(&["daemon", "stop"], &["pid", "was_running"]);

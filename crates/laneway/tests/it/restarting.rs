@@ -94,6 +94,19 @@ fn a_worker_that_fails_runs_again_as_it_was_started() {
 }
 
 #[test]
+fn who_stops_the_daemon_is_told_of_those_that_wait() {
+    let world = environment();
+    settings(&world, "[restart]\nbase = \"1h\"\nceiling = \"1h\"\n");
+    let go = failing_on_demand(&world, "a", "on-failure");
+    assert_eq!(world.json(&["daemon", "status"])["n_waiting"], 0);
+    go.go();
+    wait_for(&world, "a", "worker.restart.planned");
+    let said = world.lane(&["daemon", "stop"]).ok().out();
+    let told = "; 1 worker waits to be started again: that happens when a daemon is back\n";
+    assert!(said.ends_with(told), "{said}");
+}
+
+#[test]
 fn a_death_by_signal_and_a_lost_holder_are_failures_and_a_code_that_means_done_is_not() {
     let world = quick();
     let _ = world.lane(&["new", "a", "--restart", "on-failure", "--", "fake-agent", "wait"]).ok();
