@@ -71,6 +71,8 @@ const KNOWN: &[(&str, Complaint)] = &[
     ("read-only file system", Complaint::PermissionDenied),
     ("commondir", Complaint::InFlux),
     ("/worktrees/", Complaint::InFlux),
+    // Of a worktree that is just being added, while a person's prune or gc looks through all of them.
+    ("couldn't set 'head'", Complaint::InFlux),
     ("could not lock config file", Complaint::Locked),
     (".lock': file exists", Complaint::Locked),
     ("another git process seems to be running", Complaint::Locked),
@@ -109,6 +111,7 @@ mod tests {
             ("error: could not lock config file .git/config: File exists", Complaint::Locked),
             ("fatal: failed to read .git/worktrees/a/commondir: Success", Complaint::InFlux),
             ("fatal: bad object lane/x", Complaint::InFlux),
+            ("error: couldn't set 'HEAD'", Complaint::InFlux),
             ("error: external filter 'false' failed 1", Complaint::FilterFailed),
             (
                 "fatal: not a git repository (or any of the parent directories): .git",

@@ -16,7 +16,7 @@ use crate::text::{NAME, program, worker_name, worker_status, worker_style};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
-  lane run fix                         the program of laneway.toml, or your shell, as another worker of lane fix
+  lane run fix                         the program of laneway.toml, or your shell
   lane run fix --name tests -- make watch
   lane run fix --restart on-failure -- ./serve   started again when it fails
   lane run fix --record -- claude      what it shows is kept: lane replay fix-2
