@@ -358,7 +358,11 @@ impl Repository {
     ) -> Result<bool, RestoreError> {
         let admin = self.registered_at(&record.path).map_err(at(&record.path))?;
         let own = |admin: &AdminFolder| admin.lane_id() == Some(&record.id);
-        let Some(admin) = admin.filter(own) else { return Ok(false) };
+        let Some(admin) = admin.filter(own) else {
+            // Broken off before git knew of it; a folder with anything in it stays.
+            let _ = std::fs::remove_dir(&record.path);
+            return Ok(false);
+        };
         // The branch is found again, and used.
         let undone = self.undo(&TreeRecord { branch_is_new: false, ..record.clone() })?;
         if undone.left.is_empty() {
