@@ -80,13 +80,14 @@ fn it_goes_on_without_a_daemon_and_what_has_ended_is_there_to_read_and_look_at()
     let _ = world.lane(&["new", "a", "--record", "--", "fake-agent", "say", "first", "echo"]).ok();
     let run = world.run_folder("a");
     screen::wait_for_line(&run, "first");
-    let (id, program) = (world.worker("a")["id"].as_str().unwrap().to_owned(), world.pid("a"));
+    let id = world.worker("a")["id"].as_str().unwrap().to_owned();
+    let program = open(world.pid("a")).unwrap();
     world.kill_the_daemon();
     // Typed past the daemon, which is not there.
     let mut holder = laneway_wire::client::Connection::open(&run, "test", LIMIT).unwrap().0;
     let send = laneway_wire::message::Send { text: b"more\r\x04".to_vec(), raw: true, ..Default::default() };
     holder.ask(&laneway_wire::ToHolder::Send(send)).unwrap();
-    assert!(ends_within(&open(program).unwrap(), LIMIT));
+    assert!(ends_within(&program, LIMIT));
     world.wait_for_exit(&id);
     let shown = "first\r\nmore\r\nheard more\r\n";
     assert_eq!(world.lane(&["replay", "a"]).ok().out(), shown);
