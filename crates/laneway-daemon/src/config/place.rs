@@ -161,7 +161,7 @@ mod tests {
             ("{root}/.lanes/{lane}", "/r/app/.lanes/a", false),
             ("{root}-lanes/{lane}", "/r/app-lanes/a", true),
             ("{root}/../lanes/{lane}-x", "/r/lanes/a-x", true),
-            ("work/{lane}", "/r/app/work/a", false),
+            ("trees/{lane}", "/r/app/trees/a", false),
             ("../{lane}", "/r/a", true),
             ("/srv/./lanes/{lane}", "/srv/lanes/a", true),
         ] {
