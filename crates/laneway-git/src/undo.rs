@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use laneway_fault::fault_point;
 
-use crate::admin::{self, AdminFolder, lock_reason};
+use crate::admin::{self, AdminFolder};
 use crate::create::{TreeRecord, UnderLockError};
 use crate::judge::{HeadSeen, TreeState, tree_state};
 use crate::lock::{FileLock, LockError, RepositoryLock};
-use crate::names::{CommitId, branch_ref};
+use crate::names::CommitId;
 use crate::remove::BranchFate;
 use crate::repository::{Repository, not_read};
 use crate::run::RunError;
@@ -171,12 +171,7 @@ impl Repository {
         if branch.tip != record.base_commit {
             return Ok(Some(WhyBranchStays::Moved { tip: branch.tip }));
         }
-        let said = self
-            .run("git reflog")
-            .reads()
-            .args(["reflog", "show", "--format=%gs", &branch_ref(&record.branch), "--"])
-            .succeed()?;
-        if String::from_utf8_lossy(&said).trim_end() != lock_reason(&record.lane, &record.id) {
+        if !self.is_as_made(&record.branch, &record.lane, &record.id)? {
             return Ok(Some(WhyBranchStays::NotMadeHere));
         }
         Ok(match self.delete_branch(&record.branch, &branch.tip, lock)? {

@@ -14,7 +14,7 @@ use laneway_core::supervise::{Outlook, Pace, Pacing, Planned, spread, why};
 use laneway_core::time::Timestamp;
 use laneway_store::{Committed, RunRow, WorkerRow, WorkersOf};
 
-use super::runs::{START_LIMIT, STOP_LIMIT, Started, still_alive};
+use super::runs::{START_LIMIT, Started, still_alive};
 use super::{Engine, Request, not_found};
 use crate::clock::{any_number, now};
 use crate::views::{event_view, run_view};
@@ -138,19 +138,7 @@ impl Engine {
             _ => None,
         });
         if let Some(stopped) = stopped {
-            let limit = Duration::from_millis(grace_ms) + STOP_LIMIT;
-            let left = tokio::time::timeout(limit, self.ended(stopped, committed.seq)).await;
-            let left = left.map_err(|_| {
-                Problem::new(
-                    ErrorKind::TimedOut,
-                    "stop_timed_out",
-                    "the stop takes longer than it should; it goes on",
-                )
-                .hint("see what is left: lane ps")
-            })??;
-            if !left.is_empty() {
-                return Err(still_alive(&left));
-            }
+            self.ended_in_time(stopped, committed.seq, grace_ms).await?;
         }
         self.begun_after(&before, &committed, run).await
     }

@@ -40,7 +40,7 @@ use crate::recordings;
 pub(super) const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// What a stop may take beyond its grace: freezing, killing and reaping a large tree.
-pub(super) const STOP_LIMIT: Duration = Duration::from_secs(30);
+const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long a program that was just started is looked at for one that dies at once, unless it waits for something
 /// before that: a program that works on without a pause from its first moment is taken to be alive then.
@@ -517,9 +517,15 @@ impl Engine {
             _ => None,
         });
         let Some(run) = stopped else { return Ok(row) };
+        self.ended_in_time(run, committed.seq, grace_ms).await?;
+        // A worker that was stopped before its program was started was taken back.
+        Ok(self.read(move |store| store.worker(worker)).await?.unwrap_or(row))
+    }
+
+    /// Waits for the end of a run that is being stopped, for as long as its stop may take; what it leaves is an error.
+    pub(super) async fn ended_in_time(&self, run: RunId, seq: u64, grace_ms: u64) -> Result<(), Problem> {
         let limit = Duration::from_millis(grace_ms) + STOP_LIMIT;
-        let stopped = tokio::time::timeout(limit, self.ended(run, committed.seq)).await;
-        let left = stopped.map_err(|_| {
+        let left = tokio::time::timeout(limit, self.ended(run, seq)).await.map_err(|_| {
             Problem::new(
                 ErrorKind::TimedOut,
                 "stop_timed_out",
@@ -527,16 +533,12 @@ impl Engine {
             )
             .hint("see what is left: lane ps")
         })??;
-        if !left.is_empty() {
-            return Err(still_alive(&left));
-        }
-        // A worker that was stopped before its program was started was taken back.
-        Ok(self.read(move |store| store.worker(worker)).await?.unwrap_or(row))
+        if left.is_empty() { Ok(()) } else { Err(still_alive(&left)) }
     }
 
     /// Waits until a run is recorded as ended and its holder is gone, or its stop has failed: then with the
     /// processes that are left.
-    pub(super) async fn ended(&self, run: RunId, seq: u64) -> Result<Vec<u32>, Problem> {
+    async fn ended(&self, run: RunId, seq: u64) -> Result<Vec<u32>, Problem> {
         let about = move |subject: &Subject| subject.run == Some(run);
         let failed = self.watch_for(Duration::MAX, about, || async {
             let left = self.events_after(seq).await?.into_iter().find_map(|event| match event.event {
