@@ -43,6 +43,7 @@ const KNOWN: &[(&str, Complaint)] = &[
     ("dubious ownership", Complaint::ForeignOwner),
     ("no space left on device", Complaint::NoSpace),
     ("disk quota exceeded", Complaint::NoSpace),
+    ("out of diskspace", Complaint::NoSpace),
     ("couldn't find remote ref", Complaint::UnknownRemoteRef),
     ("could not read from remote", Complaint::RemoteUnreachable),
     ("could not read username", Complaint::RemoteUnreachable),
@@ -118,6 +119,7 @@ mod tests {
                 Complaint::NotARepository,
             ),
             ("error: unable to write file f: No space left on device", Complaint::NoSpace),
+            ("fatal: sha1 file 'index.lock' write error. Out of diskspace", Complaint::NoSpace),
             ("fatal: something new", Complaint::Other),
         ] {
             assert_eq!(classify(said), expected, "{said}");

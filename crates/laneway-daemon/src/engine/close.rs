@@ -565,6 +565,12 @@ async fn could_be_moved(lane: &Lane) -> Result<(), Problem> {
         let place = lane.path.as_path().parent().unwrap_or(lane.path.as_path()).display();
         let message = format!("lane {name} cannot be closed now, and nothing was changed: {place}: {error}");
         let problem = failed_in_words("not_closed", &error, message);
+        if problem.code == "disk_full" {
+            return problem.hint(format!(
+                "make room on the disk of {place} (what closed lanes keep there: lane prune --dry-run), then again: \
+                 lane close {name}"
+            ));
+        }
         if problem.hint.is_some() {
             return problem;
         }

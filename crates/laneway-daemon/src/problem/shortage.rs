@@ -86,6 +86,7 @@ impl Shortage {
             ("failed to map segment", Self::Memory),
             ("no space left on device", Self::Disk),
             ("disk quota exceeded", Self::Disk),
+            ("out of diskspace", Self::Disk),
             ("too many open files", Self::Files),
         ];
         known.into_iter().find(|(words, _)| said.contains(words)).map(|(_, shortage)| shortage)

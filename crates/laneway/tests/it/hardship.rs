@@ -23,11 +23,11 @@ use crate::environment;
 use crate::support::{Pipe, Traces, all_lanes, events, fails, lane};
 
 /// Where a child finds the folder that its parent has made for it.
-const FOLDER: &str = "LANEWAY_HARDSHIP_FOLDER";
+pub(crate) const FOLDER: &str = "LANEWAY_HARDSHIP_FOLDER";
 
-/// Runs a test of this module in a child with a mount namespace of its own, in which `setup` has succeeded; `$FOLDER`
-/// in it is a folder of the child's own. Where that is not possible it is said.
-fn in_namespace(test: &str, setup: &str) {
+/// Runs a test, by its module and name, in a child with a mount namespace of its own, in which `setup` has succeeded;
+/// `$FOLDER` in it is a folder of the child's own. Where that is not possible it is said.
+pub(crate) fn in_namespace(test: &str, setup: &str) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let is_root = rustix::process::geteuid().is_root();
     // With a namespace of processes too: when the child is killed, so is all that it has started.
@@ -38,7 +38,7 @@ fn in_namespace(test: &str, setup: &str) {
     let run = |script: &str| {
         #[expect(clippy::disallowed_methods, reason = "a namespace of its own takes a process of its own")]
         let mut command = Command::new("unshare");
-        let child = ["--exact", &format!("hardship::{test}"), "--ignored", "--nocapture"];
+        let child = ["--exact", test, "--ignored", "--nocapture"];
         command.args(&apart).args(["sh", "-c", script]).arg(std::env::current_exe().unwrap()).args(child);
         finish(command.env(FOLDER, folder.path()), b"")
     };
@@ -55,23 +55,23 @@ fn in_namespace(test: &str, setup: &str) {
 }
 
 /// A world in the child's folder.
-fn world_of_a_child(below: &str) -> TestEnvironment {
+pub(crate) fn world_of_a_child(below: &str) -> TestEnvironment {
     let folder = Path::new(&std::env::var_os(FOLDER).expect("it is a child")).join(below);
     TestEnvironment::new(env!("CARGO_BIN_EXE_lane"), folder.to_str().unwrap())
 }
 
 /// A filesystem of its own on a file, with more room than a lane needs at least. `options`: of `mkfs.ext4`.
-fn disk(options: &str) -> String {
+pub(crate) fn disk(options: &str) -> String {
     format!(
         "mkdir -p disk && truncate -s 800M image && mkfs.ext4 -q -m 0 {options} -F image && mount -o loop image disk"
     )
 }
 
 /// All the room of a disk, to the last byte.
-struct Filler(PathBuf);
+pub(crate) struct Filler(PathBuf);
 
 impl Filler {
-    fn fill(disk: &Path) -> Self {
+    pub(crate) fn fill(disk: &Path) -> Self {
         let path = disk.join("filler");
         let room = statvfs(disk).unwrap();
         // Given to the file without being written, so that the disk below this one stays as it is.
@@ -146,7 +146,7 @@ fn all_works_again(world: &TestEnvironment) {
 
 #[test]
 fn a_full_disk_is_told_and_nothing_is_lost_on_it() {
-    in_namespace("child_on_a_full_disk", &disk(""));
+    in_namespace("hardship::child_on_a_full_disk", &disk(""));
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn child_on_a_full_disk() {
 
 #[test]
 fn a_lane_on_a_full_disk_is_not_closed_by_halves() {
-    in_namespace("child_whose_repository_is_on_a_full_disk", &disk(""));
+    in_namespace("hardship::child_whose_repository_is_on_a_full_disk", &disk(""));
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn find(world: &TestEnvironment, id: &Value) -> Value {
 
 #[test]
 fn a_lane_that_the_disk_has_no_room_for_is_undone() {
-    in_namespace("child_on_a_disk_for_few_files", &disk("-N 2000"));
+    in_namespace("hardship::child_on_a_disk_for_few_files", &disk("-N 2000"));
 }
 
 #[test]
@@ -366,7 +366,7 @@ fn a_machine_without_terminals_is_said_to_be() {
     // Four terminals and no more, for this child and what it starts.
     let terminals = "mkdir -p pts world && mount -t devpts -o newinstance,max=4,ptmxmode=666 devpts pts && \
                      mount --bind pts /dev/pts && mount --bind pts/ptmx /dev/ptmx";
-    in_namespace("child_with_few_terminals", terminals);
+    in_namespace("hardship::child_with_few_terminals", terminals);
 }
 
 #[test]

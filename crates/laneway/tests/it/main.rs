@@ -27,6 +27,7 @@ mod hostile;
 mod hostile_requests;
 mod json;
 mod lanes;
+mod no_room;
 mod owners_settings;
 mod places;
 mod pooling;

@@ -28,7 +28,7 @@ fn commit(world: &TestEnvironment, folder: &Path, file: &str, content: &str) {
 
 /// Work of several kinds that a close would lose.
 #[track_caller]
-fn fill_with_work(world: &TestEnvironment, tree: &Path) {
+pub(crate) fn fill_with_work(world: &TestEnvironment, tree: &Path) {
     commit(world, tree, "committed", "only here");
     fs::write(tree.join("README"), "changed\n").unwrap();
     fs::write(tree.join("untracked"), "new\r\n").unwrap();
@@ -39,7 +39,7 @@ fn fill_with_work(world: &TestEnvironment, tree: &Path) {
 
 /// Every file, folder and link in a worktree but git's link, with mode and content; and what git says of it.
 #[track_caller]
-fn picture(world: &TestEnvironment, tree: &Path) -> (BTreeMap<PathBuf, String>, Vec<String>) {
+pub(crate) fn picture(world: &TestEnvironment, tree: &Path) -> (BTreeMap<PathBuf, String>, Vec<String>) {
     let mut found = BTreeMap::new();
     let mut waiting = vec![tree.to_owned()];
     while let Some(folder) = waiting.pop() {
