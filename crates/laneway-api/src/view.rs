@@ -218,6 +218,24 @@ pub struct WorkerView {
     pub run_number: Option<u32>,
     /// Where its input and output live.
     pub terminal: TerminalView,
+    /// In tmux: the name of the session of its pane. This and the next three were so when tmux was looked at last.
+    #[serde(default)]
+    pub session: Option<String>,
+    /// In tmux: the id of the window (`@4`), if it was read.
+    #[serde(default)]
+    pub window_id: Option<String>,
+    /// In tmux: the name of the window.
+    #[serde(default)]
+    pub window_name: Option<String>,
+    /// In tmux: the id of the pane that its program runs in (`%7`).
+    #[serde(default)]
+    pub pane_id: Option<String>,
+    /// In tmux: its further panes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub panes: Vec<PaneView>,
+    /// The worker whose program asked for it.
+    #[serde(default)]
+    pub parent: Option<WorkerId>,
     /// Program and arguments.
     pub argv: Vec<OsText>,
     /// The folder it was started in.
@@ -250,6 +268,21 @@ pub struct WorkerView {
     /// Its last runs, the latest first. Only where one worker is shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runs: Vec<RunView>,
+}
+
+/// A further pane of a worker in tmux.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaneView {
+    /// Its number: `worker:N` means it, and no other pane of the worker will have that number.
+    pub number: u32,
+    /// The name of its session.
+    pub session: String,
+    /// The id of its window, if it was read.
+    pub window_id: Option<String>,
+    /// The name of its window.
+    pub window_name: String,
+    /// Its id (`%7`).
+    pub pane_id: String,
 }
 
 /// One process lifetime of a worker.
@@ -320,6 +353,18 @@ pub struct TerminalView {
 pub enum TerminalKind {
     /// A holder of ours.
     Holder,
+    /// A pane of tmux.
+    Tmux,
+}
+
+impl TerminalKind {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            TerminalKind::Holder => "holder",
+            TerminalKind::Tmux => "tmux",
+        }
+    }
 }
 
 /// How to get at a terminal.

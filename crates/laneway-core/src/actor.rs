@@ -24,6 +24,16 @@ pub enum Actor {
     Daemon,
 }
 
+impl Actor {
+    /// The worker whose program asked.
+    pub const fn worker(self) -> Option<WorkerId> {
+        match self {
+            Actor::Worker { id } => Some(id),
+            Actor::Person { .. } | Actor::Daemon => None,
+        }
+    }
+}
+
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

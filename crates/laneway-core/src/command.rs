@@ -7,6 +7,7 @@ use crate::lane::{CloseTerms, Lane, LaneBranch, LaneTree};
 use crate::launch::TerminalSpec;
 use crate::name::Name;
 use crate::os_text::OsText;
+use crate::pane::{Pane, PaneIdentity, PanePlace, TmuxServer};
 use crate::pool::{PoolStep, PoolTree};
 use crate::run::{Exit, ProcessIdentity, Run};
 use crate::setup::{SetupPlan, SetupStart};
@@ -74,6 +75,8 @@ pub struct NewWorker {
     pub done_codes: Vec<u8>,
     /// It is started also where the lane is not set up.
     pub forced: bool,
+    /// The worker whose program asks for it.
+    pub parent: Option<WorkerId>,
 }
 
 /// Somebody wants to use a lane, or to go on using it.
@@ -318,6 +321,47 @@ pub enum Command {
         /// The processes that are left.
         left: Vec<u32>,
     },
+    /// A run's program is started in this pane.
+    RecordPane {
+        /// The worker.
+        worker: WorkerId,
+        /// The run.
+        run: RunId,
+        /// The pane.
+        pane: PaneIdentity,
+    },
+    /// A worker has a further pane.
+    AddPane {
+        /// The worker.
+        worker: WorkerId,
+        /// The pane.
+        pane: PaneIdentity,
+    },
+    /// A pane of a worker is somewhere else, or its window is called otherwise.
+    MovePane {
+        /// The worker.
+        worker: WorkerId,
+        /// The pane's server.
+        server: TmuxServer,
+        /// The pane's id.
+        pane_id: String,
+        /// Where it is.
+        to: PanePlace,
+    },
+    /// A pane of a worker is closed.
+    RecordPaneGone {
+        /// The worker.
+        worker: WorkerId,
+        /// The pane's server.
+        server: TmuxServer,
+        /// The pane's id.
+        pane_id: String,
+    },
+    /// Somebody attaches to a worker's terminal.
+    RecordAttached {
+        /// The worker.
+        worker: WorkerId,
+    },
     /// Use a lane, or renew the lease of one who does.
     JoinLane {
         /// The lane.
@@ -451,6 +495,8 @@ pub enum Scope {
     Worker(WorkerId),
     /// The same, for the lane of this run.
     Run(RunId),
+    /// The panes of a worker.
+    Panes(WorkerId),
 }
 
 impl Command {
@@ -500,6 +546,11 @@ impl Command {
             | Command::RetryWorker { worker, .. }
             | Command::ReplanRestart { worker, .. }
             | Command::RenameWorker { worker, .. } => Scope::Worker(*worker),
+            Command::RecordPane { worker, .. }
+            | Command::AddPane { worker, .. }
+            | Command::MovePane { worker, .. }
+            | Command::RecordPaneGone { worker, .. }
+            | Command::RecordAttached { worker } => Scope::Panes(*worker),
             Command::RecordStarted { run, .. }
             | Command::RecordExit { run, .. }
             | Command::RecordStopFailed { run, .. } => Scope::Run(*run),
@@ -545,6 +596,17 @@ pub struct LaneFacts {
     pub attachments: Vec<Attachment>,
 }
 
+/// A worker with all panes that it has, or had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PaneFacts {
+    /// The worker.
+    pub worker: Worker,
+    /// Its latest run.
+    pub latest: Option<Run>,
+    /// Its panes by their numbers, also those that are closed.
+    pub panes: Vec<Pane>,
+}
+
 /// What is recorded at the moment of the decision, as far as the command's [`Scope`] needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Facts {
@@ -562,4 +624,6 @@ pub enum Facts {
     Lane(Option<LaneFacts>),
     /// The lane, and the lanes of its repository that are not closed. None: it is not recorded.
     LaneAmongOthers(Option<(LaneFacts, Vec<Lane>)>),
+    /// The worker and its panes. None: it is not recorded.
+    Panes(Option<PaneFacts>),
 }

@@ -2,12 +2,13 @@
 //!
 //! Three answers: changed; unchanged (an idempotent repeat, [`Decision::unchanged`]); refused.
 //! [`lane`] decides what happens to lanes, [`attachment`] who uses them, [`run`] what happens to workers and their
-//! runs, [`restart`] whether one run follows another.
+//! runs, [`restart`] whether one run follows another, [`pane`] what is known of a worker's panes.
 
 mod attachment;
 mod lane;
 #[cfg(test)]
 mod model;
+mod pane;
 mod pool;
 mod restart;
 mod run;
@@ -59,6 +60,19 @@ pub fn decide(facts: &Facts, command: &Command, now: Timestamp) -> Result<Decisi
             lane::rename(facts, open, to)
         }
         (command, Facts::Lane(Some(facts))) => in_a_lane(facts, command, now),
+        (Command::RecordPane { run, pane, .. }, Facts::Panes(Some(facts))) => {
+            Ok(pane::record(facts, *run, pane))
+        }
+        (Command::AddPane { pane, .. }, Facts::Panes(Some(facts))) => pane::add(facts, pane),
+        (Command::MovePane { server, pane_id, to, .. }, Facts::Panes(Some(facts))) => {
+            Ok(pane::moved(facts, server, pane_id, to))
+        }
+        (Command::RecordPaneGone { server, pane_id, .. }, Facts::Panes(Some(facts))) => {
+            Ok(pane::gone(facts, server, pane_id))
+        }
+        (Command::RecordAttached { worker }, Facts::Panes(Some(_))) => {
+            Ok(Decision { changes: vec![Change::SetLastAttached(*worker)], ..Decision::default() })
+        }
         (
             command,
             Facts::Nothing
@@ -67,7 +81,8 @@ pub fn decide(facts: &Facts, command: &Command, now: Timestamp) -> Result<Decisi
             | Facts::Pool(_)
             | Facts::PoolTree(_)
             | Facts::Lane(None)
-            | Facts::LaneAmongOthers(_),
+            | Facts::LaneAmongOthers(_)
+            | Facts::Panes(_),
         ) => Err(not_recorded(command)),
     }
 }
@@ -114,6 +129,11 @@ fn in_a_lane(facts: &LaneFacts, command: &Command, now: Timestamp) -> Result<Dec
         | Command::RenameLane { .. }
         | Command::AddPoolTree { .. }
         | Command::StepPoolTree { .. }
+        | Command::RecordPane { .. }
+        | Command::AddPane { .. }
+        | Command::MovePane { .. }
+        | Command::RecordPaneGone { .. }
+        | Command::RecordAttached { .. }
         | Command::RecordDaemonStarted { .. }
         | Command::RecordDaemonStopped { .. }
         | Command::RecordReconciled { .. } => Err(not_recorded(command)),
@@ -136,7 +156,7 @@ fn not_recorded(command: &Command) -> Refusal {
         Scope::Workspace(workspace) | Scope::Pool(workspace) => unknown("workspace", &workspace),
         Scope::PoolTree(tree) => unknown("pool tree", &tree),
         Scope::Lane(lane) | Scope::LaneAmongOthers(lane) => unknown("lane", &lane),
-        Scope::Worker(worker) => unknown("worker", &worker),
+        Scope::Worker(worker) | Scope::Panes(worker) => unknown("worker", &worker),
         Scope::Run(run) => unknown("run", &run),
     }
 }

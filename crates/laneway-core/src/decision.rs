@@ -5,6 +5,7 @@ use crate::event::{Event, Subject};
 use crate::id::{AttachmentId, LaneId, PoolTreeId, RunId, WorkerId};
 use crate::lane::{Lane, Lifecycle};
 use crate::launch::LaunchSpec;
+use crate::pane::Pane;
 use crate::pool::PoolTree;
 use crate::run::Run;
 use crate::time::Timestamp;
@@ -66,6 +67,10 @@ pub enum Change {
         /// What it becomes.
         run: Run,
     },
+    /// A pane of a worker is this from now on; a former one of that number is forgotten.
+    PutPane(Pane),
+    /// This worker was attached to last.
+    SetLastAttached(WorkerId),
 }
 
 /// What is to be done in the world once the decision is durable. Each is safe to do again.

@@ -12,6 +12,7 @@ use crate::id::{AttachmentId, CorrelationId, HostId, LaneId, PoolTreeId, RunId, 
 use crate::lane::Lifecycle;
 use crate::name::Name;
 use crate::os_text::OsText;
+use crate::pane::PanePlace;
 use crate::run::Exit;
 use crate::time::Timestamp;
 
@@ -275,6 +276,36 @@ pub enum Event {
     RunStopFailed {
         /// The processes that are left.
         left: Vec<u32>,
+    },
+    /// A worker has a pane of tmux.
+    #[serde(rename = "worker.pane.opened")]
+    PaneOpened {
+        /// Its number; 0 is the one that its program runs in.
+        number: u32,
+        /// Its id.
+        pane_id: String,
+        /// Where it is.
+        at: PanePlace,
+    },
+    /// A pane of a worker is somewhere else, or its window is called otherwise.
+    #[serde(rename = "worker.pane.moved")]
+    PaneMoved {
+        /// Its number.
+        number: u32,
+        /// Its id.
+        pane_id: String,
+        /// Where it was.
+        from: PanePlace,
+        /// Where it is.
+        to: PanePlace,
+    },
+    /// A pane of a worker is closed.
+    #[serde(rename = "worker.pane.closed")]
+    PaneClosed {
+        /// Its number, which no other pane of that worker will have, but the one that its program runs in.
+        number: u32,
+        /// The id it had.
+        pane_id: String,
     },
     /// A run ended.
     #[serde(rename = "worker.exited")]

@@ -12,7 +12,7 @@ pub const DEFAULT_GRACE_MS: u64 = 5_000;
 pub const GRACE_TO_GO_ON_MS: u64 = u64::MAX;
 
 /// Where a program's input and output live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum TerminalSpec {
     /// A terminal of its own.
@@ -24,6 +24,23 @@ pub enum TerminalSpec {
     },
     /// Pipes: stdout and stderr kept apart, bytes untouched.
     Pipes,
+    /// A pane of tmux, in a window of its own. Its size is tmux's.
+    Tmux {
+        /// The socket of the server, absolute.
+        socket: OsText,
+        /// The name of the session that its window is opened in. None: one for workers, made where it is missing.
+        session: Option<String>,
+    },
+}
+
+impl TerminalSpec {
+    /// It is a terminal, and no pipes.
+    pub const fn is_tty(&self) -> bool {
+        match self {
+            TerminalSpec::Pty { .. } | TerminalSpec::Tmux { .. } => true,
+            TerminalSpec::Pipes => false,
+        }
+    }
 }
 
 /// What a run of a worker is started with.

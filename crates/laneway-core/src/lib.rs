@@ -4,7 +4,7 @@
 //! clock, a file or a socket.
 //!
 //! * [`id`], [`name`], [`os_text`], [`time`], [`duration`], [`actor`]: the values everything is made of
-//! * [`workspace`], [`lane`], [`attachment`], [`worker`], [`run`], [`launch`]: the records, and the one-word statuses
+//! * [`workspace`], [`lane`], [`attachment`], [`worker`], [`run`], [`launch`], [`pane`]: the records, and the one-word statuses
 //!   derived from them
 //! * [`supervise`]: whether a worker whose run has ended is started again, and when
 //! * [`setup`]: what is done in a lane before the work in it
@@ -28,6 +28,7 @@ pub mod lane;
 pub mod launch;
 pub mod name;
 pub mod os_text;
+pub mod pane;
 pub mod pool;
 pub mod reconcile;
 pub mod refusal;

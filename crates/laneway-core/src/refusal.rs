@@ -58,6 +58,12 @@ pub enum Refusal {
         /// The task.
         worker: WorkerId,
     },
+    /// It has no window of tmux that panes could be added to.
+    #[error("{worker} is in no window of tmux")]
+    NotInTmux {
+        /// The worker.
+        worker: WorkerId,
+    },
     /// A task runs once.
     #[error("{worker} is a task, and a task runs once")]
     TaskRunsOnce {
@@ -145,6 +151,7 @@ impl Refusal {
             Refusal::CapacityReached { .. } => "capacity_reached",
             Refusal::WorkerNameTaken { .. } => "worker_name_taken",
             Refusal::TaskHasNoName { .. } => "task_has_no_name",
+            Refusal::NotInTmux { .. } => "not_in_tmux",
             Refusal::TaskRunsOnce { .. } => "task_runs_once",
             Refusal::LaneNotOpen { .. } => "lane_not_open",
             Refusal::SetupRunning { .. } => "setup_running",
@@ -170,6 +177,9 @@ impl Refusal {
                 Some(format!("choose another name, or rename that one: lane rename {lane}/{name} NEW"))
             }
             Refusal::TaskHasNoName { .. } => Some("lane run LANE --name NAME starts a worker".to_owned()),
+            Refusal::NotInTmux { .. } => {
+                Some("lane run LANE --terminal tmux -- COMMAND starts one in tmux".to_owned())
+            }
             Refusal::TaskRunsOnce { .. } => Some("lane exec LANE -- COMMAND runs it once more".to_owned()),
             Refusal::LaneNotOpen { lane, lifecycle } => Some(match lifecycle {
                 Lifecycle::New | Lifecycle::Provisioning => {

@@ -84,6 +84,8 @@ pub enum Exit {
     },
     /// Its holder or the machine went away: how the program ended is not known.
     Lost,
+    /// Somebody closed its pane of tmux, or ended that server: it was ended with it.
+    ClosedByHand,
     /// It never ran.
     NotStarted {
         /// Why, for people.
@@ -97,6 +99,7 @@ impl fmt::Display for Exit {
             Exit::Code { code } => write!(f, "exited {code}"),
             Exit::Signal { signal } => write!(f, "ended by signal {signal}"),
             Exit::Lost => f.write_str("lost"),
+            Exit::ClosedByHand => f.write_str("closed by hand"),
             Exit::NotStarted { reason } => write!(f, "not started: {reason}"),
         }
     }

@@ -51,7 +51,8 @@ impl RestartPolicy {
         match self {
             RestartPolicy::Never => false,
             RestartPolicy::OnFailure => is_failure(exit, done_codes),
-            RestartPolicy::Always => true,
+            // Who closes its window has decided that it is over.
+            RestartPolicy::Always => *exit != Exit::ClosedByHand,
         }
     }
 }
@@ -81,6 +82,7 @@ pub fn is_failure(exit: &Exit, done_codes: &[u8]) -> bool {
     match exit {
         Exit::Code { code } => *code != 0 && !done_codes.contains(code),
         Exit::Signal { .. } | Exit::Lost | Exit::NotStarted { .. } => true,
+        Exit::ClosedByHand => false,
     }
 }
 
@@ -258,7 +260,8 @@ pub fn why(worker: &Worker, latest: Option<&Run>) -> String {
             format!("it was stopped, and is left alone (run {number} {})", ended(exit))
         }
         (RunState::Exited(exit), Outlook::Rests, Desired::Running) => {
-            let done = if is_failure(exit, &worker.done_codes) { "" } else { ": its work is done" };
+            let is_over = is_failure(exit, &worker.done_codes) || *exit == Exit::ClosedByHand;
+            let done = if is_over { "" } else { ": its work is done" };
             format!("run {number} {}{done}, and its policy ({policy}) leaves it at that", ended(exit))
         }
     }
@@ -269,6 +272,7 @@ fn ended(exit: &Exit) -> String {
     match exit {
         Exit::Code { .. } | Exit::Signal { .. } => exit.to_string(),
         Exit::Lost => "was lost".to_owned(),
+        Exit::ClosedByHand => "was closed by hand".to_owned(),
         Exit::NotStarted { reason } => format!("was not started: {reason}"),
     }
 }
@@ -331,12 +335,13 @@ mod tests {
             (Exit::Code { code: 1 }, true),
             (Exit::Signal { signal: 15 }, true),
             (Exit::Lost, true),
+            (Exit::ClosedByHand, false),
             (not_started, true),
         ] {
             assert_eq!(is_failure(&exit, &[42]), fails, "{exit}");
             assert!(!RestartPolicy::Never.wants_again(&exit, &[42]));
             assert_eq!(RestartPolicy::OnFailure.wants_again(&exit, &[42]), fails);
-            assert!(RestartPolicy::Always.wants_again(&exit, &[42]));
+            assert_eq!(RestartPolicy::Always.wants_again(&exit, &[42]), exit != Exit::ClosedByHand);
         }
     }
 

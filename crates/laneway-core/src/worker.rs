@@ -47,6 +47,8 @@ pub struct Worker {
     pub done_codes: Vec<u8>,
     /// What supervision remembers of it.
     pub supervision: Supervision,
+    /// The worker whose program asked for it. None: a person did.
+    pub parent: Option<WorkerId>,
     /// When it was asked for.
     pub created_at: Timestamp,
 }

@@ -69,6 +69,7 @@ impl IntoProblem for Refusal {
             | Refusal::CapacityReached { .. }
             | Refusal::WorkerNameTaken { .. }
             | Refusal::TaskHasNoName { .. }
+            | Refusal::NotInTmux { .. }
             | Refusal::TaskRunsOnce { .. }
             | Refusal::LaneNotOpen { .. }
             | Refusal::SetupRunning { .. }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use laneway_api::error::Problem;
 use laneway_api::view::{
-    AttachmentView, EventView, LaneView, RunView, TerminalKind, TerminalView, WorkerView,
+    AttachmentView, EventView, LaneView, PaneView, RunView, TerminalKind, TerminalView, WorkerView,
 };
 use laneway_core::attachment::Attachment;
 use laneway_core::event::Recorded;
@@ -12,6 +12,7 @@ use laneway_core::id::{LaneId, WorkerId, WorkspaceId};
 use laneway_core::lane::Lane;
 use laneway_core::launch::TerminalSpec;
 use laneway_core::name::Name;
+use laneway_core::pane::{PRIMARY, Pane, PanePlace};
 use laneway_core::run::{Run, RunState};
 use laneway_store::{WorkerRow, WorkersOf};
 
@@ -136,17 +137,24 @@ impl Engine {
     }
 
     pub(crate) fn worker_view(&self, lane: Name, row: WorkerRow) -> WorkerView {
-        let WorkerRow { worker, latest, spec } = row;
+        let WorkerRow { worker, latest, spec, panes } = row;
         let status = worker.status(latest.as_ref());
         let state = latest.as_ref().map(|run| &run.state);
         let exit = match state {
             Some(RunState::Exited(exit)) => Some(exit.clone()),
             Some(RunState::Starting | RunState::Running(_) | RunState::Stopping(_)) | None => None,
         };
-        let (columns, rows, tty) = match spec.as_ref().map(|spec| spec.terminal) {
-            Some(TerminalSpec::Pty { columns, rows }) => (Some(columns), Some(rows), true),
-            Some(TerminalSpec::Pipes) | None => (None, None, false),
+        let terminal = spec.as_ref().map(|spec| &spec.terminal);
+        let (columns, rows, kind) = match terminal {
+            Some(TerminalSpec::Pty { columns, rows }) => (Some(*columns), Some(*rows), TerminalKind::Holder),
+            Some(TerminalSpec::Pipes) | None => (None, None, TerminalKind::Holder),
+            Some(TerminalSpec::Tmux { .. }) => (None, None, TerminalKind::Tmux),
         };
+        let tty = terminal.is_some_and(TerminalSpec::is_tty);
+        let (primary, further): (Vec<Pane>, Vec<Pane>) =
+            panes.into_iter().partition(|pane| pane.number == PRIMARY);
+        let pane = primary.into_iter().next().map(|pane| pane.identity);
+        let place = pane.as_ref().map(|pane| pane.place.clone());
         let run = latest.as_ref().map(|run| run.id);
         WorkerView {
             id: worker.id,
@@ -157,7 +165,13 @@ impl Engine {
             pid: state.and_then(RunState::process).map(|process| process.pid),
             run,
             run_number: latest.as_ref().map(|run| run.number),
-            terminal: TerminalView { kind: TerminalKind::Holder, tty, columns, rows },
+            terminal: TerminalView { kind, tty, columns, rows },
+            session: place.as_ref().map(|place| place.session.clone()),
+            window_id: place.as_ref().and_then(|place| place.window_id.clone()),
+            window_name: place.map(|place| place.window_name),
+            pane_id: pane.map(|pane| pane.pane_id),
+            panes: further.into_iter().map(pane_view).collect(),
+            parent: worker.parent,
             argv: spec.as_ref().map(|spec| spec.argv.clone()).unwrap_or_default(),
             cwd: spec.map(|spec| spec.cwd).unwrap_or_default(),
             left_behind: exit.is_some()
@@ -174,6 +188,12 @@ impl Engine {
             runs: Vec::new(),
         }
     }
+}
+
+/// A further pane as it is shown.
+fn pane_view(pane: Pane) -> PaneView {
+    let PanePlace { session, window_id, window_name, .. } = pane.identity.place;
+    PaneView { number: pane.number, session, window_id, window_name, pane_id: pane.identity.pane_id }
 }
 
 /// A run as it is shown.

@@ -8,6 +8,7 @@ use laneway_core::event::Recorded;
 use laneway_core::id::{AttachmentId, HostId, PoolTreeId, WorkerId};
 use laneway_core::lane::{Lane, Lifecycle};
 use laneway_core::launch::LaunchSpec;
+use laneway_core::pane::Pane;
 use laneway_core::pool::PoolTree;
 use laneway_core::run::Run;
 use laneway_core::time::Timestamp;
@@ -16,7 +17,7 @@ use laneway_core::workspace::Workspace;
 use rusqlite::{Connection, params};
 
 use crate::rows::{
-    AttachmentRecord, EventRecord, LaneRecord, PoolRecord, RunRecord, SpecRecord, WorkerRecord,
+    AttachmentRecord, EventRecord, LaneRecord, PaneRecord, PoolRecord, RunRecord, SpecRecord, WorkerRecord,
     WorkspaceRecord,
 };
 use crate::store::Asked;
@@ -96,6 +97,8 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), ApplyError> {
         Change::InsertSpec(spec) => insert_spec(connection, spec),
         Change::InsertRun(run) => insert_run(connection, run),
         Change::UpdateRun { was, run } => update_run(connection, was, run),
+        Change::PutPane(pane) => put_pane(connection, pane),
+        Change::SetLastAttached(worker) => set_last_attached(connection, *worker),
     }
 }
 
@@ -282,8 +285,8 @@ fn insert_worker(connection: &Connection, worker: &Worker) -> Result<(), ApplyEr
     let changed = connection
         .prepare_cached(
             "INSERT INTO workers (id, workspace, lane, name, desired, restart, done_codes, created_at, \
-             supervision_epoch, n_restarts, failed_at, retry_at, given_up) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+             supervision_epoch, n_restarts, failed_at, retry_at, given_up, parent) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?
         .execute(params![
             row.id,
@@ -298,7 +301,8 @@ fn insert_worker(connection: &Connection, worker: &Worker) -> Result<(), ApplyEr
             row.n_restarts,
             row.failed_at,
             row.retry_at,
-            row.given_up
+            row.given_up,
+            row.parent
         ])?;
     exactly_one(changed, "workers", row.id)
 }
@@ -327,6 +331,7 @@ fn update_worker(connection: &Connection, worker: &Worker) -> Result<(), ApplyEr
 
 fn delete_worker(connection: &Connection, worker: WorkerId) -> Result<(), ApplyError> {
     let id = worker.to_string();
+    connection.prepare_cached("DELETE FROM panes WHERE worker = ?1")?.execute([&id])?;
     connection.prepare_cached("DELETE FROM runs WHERE worker = ?1")?.execute([&id])?;
     connection.prepare_cached("DELETE FROM specs WHERE worker = ?1")?.execute([&id])?;
     let changed = connection.prepare_cached("DELETE FROM workers WHERE id = ?1")?.execute([&id])?;
@@ -338,7 +343,8 @@ fn insert_spec(connection: &Connection, spec: &LaunchSpec) -> Result<(), ApplyEr
     let changed = connection
         .prepare_cached(
             "INSERT INTO specs (worker, number, argv, cwd, environment, terminal, terminal_columns, \
-             terminal_rows, record) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+             terminal_rows, record, tmux_socket, tmux_session) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             row.worker,
@@ -349,7 +355,9 @@ fn insert_spec(connection: &Connection, spec: &LaunchSpec) -> Result<(), ApplyEr
             row.terminal,
             row.terminal_columns,
             row.terminal_rows,
-            row.record
+            row.record,
+            row.tmux_socket,
+            row.tmux_session
         ])?;
     exactly_one(changed, "specs", row.worker)
 }
@@ -406,6 +414,41 @@ fn update_run(connection: &Connection, was: &str, run: &Run) -> Result<(), Apply
             row.ended_at
         ])?;
     exactly_one(changed, "runs", row.id)
+}
+
+fn put_pane(connection: &Connection, pane: &Pane) -> Result<(), ApplyError> {
+    let row = PaneRecord::from(pane);
+    let changed = connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO panes (worker, number, run, socket, server_pid, server_start_time, \
+             server_boot_id, session_id, session, window_id, window_name, pane_id, pane_pid, tag, gone) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+        )?
+        .execute(params![
+            row.worker,
+            row.number,
+            row.run,
+            row.socket,
+            row.server_pid,
+            row.server_start_time,
+            row.server_boot_id,
+            row.session_id,
+            row.session,
+            row.window_id,
+            row.window_name,
+            row.pane_id,
+            row.pane_pid,
+            row.tag,
+            row.gone
+        ])?;
+    exactly_one(changed, "panes", row.worker)
+}
+
+fn set_last_attached(connection: &Connection, worker: WorkerId) -> Result<(), ApplyError> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO last_attached (only_row, worker) VALUES (1, ?1)")?
+        .execute([worker.to_string()])?;
+    Ok(())
 }
 
 fn insert_event(connection: &Connection, recorded: &Recorded) -> Result<(), ApplyError> {

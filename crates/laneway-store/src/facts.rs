@@ -1,15 +1,17 @@
 //! The facts a decision is based on: what its scope asks for, read in the writer's transaction.
 
-use laneway_core::command::{Facts, LaneFacts, Scope, WorkerFacts, WorkerName};
+use laneway_core::command::{Facts, LaneFacts, PaneFacts, Scope, WorkerFacts, WorkerName};
 use laneway_core::id::{HostId, LaneId, RunId, WorkerId};
 use laneway_core::lane::Lane;
+use laneway_core::pane::Pane;
 use laneway_core::run::Run;
 use rusqlite::{Connection, params};
 
 use crate::query::{QueryError, all, first};
 use crate::rows::{
-    AttachmentRecord, LaneRecord, PoolRecord, RunRecord, WorkerRecord, WorkspaceRecord, attachment_columns,
-    lane_columns, optional_record, pool_columns, record, run_columns, worker_columns, workspace_columns,
+    AttachmentRecord, LaneRecord, PaneRecord, PoolRecord, RunRecord, WorkerRecord, WorkspaceRecord,
+    attachment_columns, lane_columns, optional_record, pane_columns, pool_columns, record, run_columns,
+    worker_columns, workspace_columns,
 };
 
 /// Reads what `scope` asks for.
@@ -58,7 +60,29 @@ pub(crate) fn load(connection: &Connection, host: HostId, scope: &Scope) -> Resu
             }
         }
         Scope::Run(run) => Ok(Facts::Lane(of_run(connection, *run)?)),
+        Scope::Panes(worker) => {
+            let sql = concat!(
+                "SELECT ",
+                worker_columns!(),
+                ", ",
+                run_columns!(),
+                " FROM workers LEFT JOIN runs ON runs.worker = workers.id AND runs.number = \
+                  (SELECT max(number) FROM runs AS every WHERE every.worker = workers.id) WHERE workers.id = ?1"
+            );
+            let found = first(connection, sql, [worker.to_string()], |cells| {
+                Ok((record::<WorkerRecord>(cells)?, optional_record::<RunRecord>(cells)?))
+            })?;
+            let Some((worker, latest)) = found else { return Ok(Facts::Panes(None)) };
+            let panes = panes_of(connection, worker.id)?;
+            Ok(Facts::Panes(Some(PaneFacts { worker, latest, panes })))
+        }
     }
+}
+
+/// All panes that a worker has or had, by their numbers.
+pub(crate) fn panes_of(connection: &Connection, worker: WorkerId) -> Result<Vec<Pane>, QueryError> {
+    let sql = concat!("SELECT ", pane_columns!(), " FROM panes WHERE worker = ?1 ORDER BY number");
+    all(connection, sql, [worker.to_string()], record::<PaneRecord>)
 }
 
 fn open_lanes(connection: &Connection, workspace: &str) -> Result<Vec<Lane>, QueryError> {

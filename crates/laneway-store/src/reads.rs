@@ -3,12 +3,15 @@
 //! Each takes one connection, blocks until it has its answer (10 µs to some ms) and finishes its
 //! statements; an asynchronous caller asks from a thread that may block.
 
+use std::collections::HashMap;
+
 use laneway_core::attachment::Attachment;
 use laneway_core::event::Recorded;
 use laneway_core::id::{LaneId, RunId, WorkerId, WorkspaceId};
 use laneway_core::lane::{Lane, Lifecycle};
 use laneway_core::launch::LaunchSpec;
 use laneway_core::os_text::OsText;
+use laneway_core::pane::Pane;
 use laneway_core::pool::PoolTree;
 use laneway_core::run::Run;
 use laneway_core::target::{LaneEntry, Snapshot, WorkerEntry};
@@ -19,11 +22,13 @@ use rusqlite::{Connection, params};
 use ulid::Ulid;
 
 use crate::error::{ReadError, UnreadableRow};
+use crate::facts::panes_of;
 use crate::query::{QueryError, all, first};
 use crate::rows::{
-    AttachmentRecord, Cells, EventRecord, LaneRecord, PoolRecord, RunRecord, SpecRecord, WorkerRecord,
-    WorkspaceRecord, attachment_columns, event_columns, lane_columns, lifecycle, optional_record,
-    pool_columns, record, run_columns, spec_columns, worker_columns, workspace_columns,
+    AttachmentRecord, Cells, EventRecord, LaneRecord, PaneRecord, PoolRecord, RunRecord, SpecRecord,
+    WorkerRecord, WorkspaceRecord, attachment_columns, event_columns, lane_columns, lifecycle,
+    optional_record, pane_columns, pool_columns, record, run_columns, spec_columns, worker_columns,
+    workspace_columns,
 };
 use crate::store::Store;
 
@@ -36,6 +41,8 @@ pub struct WorkerRow {
     pub latest: Option<Run>,
     /// The launch spec of that run.
     pub spec: Option<LaunchSpec>,
+    /// Its panes of tmux by their numbers, without those that are gone.
+    pub panes: Vec<Pane>,
 }
 
 /// A run with its worker and what it was started with.
@@ -214,22 +221,46 @@ impl Store {
 
     /// One worker.
     pub fn worker(&self, id: WorkerId) -> Result<Option<WorkerRow>, ReadError> {
-        self.ask(|db| first(db, workers!("workers", "WHERE workers.id = ?1"), [id.to_string()], worker_row))
+        self.ask(|db| {
+            let sql = workers!("workers", "WHERE workers.id = ?1");
+            let Some(mut row) = first(db, sql, [id.to_string()], worker_row)? else { return Ok(None) };
+            row.panes = panes_of(db, id)?;
+            row.panes.retain(|pane| !pane.gone);
+            Ok(Some(row))
+        })
     }
 
     /// Workers and tasks, the oldest first.
     pub fn workers(&self, of: WorkersOf) -> Result<Vec<WorkerRow>, ReadError> {
-        self.ask(|db| match of {
-            WorkersOf::Lane(lane) => {
-                let sql = workers!("workers", "WHERE workers.lane = ?1 ORDER BY workers.id");
-                all(db, sql, [lane.to_string()], worker_row)
-            }
-            WorkersOf::Workspace(workspace) => {
-                let sql = workers!(of unclosed lanes "AND lanes.workspace = ?1");
-                all(db, sql, [workspace.to_string()], worker_row)
-            }
-            WorkersOf::Everywhere => all(db, workers!(of unclosed lanes ""), [], worker_row),
+        self.ask(|db| {
+            let rows = match of {
+                WorkersOf::Lane(lane) => {
+                    let sql = workers!("workers", "WHERE workers.lane = ?1 ORDER BY workers.id");
+                    all(db, sql, [lane.to_string()], worker_row)
+                }
+                WorkersOf::Workspace(workspace) => {
+                    let sql = workers!(of unclosed lanes "AND lanes.workspace = ?1");
+                    all(db, sql, [workspace.to_string()], worker_row)
+                }
+                WorkersOf::Everywhere => all(db, workers!(of unclosed lanes ""), [], worker_row),
+            };
+            with_panes(db, rows?)
         })
+    }
+
+    /// All panes that a worker has or had, by their numbers.
+    pub fn panes_of_worker(&self, worker: WorkerId) -> Result<Vec<Pane>, ReadError> {
+        self.ask(|db| panes_of(db, worker))
+    }
+
+    /// Every pane that is not gone, by worker and number.
+    pub fn panes(&self) -> Result<Vec<Pane>, ReadError> {
+        self.ask(panes_there)
+    }
+
+    /// The worker whose terminal somebody attached to last.
+    pub fn last_attached(&self) -> Result<Option<WorkerId>, ReadError> {
+        self.ask(|db| first(db, "SELECT worker FROM last_attached", [], |cells| cells.text("last_attached")))
     }
 
     /// One run.
@@ -412,5 +443,27 @@ fn worker_row(row: &mut Cells<'_>) -> Result<WorkerRow, UnreadableRow> {
         worker: record::<WorkerRecord>(row)?,
         latest: optional_record::<RunRecord>(row)?,
         spec: optional_record::<SpecRecord>(row)?,
+        panes: Vec::new(),
     })
+}
+
+fn panes_there(db: &Connection) -> Result<Vec<Pane>, QueryError> {
+    let sql = concat!(
+        "SELECT ",
+        pane_columns!(),
+        " FROM panes INDEXED BY panes_there WHERE NOT gone ORDER BY worker, number"
+    );
+    all(db, sql, [], record::<PaneRecord>)
+}
+
+/// The rows with their panes.
+fn with_panes(db: &Connection, mut rows: Vec<WorkerRow>) -> Result<Vec<WorkerRow>, QueryError> {
+    let mut panes: HashMap<WorkerId, Vec<Pane>> = HashMap::new();
+    for pane in panes_there(db)? {
+        panes.entry(pane.worker).or_default().push(pane);
+    }
+    for row in &mut rows {
+        row.panes = panes.remove(&row.worker.id).unwrap_or_default();
+    }
+    Ok(rows)
 }

@@ -6,6 +6,7 @@
 mod attachment;
 mod event;
 mod lane;
+mod pane;
 mod pool;
 mod run;
 mod spec;
@@ -21,6 +22,7 @@ use rusqlite::types::{FromSql, ValueRef};
 pub(crate) use attachment::{AttachmentRecord, attachment_columns};
 pub(crate) use event::{EventRecord, event_columns};
 pub(crate) use lane::{LaneRecord, lane_columns, lifecycle};
+pub(crate) use pane::{PaneRecord, pane_columns};
 pub(crate) use pool::{PoolRecord, pool_columns};
 pub(crate) use run::{RunRecord, run_columns};
 pub(crate) use spec::{SpecRecord, spec_columns};

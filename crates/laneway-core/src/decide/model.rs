@@ -65,6 +65,7 @@ impl Record {
                 });
                 return Facts::Lane(facts);
             }
+            Scope::Panes(_) => return Facts::Panes(None),
         };
         Facts::Lane(lane.and_then(|lane| self.lane_facts(lane)))
     }
@@ -117,6 +118,9 @@ impl Record {
                     assert_eq!(lane.path, before.path);
                     assert_eq!(lane.closed_at.is_some(), lane.lifecycle == Lifecycle::Closed);
                     self.lanes.insert(lane.id, lane.clone());
+                }
+                Change::PutPane(_) | Change::SetLastAttached(_) => {
+                    panic!("no command here is about panes")
                 }
                 Change::InsertPoolTree(_) | Change::UpdatePoolTree { .. } | Change::DeletePoolTree(_) => {
                     panic!("no command here is about the pool")
@@ -262,6 +266,7 @@ fn new_worker(n: u8, task: bool) -> NewWorker {
         restart: RestartPolicy::ALL[usize::from(n % 3)],
         done_codes: vec![n],
         forced: false,
+        parent: None,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::decision::{Change, Decision, Effect};
 use crate::event::{Event, Subject};
 use crate::id::{RunId, WorkerId};
 use crate::lane::{Lane, Lifecycle};
-use crate::launch::{DEFAULT_GRACE_MS, LaunchSpec, TerminalSpec};
+use crate::launch::{DEFAULT_GRACE_MS, LaunchSpec};
 use crate::name::Name;
 use crate::refusal::Refusal;
 use crate::run::{Exit, ProcessIdentity, Run, RunState};
@@ -34,6 +34,7 @@ pub(super) fn create(facts: &LaneFacts, new: &NewWorker, now: Timestamp) -> Resu
         restart: if name.is_some() { new.restart } else { RestartPolicy::Never },
         done_codes: new.done_codes.clone(),
         supervision: Supervision::default(),
+        parent: new.parent,
         created_at: now,
     };
     let spec = LaunchSpec {
@@ -42,8 +43,8 @@ pub(super) fn create(facts: &LaneFacts, new: &NewWorker, now: Timestamp) -> Resu
         argv: new.argv.clone(),
         cwd: new.cwd.clone().unwrap_or_else(|| lane.path.clone()),
         environment: new.environment.clone(),
-        terminal: new.terminal,
-        record: new.record && new.terminal != TerminalSpec::Pipes,
+        record: new.record && new.terminal.is_tty(),
+        terminal: new.terminal.clone(),
     };
     let run = Run {
         id: new.run,

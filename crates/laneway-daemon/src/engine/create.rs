@@ -68,7 +68,8 @@ impl Engine {
         };
         let first = match &wanted.launch {
             Some(launch) => {
-                Some(Box::new(self.new_worker(launch, WorkerNaming::FirstFree(name.clone())).await?))
+                let first = self.new_worker(launch, WorkerNaming::FirstFree(name.clone())).await?;
+                Some(Box::new(NewWorker { parent: request.actor.worker(), ..first }))
             }
             None => None,
         };

@@ -412,6 +412,7 @@ mod tests {
             restart: RestartPolicy::Never,
             done_codes: vec![],
             forced: false,
+            parent: None,
         };
         let branch = LaneBranch { name: "lane/a".to_owned(), ours: true };
         let of = Ingredients {

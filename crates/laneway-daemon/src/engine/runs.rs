@@ -61,6 +61,12 @@ pub(crate) enum Started {
     Failed(Problem),
 }
 
+/// A terminal that this daemon does not start programs on.
+fn not_in_tmux_yet() -> Problem {
+    Problem::new(ErrorKind::Refused, "no_tmux_terminals", "programs are not started in panes of tmux")
+        .hint("lane run LANE -- COMMAND gives it a terminal of its own")
+}
+
 /// How a program is started.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RunHow {
@@ -106,11 +112,12 @@ impl Engine {
             argv,
             cwd: None,
             environment,
-            terminal: wanted.terminal,
+            terminal: wanted.terminal.clone(),
             record,
             restart: wanted.restart,
             done_codes: wanted.done_codes.clone(),
             forced: false,
+            parent: None,
         })
     }
 
@@ -124,6 +131,7 @@ impl Engine {
                 "what runs on pipes has no terminal to record",
             )),
             TerminalSpec::Pipes => Ok(false),
+            TerminalSpec::Tmux { .. } => Err(not_in_tmux_yet()),
         }
     }
 
@@ -138,6 +146,7 @@ impl Engine {
     ) -> Result<(WorkerId, RunId), Problem> {
         let mut worker = self.new_worker(wanted, naming).await?;
         worker.forced = how.forced;
+        worker.parent = request.actor.worker();
         let (id, run, environment) = (worker.id, worker.run, worker.environment.clone());
         if how.owned {
             self.owned.lock().expect("no holder of this lock panics").insert(run);
@@ -380,7 +389,7 @@ impl Engine {
             let message = format!("the kept environment {} cannot be read: {error}", spec.environment);
             failed_in_words("environment_lost", &error, message)
         })?;
-        let history_lines = match self.history_lines(spec.terminal).await {
+        let history_lines = match self.history_lines(&spec.terminal).await {
             // What has run before is not kept from running by settings that cannot be read.
             Err(_) if row.run.number > 1 => Config::default().terminal.history_lines,
             lines => lines?,
@@ -408,9 +417,10 @@ impl Engine {
                     hard: limit.hard.unwrap_or(u64::MAX),
                 })
                 .collect(),
-            terminal: match spec.terminal {
-                TerminalSpec::Pty { columns, rows } => Terminal::Pty(Size { columns, rows }),
+            terminal: match &spec.terminal {
+                TerminalSpec::Pty { columns, rows } => Terminal::Pty(Size { columns: *columns, rows: *rows }),
                 TerminalSpec::Pipes => Terminal::Pipes,
+                TerminalSpec::Tmux { .. } => return Err(not_in_tmux_yet()),
             },
             owned: self.owned.lock().expect("no holder of this lock panics").contains(&run),
             history_lines,
@@ -448,10 +458,10 @@ impl Engine {
     }
 
     /// How many lines a run's terminal keeps, as the user has set it; what has no terminal keeps none.
-    async fn history_lines(&self, terminal: TerminalSpec) -> Result<u32, Problem> {
+    async fn history_lines(&self, terminal: &TerminalSpec) -> Result<u32, Problem> {
         match terminal {
             TerminalSpec::Pty { .. } => Ok(self.settings().await?.terminal.history_lines),
-            TerminalSpec::Pipes => Ok(0),
+            TerminalSpec::Pipes | TerminalSpec::Tmux { .. } => Ok(0),
         }
     }
 

@@ -84,7 +84,7 @@ impl From<&Run> for RunRecord {
             match exit {
                 Exit::Code { code } => row.exit_code = Some(*code),
                 Exit::Signal { signal } => row.exit_signal = Some(*signal),
-                Exit::Lost => {}
+                Exit::Lost | Exit::ClosedByHand => {}
                 Exit::NotStarted { reason } => row.exit_reason = Some(reason.clone()),
             }
         }
@@ -128,6 +128,7 @@ const fn exit_kind(exit: &Exit) -> &'static str {
         Exit::Code { .. } => "code",
         Exit::Signal { .. } => "signal",
         Exit::Lost => "lost",
+        Exit::ClosedByHand => "closed_by_hand",
         Exit::NotStarted { .. } => "not_started",
     }
 }
@@ -137,6 +138,7 @@ fn exit(row: &mut RunRecord) -> Result<Exit, BadCell> {
         "code" => Exit::Code { code: there("exit_code", row.exit_code)? },
         "signal" => Exit::Signal { signal: there("exit_signal", row.exit_signal)? },
         "lost" => Exit::Lost,
+        "closed_by_hand" => Exit::ClosedByHand,
         "not_started" => Exit::NotStarted { reason: there("exit_reason", row.exit_reason.take())? },
         other => return Err(BadCell::new("exit_kind", format_args!("{other:?} is none"))),
     })

@@ -8,7 +8,7 @@ use super::{BadCell, Cells, TableRow, parsed, there};
 macro_rules! spec_columns {
     () => {
         "specs.worker, specs.number, specs.argv, specs.cwd, specs.environment, specs.terminal, \
-         specs.terminal_columns, specs.terminal_rows, specs.record"
+         specs.terminal_columns, specs.terminal_rows, specs.record, specs.tmux_socket, specs.tmux_session"
     };
 }
 pub(crate) use spec_columns;
@@ -24,12 +24,14 @@ pub(crate) struct SpecRecord {
     pub(crate) terminal_columns: Option<u16>,
     pub(crate) terminal_rows: Option<u16>,
     pub(crate) record: bool,
+    pub(crate) tmux_socket: Option<Vec<u8>>,
+    pub(crate) tmux_session: Option<String>,
 }
 
 impl TableRow for SpecRecord {
     type Record = LaunchSpec;
     const TABLE: &'static str = "specs";
-    const WIDTH: usize = 9;
+    const WIDTH: usize = 11;
 
     fn read(cells: &mut Cells<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -42,27 +44,40 @@ impl TableRow for SpecRecord {
             terminal_columns: cells.take()?,
             terminal_rows: cells.take()?,
             record: cells.take()?,
+            tmux_socket: cells.take()?,
+            tmux_session: cells.take()?,
         })
     }
 }
 
 impl From<&LaunchSpec> for SpecRecord {
     fn from(spec: &LaunchSpec) -> Self {
-        let (terminal, terminal_columns, terminal_rows) = match spec.terminal {
-            TerminalSpec::Pty { columns, rows } => ("pty", Some(columns), Some(rows)),
-            TerminalSpec::Pipes => ("pipes", None, None),
-        };
-        Self {
+        let mut row = Self {
             worker: spec.worker.to_string(),
             number: spec.number,
             argv: serde_json::to_string(&spec.argv).expect("a list of texts is JSON"),
             cwd: spec.cwd.as_bytes().to_vec(),
             environment: spec.environment.clone(),
-            terminal: terminal.to_owned(),
-            terminal_columns,
-            terminal_rows,
+            terminal: String::new(),
+            terminal_columns: None,
+            terminal_rows: None,
             record: spec.record,
-        }
+            tmux_socket: None,
+            tmux_session: None,
+        };
+        let terminal = match &spec.terminal {
+            TerminalSpec::Pty { columns, rows } => {
+                (row.terminal_columns, row.terminal_rows) = (Some(*columns), Some(*rows));
+                "pty"
+            }
+            TerminalSpec::Pipes => "pipes",
+            TerminalSpec::Tmux { socket, session } => {
+                (row.tmux_socket, row.tmux_session) = (Some(socket.as_bytes().to_vec()), session.clone());
+                "tmux"
+            }
+        };
+        terminal.clone_into(&mut row.terminal);
+        row
     }
 }
 
@@ -82,6 +97,10 @@ impl TryFrom<SpecRecord> for LaunchSpec {
                     rows: there("terminal_rows", row.terminal_rows)?,
                 },
                 "pipes" => TerminalSpec::Pipes,
+                "tmux" => TerminalSpec::Tmux {
+                    socket: OsText::from_bytes(there("tmux_socket", row.tmux_socket)?),
+                    session: row.tmux_session,
+                },
                 other => return Err(BadCell::new("terminal", format_args!("{other:?} is none"))),
             },
         })

@@ -10,7 +10,8 @@ macro_rules! worker_columns {
     () => {
         "workers.id, workers.workspace, workers.lane, workers.name, workers.desired, workers.restart, \
          workers.done_codes, workers.supervision_epoch, workers.n_restarts, workers.failed_at, \
-         workers.retry_at, workers.given_up, workers.created_at"
+         workers.retry_at, workers.given_up, workers.created_at, \
+         workers.parent"
     };
 }
 pub(crate) use worker_columns;
@@ -31,12 +32,13 @@ pub(crate) struct WorkerRecord {
     pub(crate) retry_at: Option<i64>,
     pub(crate) given_up: Option<String>,
     pub(crate) created_at: i64,
+    pub(crate) parent: Option<String>,
 }
 
 impl TableRow for WorkerRecord {
     type Record = Worker;
     const TABLE: &'static str = "workers";
-    const WIDTH: usize = 13;
+    const WIDTH: usize = 14;
 
     fn read(cells: &mut Cells<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -53,6 +55,7 @@ impl TableRow for WorkerRecord {
             retry_at: cells.take()?,
             given_up: cells.take()?,
             created_at: cells.take()?,
+            parent: cells.take()?,
         })
     }
 }
@@ -74,6 +77,7 @@ impl From<&Worker> for WorkerRecord {
             retry_at: supervision.next_try_at().map(|at| at.0),
             given_up: supervision.given_up().map(str::to_owned),
             created_at: worker.created_at.0,
+            parent: worker.parent.map(|id| id.to_string()),
         }
     }
 }
@@ -104,6 +108,7 @@ impl TryFrom<WorkerRecord> for Worker {
                     (None, None) => Outlook::Rests,
                 },
             },
+            parent: parsed_if_any("parent", row.parent.as_deref())?,
             created_at: Timestamp(row.created_at),
         })
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use laneway_core::attachment::{Attachment, Role};
 use laneway_core::command::{
-    Command, Facts, Join, LaneFacts, NewLane, Provisioned, Quieted, Removed, Scope, WorkerFacts, WorkerName,
-    WorkerNaming,
+    Command, Facts, Join, LaneFacts, NewLane, PaneFacts, Provisioned, Quieted, Removed, Scope, WorkerFacts,
+    WorkerName, WorkerNaming,
 };
 use laneway_core::decide::decide;
 use laneway_core::decision::{Change, Decision};
@@ -15,6 +15,7 @@ use laneway_core::id::{AttachmentId, LaneId, RunId, WorkerId, WorkspaceId};
 use laneway_core::lane::{CloseTerms, Lane, LaneBranch, LaneTree, Lifecycle};
 use laneway_core::launch::{LaunchSpec, TerminalSpec};
 use laneway_core::os_text::OsText;
+use laneway_core::pane::{Pane, PaneIdentity, PanePlace, TmuxServer};
 use laneway_core::run::{Exit, ProcessIdentity, Run};
 use laneway_core::setup::SetupStart;
 use laneway_core::supervise::Pacing;
@@ -37,6 +38,8 @@ struct Memory {
     specs: BTreeMap<(WorkerId, u32), LaunchSpec>,
     runs: BTreeMap<RunId, Run>,
     attachments: BTreeMap<AttachmentId, Attachment>,
+    panes: BTreeMap<(WorkerId, u32), Pane>,
+    last_attached: Option<WorkerId>,
     events: Vec<(Subject, Event)>,
 }
 
@@ -72,8 +75,19 @@ impl Memory {
                 });
                 return Facts::Lane(facts);
             }
+            Scope::Panes(worker) => {
+                return Facts::Panes(self.workers.get(worker).map(|known| PaneFacts {
+                    worker: known.clone(),
+                    latest: self.latest(*worker).cloned(),
+                    panes: self.panes_of(*worker),
+                }));
+            }
         };
         Facts::Lane(lane.and_then(|lane| self.lane_facts(lane)))
+    }
+
+    fn panes_of(&self, worker: WorkerId) -> Vec<Pane> {
+        self.panes.values().filter(|pane| pane.worker == worker).cloned().collect()
     }
 
     fn open_lanes(&self) -> Vec<Lane> {
@@ -126,7 +140,10 @@ impl Memory {
                     self.workers.remove(&worker);
                     self.runs.retain(|_, run| run.worker != worker);
                     self.specs.retain(|_, spec| spec.worker != worker);
+                    self.panes.retain(|_, pane| pane.worker != worker);
                 }
+                Change::PutPane(pane) => drop(self.panes.insert((pane.worker, pane.number), pane)),
+                Change::SetLastAttached(worker) => self.last_attached = Some(worker),
                 Change::InsertSpec(spec) => drop(self.specs.insert((spec.worker, spec.number), spec)),
                 Change::InsertRun(run) | Change::UpdateRun { run, .. } => drop(self.runs.insert(run.id, run)),
             }
@@ -139,8 +156,15 @@ impl Memory {
         let worker_row = |worker: &Worker| {
             let latest = self.latest(worker.id).cloned();
             let spec = latest.as_ref().map(|run| self.specs[&(worker.id, run.spec)].clone());
-            WorkerRow { worker: worker.clone(), latest, spec }
+            let panes = self.panes_of(worker.id).into_iter().filter(|pane| !pane.gone).collect();
+            WorkerRow { worker: worker.clone(), latest, spec, panes }
         };
+        let there: Vec<Pane> = self.panes.values().filter(|pane| !pane.gone).cloned().collect();
+        assert_eq!(store.panes().unwrap(), there);
+        assert_eq!(store.last_attached().unwrap(), self.last_attached);
+        for worker in self.workers.keys() {
+            assert_eq!(store.panes_of_worker(*worker).unwrap(), self.panes_of(*worker));
+        }
         let run_row = |run: &Run| RunRow {
             run: run.clone(),
             worker: self.workers[&run.worker].clone(),
@@ -214,6 +238,8 @@ fn new_workers() -> impl Strategy<Value = laneway_core::command::NewWorker> {
     let terminal = prop_oneof![
         Just(TerminalSpec::Pipes),
         any::<(u16, u16)>().prop_map(|(columns, rows)| TerminalSpec::Pty { columns, rows }),
+        (os_text(), proptest::option::of("\\PC{0,8}"))
+            .prop_map(|(socket, session)| TerminalSpec::Tmux { socket, session }),
     ];
     let argv = proptest::collection::vec(os_text(), 1..4);
     (0..20_u32, naming, argv, proptest::option::of(os_text()), terminal).prop_map(
@@ -262,6 +288,7 @@ fn exits() -> impl Strategy<Value = Exit> {
         any::<u8>().prop_map(|code| Exit::Code { code }),
         any::<i32>().prop_map(|signal| Exit::Signal { signal }),
         Just(Exit::Lost),
+        Just(Exit::ClosedByHand),
         "\\PC{0,20}".prop_map(|reason| Exit::NotStarted { reason }),
     ]
 }
@@ -301,6 +328,7 @@ fn commands() -> impl Strategy<Value = Command> {
             pacing: Pacing { random: at.0.cast_unsigned(), ..Pacing::default() },
         }),
         3 => restarts(),
+        4 => panes(),
         1 => (run, proptest::collection::vec(any::<u32>(), 0..3))
             .prop_map(|(run, left)| Command::RecordStopFailed { run, left }),
         2 => (0..20_u32).prop_map(|n| Command::StopWorker { worker: worker_id(n), grace_ms: 1 }),
@@ -341,6 +369,39 @@ fn commands() -> impl Strategy<Value = Command> {
             .prop_map(|((lane, epoch), outcome)| Command::FinishClosing { lane, epoch, outcome }),
         1 => any::<u32>().prop_map(|pid| Command::RecordDaemonStopped { pid }),
     ]
+}
+
+fn panes() -> impl Strategy<Value = Command> {
+    let place = (0..3_u8, "\\PC{0,8}", any::<bool>()).prop_map(|(n, window_name, is_read)| PanePlace {
+        session_id: format!("${n}"),
+        session: format!("s:{n}"),
+        window_id: is_read.then(|| format!("@{n}")),
+        window_name,
+    });
+    let server = (os_text(), 1..3_u32).prop_map(|(socket, pid)| TmuxServer {
+        socket: if pid == 1 { "/s".into() } else { socket },
+        pid,
+        start_time: u64::MAX,
+        boot_id: "boot".to_owned(),
+    });
+    let of = (0..20_u32, 0..3_u8, place, server);
+    of.prop_flat_map(|(n, id, place, server)| {
+        let (worker, pane_id) = (worker_id(n), format!("%{id}"));
+        let pane = PaneIdentity {
+            server: server.clone(),
+            place: place.clone(),
+            pane_id: pane_id.clone(),
+            pane_pid: 7,
+            tag: "t".to_owned(),
+        };
+        prop_oneof![
+            4 => Just(Command::RecordPane { worker, run: run_id(n), pane: pane.clone() }),
+            2 => Just(Command::AddPane { worker, pane }),
+            1 => Just(Command::MovePane { worker, server: server.clone(), pane_id: pane_id.clone(), to: place }),
+            1 => Just(Command::RecordPaneGone { worker, server, pane_id }),
+            1 => Just(Command::RecordAttached { worker }),
+        ]
+    })
 }
 
 fn restarts() -> impl Strategy<Value = Command> {

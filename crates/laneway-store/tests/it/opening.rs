@@ -6,7 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread;
 
+use laneway_core::command::Command;
 use laneway_core::id::HostId;
+use laneway_core::launch::TerminalSpec;
+use laneway_core::pane::{PaneIdentity, PanePlace, TmuxServer};
+use laneway_core::run::Exit;
 use laneway_core::supervise::{RestartPolicy, Supervision};
 use laneway_store::{NewHost, OpenError, Store, SubmitError, WorkersOf, glance};
 use ulid::Ulid;
@@ -61,7 +65,7 @@ fn a_new_database_is_private_whole_and_alone_in_its_folder() {
     let outside = folder();
     let folder = outside.path().join("state").join("laneway");
     let store = open(&folder.join("laneway.db"));
-    done(&store, laneway_core::command::Command::RegisterWorkspace(workspace()));
+    done(&store, Command::RegisterWorkspace(workspace()));
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&folder), mode(folder.parent().unwrap())), (0o700, 0o700));
     let names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -192,7 +196,7 @@ fn a_newer_database_is_refused_untouched() {
         drop(other);
         fs::write(path.with_extension("db-wal"), log).unwrap();
     });
-    assert!(matches!(error, OpenError::Newer { found: 999, known: 2, .. }), "{error:?}");
+    assert!(matches!(error, OpenError::Newer { found: 999, known: 3, .. }), "{error:?}");
 }
 
 #[test]
@@ -281,5 +285,80 @@ fn a_database_of_version_1_is_brought_up_to_date_with_all_that_is_in_it() {
     assert_eq!(worker.supervision, Supervision::default());
     close(&store);
     let version: i32 = another(&path).query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 2);
+    assert_eq!(version, 3);
+}
+
+#[test]
+fn a_database_of_version_2_keeps_its_runs_and_takes_panes() {
+    let folder = folder();
+    let path = database(&folder);
+    let (host, id) = (HOST.to_string(), |prefix: &str| format!("{prefix}_{}", Ulid(7)));
+    let (workspace, lane, worker, run) = (id("ws"), id("ln"), id("wk"), id("rn"));
+    let old = another(&path);
+    old.pragma_update(None, "application_id", i32::from_be_bytes(*b"LANE")).unwrap();
+    old.pragma_update(None, "journal_mode", "wal").unwrap();
+    old.execute_batch(include_str!("../../src/schema/001_start.sql")).unwrap();
+    old.execute_batch(include_str!("../../src/schema/002_supervision.sql")).unwrap();
+    old.execute_batch(&format!(
+        "PRAGMA user_version = 2;
+         INSERT INTO hosts VALUES ('{host}', 0);
+         INSERT INTO meta VALUES (1, '{host}', 1);
+         INSERT INTO workspaces VALUES ('{workspace}', '{host}', x'2f', x'2f', NULL, NULL, 1);
+         INSERT INTO lanes (id, host, workspace, epoch, name, lifecycle, close_requested, branch, branch_ours, adopted,
+             base_ref, base_commit, path, shared, created_at, close_discard, close_merge, close_keep_branch)
+             VALUES ('{lane}', '{host}', '{workspace}', 1, 'old', 'open', 0, 'lane/old', 1, 0, 'main', 'c0ffee',
+             x'2f6f6c64', 0, 1, 0, 0, 0);
+         INSERT INTO workers (id, workspace, lane, name, desired, created_at)
+             VALUES ('{worker}', '{workspace}', '{lane}', 'old', 'running', 1);
+         INSERT INTO specs VALUES ('{worker}', 1, '[\"sh\"]', x'2f', 'env', 'pty', 80, 24, 0);
+         INSERT INTO runs VALUES ('{run}', '{worker}', '{lane}', 1, 1, 'running', 42, 7, 'boot', NULL, NULL, NULL, NULL,
+             1, 2, NULL);"
+    ))
+    .unwrap();
+    drop(old);
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    let store = Store::open(&path, NewHost(HOST), clock).unwrap();
+    let worker = store.workers(WorkersOf::Everywhere).unwrap().remove(0);
+    let latest = worker.latest.as_ref().unwrap();
+    assert_eq!((latest.number, latest.state.process().unwrap().pid), (1, 42));
+    assert_eq!(worker.spec.unwrap().terminal, TerminalSpec::Pty { columns: 80, rows: 24 });
+    assert_eq!((worker.worker.parent, worker.panes), (None, vec![]));
+    assert_eq!(store.live_runs().unwrap().len(), 1);
+    let (worker, run) = (worker.worker.id, latest.id);
+    done(&store, Command::RecordPane { worker, run, pane: pane("%0") });
+    done(&store, Command::AddPane { worker, pane: pane("%1") });
+    let (server, pane_id) = (pane("%1").server, "%1".to_owned());
+    done(&store, Command::RecordPaneGone { worker, server, pane_id });
+    let panes = store.panes_of_worker(worker).unwrap();
+    assert_eq!(
+        panes.iter().map(|pane| (pane.number, pane.gone)).collect::<Vec<_>>(),
+        [(0, false), (1, true)]
+    );
+    let pacing = laneway_core::supervise::Pacing::default();
+    let at = laneway_core::time::Timestamp(9);
+    done(&store, Command::RecordExit { run, exit: Exit::ClosedByHand, at, pacing });
+    assert_eq!(store.live_runs().unwrap(), []);
+    close(&store);
+    let db = another(&path);
+    let version: i32 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert_eq!(version, 3);
+    db.pragma_update(None, "foreign_keys", true).unwrap();
+    let orphan = "INSERT INTO runs (id, worker, lane, number, spec, state, created_at)
+                  VALUES ('rn_x', 'wk_none', 'ln_none', 1, 1, 'starting', 1)";
+    assert!(db.execute(orphan, []).is_err(), "the tables that were made anew still refer to one another");
+}
+
+fn pane(id: &str) -> PaneIdentity {
+    PaneIdentity {
+        server: TmuxServer { socket: "/tmp/s".into(), pid: 1, start_time: 2, boot_id: "boot".to_owned() },
+        place: PanePlace {
+            session_id: "$0".to_owned(),
+            session: "dev".to_owned(),
+            window_id: None,
+            window_name: "old".to_owned(),
+        },
+        pane_id: id.to_owned(),
+        pane_pid: 3,
+        tag: "rn".to_owned(),
+    }
 }

@@ -134,6 +134,7 @@ pub(crate) fn new_worker(n: u32, naming: WorkerNaming) -> NewWorker {
         restart: RestartPolicy::ALL[n as usize % 3],
         done_codes: vec![0, 255],
         forced: false,
+        parent: None,
     }
 }
 

@@ -6,6 +6,7 @@ use laneway_api::routes;
 use laneway_api::view::{DaemonStatus, EventView};
 use laneway_core::event::{Event, Subject};
 use laneway_core::os_text::OsText;
+use laneway_core::pane::PanePlace;
 
 use crate::client::{FollowEnd, NOT_RUNNING, Request, WENT_AWAY};
 use crate::context::{Context, Outcome};
@@ -192,11 +193,23 @@ fn what(event: &Event) -> String {
             let left: Vec<String> = left.iter().map(ToString::to_string).collect();
             format!("left: {}", left.join(", "))
         }
+        Event::PaneOpened { number, pane_id, at } => {
+            format!("pane {number} ({}) in {}", shown(pane_id), place(at))
+        }
+        Event::PaneMoved { number, pane_id, from, to } => {
+            format!("pane {number} ({}): {} → {}", shown(pane_id), place(from), place(to))
+        }
+        Event::PaneClosed { number, pane_id } => format!("pane {number} ({})", shown(pane_id)),
         Event::WorkerExited { number, exit, duration_ms, asked } => {
             let asked = if *asked { ", as asked" } else { "" };
             format!("run {number} {} after {duration_ms} ms{asked}", shown(&exit.to_string()))
         }
     }
+}
+
+/// Where a pane is, as it is typed.
+fn place(place: &PanePlace) -> String {
+    OsText::from(format!("{}:{}", place.session, place.window_name).as_str()).shown()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use laneway_api::error::exit_code;
 use laneway_api::routes;
 use laneway_api::view::{WorkerView, Workers};
+use laneway_core::os_text::OsText;
 use laneway_core::time::Timestamp;
 use serde::Serialize;
 
@@ -46,17 +47,35 @@ pub(crate) fn run(args: &PsArgs, context: &Context) -> Outcome {
 
 /// The workers as people read them.
 pub(super) fn table(workers: &[WorkerView], now: Timestamp) -> String {
-    let mut table = Table::new(&["WORKER", "LANE", "STATUS", "PID", "AGE", "COMMAND"]);
+    // Who does not use tmux is not told of it.
+    let in_tmux = workers.iter().any(|worker| worker.pane_id.is_some());
+    let window: &[&str] = if in_tmux { &["WINDOW", "PANE"] } else { &[] };
+    let mut table = Table::new(&[&["WORKER", "LANE", "STATUS"], window, &["PID", "AGE", "COMMAND"]].concat());
     for worker in workers {
         let name_style = if worker.name.is_some() { NAME } else { FAINT };
-        table.row(vec![
+        let mut row = vec![
             Cell::styled(worker_name(worker), name_style),
             worker.lane.as_str().into(),
             Cell::styled(worker_status(worker), worker_style(worker.status)),
+        ];
+        if in_tmux {
+            row.push(window_of(worker).into());
+            row.push(worker.pane_id.clone().unwrap_or_else(|| "-".to_owned()).into());
+        }
+        row.extend([
             worker.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()).into(),
             age(now, worker.created_at.0).into(),
             short_program(&worker.argv).into(),
         ]);
+        table.row(row);
     }
     table.to_string()
+}
+
+/// The session and window that it is in.
+fn window_of(worker: &WorkerView) -> String {
+    match (&worker.session, &worker.window_name) {
+        (Some(session), Some(window)) => OsText::from(format!("{session}:{window}").as_str()).shown(),
+        _ => "-".to_owned(),
+    }
 }

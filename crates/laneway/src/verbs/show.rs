@@ -3,7 +3,7 @@
 use clap::builder::NonEmptyStringValueParser;
 use laneway_api::error::exit_code;
 use laneway_api::routes;
-use laneway_api::view::{LaneView, Resolved, TerminalKind, WorkerView};
+use laneway_api::view::{LaneView, PaneView, Resolved, TerminalKind, WorkerView};
 use laneway_core::os_text::OsText;
 use laneway_core::setup::SetupState;
 
@@ -104,6 +104,13 @@ fn restart(worker: &WorkerView) -> String {
     format!("{} (done with {})", worker.restart, codes.join(", "))
 }
 
+/// The pane that a worker's program runs in, if there is one.
+fn pane(worker: &WorkerView) -> Option<String> {
+    let (session, window, pane) =
+        (worker.session.as_ref()?, worker.window_name.as_ref()?, worker.pane_id.as_ref()?);
+    Some(format!("tmux {} ({pane})", OsText::from(format!("{session}:{window}").as_str()).shown()))
+}
+
 fn worker_in_words(worker: &WorkerView) -> String {
     let what = if worker.name.is_some() { "worker" } else { "task" };
     let mut facts = Facts::of(what, &worker_name(worker));
@@ -125,10 +132,19 @@ fn worker_in_words(worker: &WorkerView) -> String {
     for former in worker.runs.iter().skip(1) {
         facts.add("before", run_in_words(former));
     }
-    let TerminalKind::Holder = worker.terminal.kind;
-    match (worker.terminal.columns, worker.terminal.rows) {
-        (Some(columns), Some(rows)) => facts.add("terminal", format!("{columns}×{rows} at the start")),
-        _ => facts.add("terminal", "none: on pipes"),
+    match (worker.terminal.kind, worker.terminal.columns, worker.terminal.rows) {
+        (TerminalKind::Tmux, ..) => {
+            facts.add("terminal", pane(worker).unwrap_or_else(|| "tmux, in no pane".to_owned()));
+        }
+        (TerminalKind::Holder, Some(columns), Some(rows)) => {
+            facts.add("terminal", format!("{columns}×{rows} at the start"));
+        }
+        (TerminalKind::Holder, ..) => facts.add("terminal", "none: on pipes"),
+    }
+    for pane in &worker.panes {
+        let PaneView { number, session, window_name, pane_id, .. } = pane;
+        let place = OsText::from(format!("{session}:{window_name}").as_str()).shown();
+        facts.add("pane", format!("{number}: {place} ({pane_id})"));
     }
     facts.add("created", worker.created_at);
     facts.add_if("started", worker.started_at);

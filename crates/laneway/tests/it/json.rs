@@ -67,13 +67,18 @@ const WORKER: [&str; 20] = [
     "left_behind",
     "name",
     "next_try_at",
+    "pane_id",
+    "parent",
     "pid",
     "restart",
     "run",
     "run_number",
+    "session",
     "started_at",
     "status",
     "terminal",
+    "window_id",
+    "window_name",
 ];
 
 #[test]

@@ -33,6 +33,7 @@ pub(super) fn with_a_lane(lifecycle: Lifecycle) -> LaneFacts {
         desired: Desired::Running,
         restart: RestartPolicy::Never,
         done_codes: vec![],
+        parent: None,
         supervision: Supervision::default(),
         created_at: Timestamp(0),
     };
