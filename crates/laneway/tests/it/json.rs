@@ -53,7 +53,7 @@ const LANE: [&str; 17] = [
     "workspace",
 ];
 
-const WORKER: [&str; 20] = [
+const WORKER: [&str; 25] = [
     "argv",
     "created_at",
     "cwd",
