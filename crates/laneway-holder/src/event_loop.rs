@@ -2,18 +2,18 @@
 
 use std::time::Instant;
 
+use laneway_wire::message::Exited;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::clock::Moment;
 use crate::holder::{Event, Holder, Response, Source};
 
-/// Runs until nothing depends on the holder any more.
-pub(crate) fn run(mut holder: Holder) -> Result<(), Errno> {
+/// Runs until nothing depends on the holder any more. Answers how the program ended.
+pub(crate) fn run(mut holder: Holder) -> Result<Option<Exited>, Errno> {
     loop {
         if holder.flush(Moment::now()) == Response::Leave {
-            holder.leave();
-            return Ok(());
+            return Ok(holder.leave());
         }
         let events = wait(&holder)?;
         for event in events {
@@ -50,6 +50,7 @@ fn event_of(source: Source, ready: PollFlags) -> Option<Event> {
     match source {
         Source::Listener => Some(Event::Knock),
         Source::Signals => Some(Event::Signalled),
+        Source::Tty => Some(Event::TtyReadable),
         Source::Output(stream) => Some(Event::OutputReadable(stream)),
         // Room to write is used by the flush that follows.
         Source::Input => None,

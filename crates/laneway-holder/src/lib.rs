@@ -1,7 +1,7 @@
 //! The holder: one small process per run that starts the program, owns its terminal or pipes, and outlives the
 //! daemon.
 //!
-//! * [`run`](fn@run): from the launch on standard input to the end of the run
+//! * [`run`](fn@run) and [`run_inside_tty`]: from the launch to the end of the run
 //! * [`screen`]: what a terminal's output looks like
 //! * `start`: the program's start; `sys`: what of it needs `unsafe`
 //! * `holder`: the run and its peers; `event_loop` drives it; `peer` is one connection; `reader` reads a flood
@@ -25,7 +25,7 @@ mod tail;
 mod tree;
 mod typing;
 
-pub use run::{RunError, run};
+pub use run::{RunError, run, run_inside_tty};
 
 /// Says something to whoever looks after this process. What cannot be said is lost: nobody is there to hear it.
 fn log(text: &str) {

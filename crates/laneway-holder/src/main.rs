@@ -1,4 +1,6 @@
 //! `lane-holder run --dir FOLDER`: started by the daemon, once per run, with the launch on standard input.
+//! `lane-holder run --inside-tty --dir FOLDER --log FILE`: started by a terminal multiplexer in a pane of its own; the
+//! launch comes over a socket in the folder, and it ends with the code of its program.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -13,7 +15,11 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let words: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
     match words.iter().map(AsRef::as_ref).collect::<Vec<&str>>().as_slice() {
-        ["run", "--dir", _] => hold(&PathBuf::from(&arguments[2])),
+        ["run", "--dir", _] => hold(|| laneway_holder::run(&PathBuf::from(&arguments[2]))),
+        ["run", "--inside-tty", "--dir", _, "--log", _] => {
+            let (folder, log) = (PathBuf::from(&arguments[3]), PathBuf::from(&arguments[5]));
+            hold(|| laneway_holder::run_inside_tty(&folder, &log))
+        }
         ["--version"] => {
             let version = concat!("lane-holder ", env!("CARGO_PKG_VERSION"), "\n");
             let written = std::io::stdout().write_all(version.as_bytes());
@@ -26,9 +32,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn hold(folder: &std::path::Path) -> ExitCode {
-    match laneway_holder::run(folder) {
-        Ok(()) => ExitCode::SUCCESS,
+fn hold(run: impl FnOnce() -> Result<u8, laneway_holder::RunError>) -> ExitCode {
+    match run() {
+        Ok(code) => code.into(),
         Err(error) => {
             let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
             drop(writeln!(std::io::stderr(), "lane-holder: {error}{}", source.unwrap_or_default()));

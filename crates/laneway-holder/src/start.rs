@@ -15,10 +15,22 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{InputModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
-use crate::sys::{self, ChildSetup};
+use crate::sys::{self, ChildSetup, Session};
 
 /// Where the system looks when there is no `PATH`.
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
+
+/// What a holder was started on.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// Nothing: it makes what its program runs on.
+    Apart,
+    /// A terminal, which is its program's.
+    Inside {
+        /// Its own way to it, non-blocking.
+        tty: OwnedFd,
+    },
+}
 
 /// A launch that was looked at: the folder and the program are there.
 #[derive(Debug)]
@@ -51,6 +63,8 @@ pub(crate) enum Ends {
         stdout: OwnedFd,
         stderr: OwnedFd,
     },
+    /// The program has the terminal that the holder is in, and this is the holder's own way to it.
+    Inside { tty: OwnedFd },
 }
 
 pub(crate) fn failure(stage: StartStage, errno: Errno, what: &str) -> StartFailure {
@@ -69,7 +83,14 @@ fn senseless(message: &str) -> StartFailure {
 }
 
 /// Looks at everything that can be known to fail before anything is made.
-pub(crate) fn prepare(launch: &Launch) -> Result<Prepared, StartFailure> {
+pub(crate) fn prepare(launch: &Launch, place: &Place) -> Result<Prepared, StartFailure> {
+    match (place, launch.terminal) {
+        (Place::Apart, Terminal::Pty(_) | Terminal::Pipes) => {}
+        (Place::Inside { .. }, Terminal::Inside) if !launch.owned => {}
+        (Place::Apart | Place::Inside { .. }, Terminal::Pty(_) | Terminal::Pipes | Terminal::Inside) => {
+            return Err(senseless("what the program is to run on is not what its holder was started on"));
+        }
+    }
     let name = launch
         .argv
         .first()
@@ -145,10 +166,14 @@ fn look_at_program(cwd: &OwnedFd, path: &[u8]) -> Result<(), Errno> {
 }
 
 /// Makes the terminal or the pipes and starts the program. When this answers `Ok` it was executed.
-pub(crate) fn start(launch: &Launch, prepared: Prepared) -> Result<Running, StartFailure> {
-    let (ends, standard) = match launch.terminal {
-        Terminal::Pty(size) => open_pty(size)?,
-        Terminal::Pipes => open_pipes(launch.owned)
+pub(crate) fn start(launch: &Launch, prepared: Prepared, place: Place) -> Result<Running, StartFailure> {
+    let (ends, standard) = match (place, launch.terminal) {
+        // Its standard streams are the program's.
+        (Place::Inside { tty }, _) => {
+            (Ends::Inside { tty }, [Stdio::inherit(), Stdio::inherit(), Stdio::inherit()])
+        }
+        (Place::Apart, Terminal::Pty(size)) => open_pty(size)?,
+        (Place::Apart, Terminal::Pipes | Terminal::Inside) => open_pipes(launch.owned)
             .map_err(|errno| failure(StartStage::Terminal, errno, "cannot make pipes"))?,
     };
     #[expect(clippy::disallowed_methods, reason = "the one place where a holder starts the run's program")]
@@ -163,7 +188,11 @@ pub(crate) fn start(launch: &Launch, prepared: Prepared) -> Result<Running, Star
     command.args(arguments);
     let setup = ChildSetup {
         cwd: prepared.cwd,
-        on_terminal: matches!(ends, Ends::Pty { .. }),
+        session: match ends {
+            Ends::Pty { .. } => Session::OnTerminal,
+            Ends::Pipes { .. } => Session::Own,
+            Ends::Inside { .. } => Session::Shared,
+        },
         umask: launch.umask,
         limits: launch.limits.clone(),
         lock_limit: mark::lock_limit(&launch.run),

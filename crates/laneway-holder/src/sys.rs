@@ -82,13 +82,24 @@ impl AsFd for SignalDescriptor {
     }
 }
 
+/// Where the program stands among sessions and terminals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Session {
+    /// In a session of its own without a terminal.
+    Own,
+    /// In a session of its own that standard input, a terminal, shall control.
+    OnTerminal,
+    /// In the holder's session, as the foreground group of its terminal, which is standard input.
+    Shared,
+}
+
 /// What the program gets between fork and exec.
 #[derive(Debug)]
 pub(crate) struct ChildSetup {
     /// The working directory, opened.
     pub(crate) cwd: OwnedFd,
-    /// Whether standard input is a terminal that shall control the program's session.
-    pub(crate) on_terminal: bool,
+    /// Where it stands.
+    pub(crate) session: Session,
     /// The caller's umask.
     pub(crate) umask: u32,
     /// The caller's resource limits.
@@ -114,9 +125,14 @@ pub(crate) fn set_up_child(command: &mut Command, setup: ChildSetup) {
 unsafe fn set_up(setup: &ChildSetup, holder: libc::pid_t) -> io::Result<()> {
     // SAFETY: plain system calls with values or with pointers to locals.
     unsafe {
+        if setup.session == Session::Shared {
+            take_the_terminal()?;
+        }
         reset_signals();
-        check(libc::setsid())?;
-        if setup.on_terminal {
+        if setup.session != Session::Shared {
+            check(libc::setsid())?;
+        }
+        if setup.session == Session::OnTerminal {
             check(libc::ioctl(0, libc::TIOCSCTTY, 0))?;
         }
         check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
@@ -132,6 +148,21 @@ unsafe fn set_up(setup: &ChildSetup, holder: libc::pid_t) -> io::Result<()> {
         set_limit(libc::RLIMIT_LOCKS, setup.lock_limit, u64::MAX);
     }
     Ok(())
+}
+
+/// Makes this process a group of its own, and that the foreground of the terminal at standard input. Leaves a signal
+/// blocked. Async-signal-safe.
+unsafe fn take_the_terminal() -> io::Result<()> {
+    // SAFETY: plain system calls with values or with pointers to locals that are initialised.
+    unsafe {
+        // Else it would be stopped: a background group may not take the terminal.
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGTTOU);
+        check(libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()))?;
+        check(libc::setpgid(0, 0))?;
+        check(libc::tcsetpgrp(0, libc::getpid()))
+    }
 }
 
 /// Sets a limit as near to what is wanted as this process may. Async-signal-safe.

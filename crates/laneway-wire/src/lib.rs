@@ -41,6 +41,10 @@ pub const PROTOCOL_VERSION: u16 = 1;
 /// The name of the holder's socket in the run's folder.
 pub const SOCKET_NAME: &str = "sock";
 
+/// The name of the socket in the run's folder at which a holder inside a terminal is given its launch. It is there
+/// while a start waits for it.
+pub const LAUNCH_NAME: &str = "launch";
+
 /// The name of the run's record in the run's folder, see [`record`].
 pub const RECORD_NAME: &str = "record";
 

@@ -20,7 +20,7 @@ pub use answer::{
 };
 pub use coding::{Incoming, MessageError, TooLong, encode};
 pub use request::{
-    Launch, Lines, MAX_SEND, OWNER_LIMIT_MS, Program, Record, ResourceLimit, Role, Send, Size, Terminal,
+    Launch, Lines, MAX_SEND, OWNER_LIMIT_MS, Program, Record, ResourceLimit, Role, Send, Size, Tap, Terminal,
     ToHolder,
 };
 

@@ -108,6 +108,10 @@ pub enum RecordState {
         /// The status as `waitpid` gave it.
         #[n(3)]
         wait_status: i32,
+        /// See [`Exited::hung_up`](crate::message::Exited::hung_up).
+        #[n(4)]
+        #[cbor(default)]
+        hung_up: bool,
     },
 }
 

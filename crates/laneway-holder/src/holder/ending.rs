@@ -10,7 +10,8 @@ use laneway_wire::{SOCKET_NAME, Stream, sockets};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process_group, wait};
 
-use super::{DEFAULT_GRACE, Holder, Ownership, Pty, Response, Terminal};
+use super::terminal::{Shown, Terminal};
+use super::{DEFAULT_GRACE, Holder, Ownership, Response};
 use crate::clock::Moment;
 use crate::input::Asker;
 use crate::log;
@@ -39,6 +40,9 @@ impl Holder {
                 if self.exited.is_none() {
                     self.begin_stop(self.stop_signal_or_term(), DEFAULT_GRACE, now);
                 }
+            } else if signal == libc::SIGHUP && self.has_hung_up() && self.exited.is_none() {
+                log("the terminal was closed");
+                self.begin_stop(self.stop_signal_or_term(), DEFAULT_GRACE, now);
             }
         }
         self.reap(now);
@@ -47,12 +51,19 @@ impl Holder {
     /// Takes notice of every child that has ended: the program, and what was left to this subreaper.
     pub(super) fn reap(&mut self, now: Moment) {
         self.reap_again_at = Some(now.instant);
+        // A terminal of its own suspends nobody: there is no shell that could bring it back.
+        let suspended = match self.terminal {
+            Terminal::Pane(_) => WaitOptions::UNTRACED,
+            Terminal::Pty(_) | Terminal::Pipes(_) => WaitOptions::empty(),
+        };
         for _ in 0..MAX_REAPS {
-            match wait(WaitOptions::NOHANG) {
+            match wait(WaitOptions::NOHANG | suspended) {
                 Ok(Some((pid, status))) => {
-                    if pid.as_raw_nonzero().get() as u32 == self.started.program.pid && self.exited.is_none()
-                    {
-                        self.note_exit(status, now);
+                    let is_program = pid.as_raw_nonzero().get() as u32 == self.started.program.pid;
+                    match status.stopping_signal() {
+                        Some(by) if is_program => self.bring_back(by),
+                        None if is_program && self.exited.is_none() => self.note_exit(status, now),
+                        Some(_) | None => {}
                     }
                 }
                 Ok(None) => {
@@ -114,6 +125,7 @@ impl Holder {
             core_dumped: libc::WIFSIGNALED(status) && libc::WCOREDUMP(status),
             at_micros: now.unix_micros,
             offsets,
+            hung_up: matches!(&self.terminal, Terminal::Pane(pane) if pane.hung_up),
         };
         fault_point!("holder.exit-seen");
         self.exited = Some(exited);
@@ -123,6 +135,16 @@ impl Holder {
         if let Terminal::Pipes(pipes) = &mut self.terminal {
             pipes.stdin = None;
         }
+        self.ask_for_last_word(now);
+        self.tell_exit_to_watchers();
+    }
+
+    /// The watchers are told at once; of a run in a pane when its terminal has read all, so that it can be looked at.
+    pub(super) fn tell_exit_to_watchers(&mut self) {
+        let Some(exited) = self.exited.filter(|_| !self.watchers_know && !self.awaits_last_word()) else {
+            return;
+        };
+        self.watchers_know = true;
         self.tell(&FromHolder::Exited(exited), |peer| peer.is_watching && peer.view == View::None);
     }
 
@@ -130,7 +152,7 @@ impl Holder {
     /// than 64 KiB, since a child that floods would make it endless. A pipe says how much is in it; if an owner
     /// has to get that first, it is read as the owner takes it.
     fn drain_at_exit(&mut self) {
-        if let Terminal::Pty(_) = self.terminal {
+        if let Terminal::Pty(_) | Terminal::Pane(_) = self.terminal {
             self.stop_reader();
             self.read_output(Stream::Pty);
             return;
@@ -152,7 +174,7 @@ impl Holder {
 
     fn n_left(&self, stream: Stream) -> u64 {
         match &self.terminal {
-            Terminal::Pty(_) => 0,
+            Terminal::Pty(_) | Terminal::Pane(_) => 0,
             Terminal::Pipes(pipes) => pipes.pipe(stream).map_or(0, |pipe| pipe.n_left_at_exit),
         }
     }
@@ -163,6 +185,7 @@ impl Holder {
             started_at_micros: self.started.at_micros,
             exited_at_micros: exited.at_micros,
             wait_status,
+            hung_up: exited.hung_up,
         };
         self.recorded.offsets = exited.offsets;
         if let Err(error) = self.record.write_durably(&self.recorded) {
@@ -173,7 +196,11 @@ impl Holder {
     /// Viewers and the owner are told of the exit when they have been given all output before it.
     pub(super) fn tell_exit_when_drained(&mut self) {
         let Some(exited) = self.exited else { return };
-        if self.exit_is_told || self.n_left(Stream::Stdout) > 0 || self.n_left(Stream::Stderr) > 0 {
+        if self.exit_is_told
+            || self.awaits_last_word()
+            || self.n_left(Stream::Stdout) > 0
+            || self.n_left(Stream::Stderr) > 0
+        {
             return;
         }
         self.exit_is_told = true;
@@ -329,19 +356,21 @@ impl Holder {
         Response::Leave
     }
 
-    /// The last thing: what the run's leftovers wrote after its exit, and the socket.
-    pub(crate) fn leave(mut self) {
-        if let Terminal::Pty(Pty { recording: Some(recording), .. }) = &mut self.terminal {
+    /// The last thing: what the run's leftovers wrote after its exit, and the socket. Answers how the program ended.
+    pub(crate) fn leave(mut self) -> Option<Exited> {
+        if let Some(Shown { recording: Some(recording), .. }) = self.terminal.shown_mut() {
             recording.finish();
             self.flush_recording();
         }
         if self.screen_tried_at != Some(self.offsets()) {
             self.write_final_screen();
         }
+        self.end_tap();
         fault_point!("holder.leaving");
         if let Err(error) = sockets::remove(&self.folder, SOCKET_NAME) {
             log(&format!("the socket was not removed: {error}"));
         }
         fault_point!("holder.socket-removed");
+        self.exited
     }
 }

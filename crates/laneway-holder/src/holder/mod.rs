@@ -3,23 +3,26 @@
 //! The loop turns what the system reports into an [`Event`], [`Holder::handle`] deals with it without ever
 //! waiting, and its [`Response`] says whether the holder stays. What is queued by that for others goes out in
 //! [`Holder::flush`]. The parts: `requests` (what peers ask), `waiting` (what they wait for), `output` (from the
-//! program to viewers), `ending` (exit, stop, leaving).
+//! program to viewers), `terminal` (where its program reads and writes), `pane` (when that is somebody else's),
+//! `ending` (exit, stop, leaving).
 
 mod ending;
 mod output;
+mod pane;
 mod requests;
+mod terminal;
 mod waiting;
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use requests::HOLDER_VERSION;
+use terminal::Terminal;
 
 use laneway_wire::message::{
     Exited, FromHolder, Launch, OWNER_LIMIT_MS, Offsets, Size, Started, Tag, refusal,
@@ -32,19 +35,10 @@ use crate::clock::Moment;
 use crate::input::{Asker, InputQueue, Notice};
 use crate::log;
 use crate::peer::{Peer, PeerId, View};
-use crate::reader::Reader;
-use crate::recording::Recording;
-use crate::screen::{self, Screen};
+use crate::screen;
 use crate::start::Ends;
 use crate::stop::Stop;
 use crate::sys::SignalDescriptor;
-use crate::tail::Tail;
-
-/// How much of a terminal's output is kept for those who resume: 256 KiB.
-const PTY_TAIL: usize = 256 << 10;
-
-/// How much of each pipe's output is kept: 1 MiB.
-const PIPE_TAIL: usize = 1 << 20;
 
 /// How much is read at once: 64 KiB, sixteen reads of a terminal, so that the emulator and the viewers work in
 /// large pieces and nobody else waits long.
@@ -82,6 +76,8 @@ pub(crate) enum Event {
     PeerReadable(PeerId),
     /// The program has written, or closed its side.
     OutputReadable(Stream),
+    /// The terminal that the holder is in has answered.
+    TtyReadable,
     /// Signals have come for the holder: children ended, or it is asked to end.
     Signalled,
     /// The time given by [`Holder::deadline`] has come.
@@ -105,43 +101,8 @@ pub(crate) enum Source {
     Peer(PeerId),
     Output(Stream),
     Input,
-}
-
-/// The program's terminal or pipes.
-enum Terminal {
-    Pty(Pty),
-    Pipes(Pipes),
-}
-
-struct Pty {
-    master: Arc<OwnedFd>,
-    /// Reads the master while the program floods; else the loop does.
-    reader: Option<Reader>,
-    /// How much has come so far of what may be a flood, in bytes. None: a thread could not be started.
-    n_flooded: Option<usize>,
-    /// See [`Ends::Pty`].
-    _slave: OwnedFd,
-    screen: Box<Screen>,
-    tail: Tail,
-    is_open: bool,
-    title: Option<String>,
-    recording: Option<Recording>,
-}
-
-struct Pipes {
-    stdin: Option<OwnedFd>,
-    /// Standard input is to be closed when the queue is empty.
-    stdin_ends: bool,
-    stdout: Pipe,
-    stderr: Pipe,
-}
-
-struct Pipe {
-    /// None when the other side was closed.
-    fd: Option<OwnedFd>,
-    tail: Tail,
-    /// After the exit: bytes that were in the pipe then and have not been read yet.
-    n_left_at_exit: u64,
+    /// The terminal that the holder is in.
+    Tty,
 }
 
 /// Whether the run belongs to a caller.
@@ -191,6 +152,8 @@ pub(crate) struct Holder {
     exited: Option<Exited>,
     /// All output up to the exit was given to everybody, and they were told of the exit.
     exit_is_told: bool,
+    /// Those who watch were told of the exit.
+    watchers_know: bool,
     stop: Option<Stop>,
     stop_askers: Vec<Asker>,
     /// The last look at the tree met another holder or the daemon.
@@ -211,36 +174,7 @@ impl Holder {
     /// The holder of a program that was executed at `now`.
     pub(crate) fn new(launch: &Launch, parts: Parts, now: Moment) -> Self {
         let Parts { folder, folder_path, listener, signals, record, recorded, ends, started } = parts;
-        let terminal = match (ends, launch.terminal) {
-            (Ends::Pty { master, slave }, laneway_wire::message::Terminal::Pty(size)) => {
-                let size = screen::Size::new(size.columns, size.rows);
-                let recording =
-                    launch.record.map(|plan| Recording::begin(&folder, plan, &launch.env, size, now));
-                Terminal::Pty(Pty {
-                    master: Arc::new(master),
-                    reader: None,
-                    n_flooded: Some(0),
-                    _slave: slave,
-                    screen: Box::new(Screen::new(size, launch.history_lines as usize)),
-                    tail: Tail::new(PTY_TAIL),
-                    is_open: true,
-                    title: None,
-                    recording,
-                })
-            }
-            (Ends::Pipes { stdin, stdout, stderr }, _) => {
-                let pipe = |fd| Pipe { fd: Some(fd), tail: Tail::new(PIPE_TAIL), n_left_at_exit: 0 };
-                Terminal::Pipes(Pipes {
-                    stdin,
-                    stdin_ends: false,
-                    stdout: pipe(stdout),
-                    stderr: pipe(stderr),
-                })
-            }
-            (Ends::Pty { .. }, laneway_wire::message::Terminal::Pipes) => {
-                unreachable!("the ends are made as the launch says")
-            }
-        };
+        let terminal = Terminal::new(ends, launch, &folder, now);
         let owner_limit = now.instant + Duration::from_millis(OWNER_LIMIT_MS);
         Self {
             run: launch.run.clone(),
@@ -262,6 +196,7 @@ impl Holder {
             ownership: if launch.owned { Ownership::Awaited(owner_limit) } else { Ownership::NotOwned },
             exited: None,
             exit_is_told: false,
+            watchers_know: false,
             stop: None,
             stop_askers: Vec::new(),
             met_protected: false,
@@ -321,6 +256,9 @@ impl Holder {
         {
             sources.push((Source::Input, fd, PollFlags::OUT));
         }
+        if let Some(tty) = self.answering_tty() {
+            sources.push((Source::Tty, tty, PollFlags::IN));
+        }
         sources
     }
 
@@ -332,7 +270,11 @@ impl Holder {
         };
         let stop = self.stop.as_ref().map(Stop::deadline);
         let others = [self.leave_at_latest, self.reap_again_at, self.accept_again_at, self.quiet_deadline()];
-        [owner, stop, self.settle_deadline()].into_iter().chain(others).flatten().min()
+        [owner, stop, self.settle_deadline(), self.last_word_deadline()]
+            .into_iter()
+            .chain(others)
+            .flatten()
+            .min()
     }
 
     /// Deals with one event. Never waits.
@@ -349,6 +291,7 @@ impl Holder {
                     self.last_activity = now.instant;
                 }
             }
+            Event::TtyReadable => self.read_tty(),
             Event::Signalled => self.take_signals(now),
             Event::DeadlineReached => {
                 self.look_for_owner(now);
@@ -358,6 +301,7 @@ impl Holder {
                 if self.reap_again_at.is_some() {
                     self.reap(now);
                 }
+                self.give_up_last_word(now);
                 self.step_stop(now);
                 self.settle(now);
             }
@@ -368,6 +312,7 @@ impl Holder {
     pub(crate) fn flush(&mut self, now: Moment) -> Response {
         self.flush_input();
         self.hear_the_paused(now);
+        self.tell_exit_to_watchers();
         self.tell_exit_when_drained();
         self.tell_the_quiet(now);
         self.tell_the_changes();
@@ -444,7 +389,7 @@ impl Holder {
     fn is_paused(&self, peer: &Peer) -> bool {
         let limit = match &self.terminal {
             // A terminal's driver is heard as long as anything fits, so that ctrl-c comes through.
-            Terminal::Pty(_) => laneway_wire::message::MAX_SEND,
+            Terminal::Pty(_) | Terminal::Pane(_) => laneway_wire::message::MAX_SEND,
             Terminal::Pipes(_) => STDIN_LIMIT,
         };
         let is_full = match peer.view {
@@ -497,8 +442,9 @@ impl Holder {
 
     fn input_descriptor(&self) -> Option<BorrowedFd<'_>> {
         match &self.terminal {
-            Terminal::Pty(pty) => pty.is_open.then(|| pty.master.as_fd()),
+            Terminal::Pty(pty) => pty.shown.source.as_ref().map(|master| master.as_fd()),
             Terminal::Pipes(pipes) => pipes.stdin.as_ref().map(AsFd::as_fd),
+            Terminal::Pane(_) => None,
         }
     }
 
@@ -506,6 +452,7 @@ impl Holder {
         let fd = match &self.terminal {
             Terminal::Pty(pty) => Some(pty.master.as_fd()),
             Terminal::Pipes(pipes) => pipes.stdin.as_ref().map(AsFd::as_fd),
+            Terminal::Pane(_) => None,
         };
         let written = fd.map(|fd| self.input.write_to(fd));
         for notice in self.input.take_notices() {
@@ -559,17 +506,13 @@ impl Holder {
 
     fn offsets(&self) -> Offsets {
         match &self.terminal {
-            Terminal::Pty(pty) => Offsets { pty: pty.tail.end(), ..Offsets::default() },
+            Terminal::Pty(_) | Terminal::Pane(_) => {
+                let pty = self.terminal.shown().map_or(0, |shown| shown.tail.end());
+                Offsets { pty, ..Offsets::default() }
+            }
             Terminal::Pipes(pipes) => {
                 Offsets { pty: 0, stdout: pipes.stdout.tail.end(), stderr: pipes.stderr.tail.end() }
             }
-        }
-    }
-
-    fn size(&self) -> Option<Size> {
-        match &self.terminal {
-            Terminal::Pty(pty) => Some(wire_size(pty.screen.size())),
-            Terminal::Pipes(_) => None,
         }
     }
 }

@@ -8,7 +8,8 @@ use laneway_wire::message::{FromHolder, Offsets, Role};
 use laneway_wire::{FinalScreen, Stream, final_screen};
 use rustix::io::Errno;
 
-use super::{FLOOD, Holder, Ownership, PAUSE, Pipe, Pipes, Pty, READ_LENGTH, Terminal, wire_size};
+use super::terminal::{Pipe, Shown, Terminal};
+use super::{FLOOD, Holder, Ownership, PAUSE, READ_LENGTH, wire_size};
 use crate::clock::Moment;
 use crate::log;
 use crate::peer::{OWNER_LIMIT, Peer, PeerId, VIEWER_LIMIT, View};
@@ -17,34 +18,19 @@ use crate::screen;
 use crate::start::set_window_size;
 use crate::sys;
 
-impl Pipes {
-    pub(super) fn pipe(&self, stream: Stream) -> Option<&Pipe> {
-        match stream {
-            Stream::Stdout => Some(&self.stdout),
-            Stream::Stderr => Some(&self.stderr),
-            _ => None,
-        }
-    }
-
-    fn pipe_mut(&mut self, stream: Stream) -> Option<&mut Pipe> {
-        match stream {
-            Stream::Stdout => Some(&mut self.stdout),
-            Stream::Stderr => Some(&mut self.stderr),
-            _ => None,
-        }
-    }
-}
-
 impl Holder {
     /// The descriptor of a stream that can still give something: readable when [`Self::read_output`] is of use.
     pub(super) fn output_descriptor(&self, stream: Stream) -> Option<BorrowedFd<'_>> {
         match (&self.terminal, stream) {
-            (Terminal::Pty(pty), Stream::Pty) => match &pty.reader {
-                Some(reader) => Some(reader.ready()),
-                None => pty.is_open.then(|| pty.master.as_fd()),
-            },
+            (Terminal::Pty(_) | Terminal::Pane(_), Stream::Pty) => {
+                let shown = self.terminal.shown()?;
+                match &shown.reader {
+                    Some(reader) => Some(reader.ready()),
+                    None => shown.source.as_ref().map(|source| source.as_fd()),
+                }
+            }
             (Terminal::Pipes(pipes), _) => pipes.pipe(stream)?.fd.as_ref().map(AsFd::as_fd),
-            (Terminal::Pty(_), _) => None,
+            (Terminal::Pty(_) | Terminal::Pane(_), _) => None,
         }
     }
 
@@ -63,17 +49,18 @@ impl Holder {
 
     fn tail_free(&self, stream: Stream) -> usize {
         match &self.terminal {
-            Terminal::Pty(pty) => pty.tail.n_free(),
+            Terminal::Pty(pty) => pty.shown.tail.n_free(),
             Terminal::Pipes(pipes) => pipes.pipe(stream).map_or(0, |pipe| pipe.tail.n_free()),
+            // It has no owner.
+            Terminal::Pane(_) => 0,
         }
     }
 
     /// Reads up to 64 KiB of what the program has written, as much as is there: it is shown, kept and given to the
     /// viewers. Answers whether there was something.
     pub(super) fn read_output(&mut self, stream: Stream) -> bool {
-        if let Terminal::Pty(pty) = &mut self.terminal
-            && let Some(reader) = pty.reader.take()
-        {
+        self.follow_size();
+        if let Some(reader) = self.terminal.shown_mut().and_then(|shown| shown.reader.take()) {
             return self.take_from(reader);
         }
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -115,25 +102,25 @@ impl Holder {
     fn read_flood_apart(&mut self, n_read: usize) {
         // Until the owner has come, reading goes on only as long as all of it is kept.
         let is_awaited = matches!(self.ownership, Ownership::Awaited(_));
-        let Terminal::Pty(pty) = &mut self.terminal else { return };
-        let Some(n_flooded) = &mut pty.n_flooded else { return };
+        let Some(shown) = self.terminal.shown_mut() else { return };
+        let (Some(n_flooded), Some(source)) = (&mut shown.n_flooded, &shown.source) else { return };
         *n_flooded = if n_read >= FULL_READ { *n_flooded + n_read } else { 0 };
         if *n_flooded < FLOOD || is_awaited {
             return;
         }
         *n_flooded = 0;
-        match Reader::start(Arc::clone(&pty.master)) {
-            Ok(reader) => pty.reader = Some(reader),
+        match Reader::start(Arc::clone(source)) {
+            Ok(reader) => shown.reader = Some(reader),
             Err(error) => {
                 log(&format!("floods are read without a thread: {error}"));
-                pty.n_flooded = None;
+                shown.n_flooded = None;
             }
         }
     }
 
     /// Takes what a thread has read so far, if there is one.
     pub(super) fn take_gathered(&mut self, now: Moment) {
-        let has_reader = matches!(&self.terminal, Terminal::Pty(pty) if pty.reader.is_some());
+        let has_reader = self.terminal.shown().is_some_and(|shown| shown.reader.is_some());
         if has_reader && !self.is_held_back(Stream::Pty) && self.read_output(Stream::Pty) {
             self.last_activity = now.instant;
         }
@@ -147,9 +134,9 @@ impl Holder {
             self.take_output(Stream::Pty, bytes);
         }
         if progress == Progress::Goes
-            && let Terminal::Pty(pty) = &mut self.terminal
+            && let Some(shown) = self.terminal.shown_mut()
         {
-            pty.reader = Some(reader);
+            shown.reader = Some(reader);
             return has_come;
         }
         drop(reader);
@@ -162,9 +149,7 @@ impl Holder {
 
     /// Takes all that a thread has read, and reads the terminal here again.
     pub(super) fn stop_reader(&mut self) {
-        if let Terminal::Pty(pty) = &mut self.terminal
-            && let Some(reader) = pty.reader.take()
-        {
+        if let Some(reader) = self.terminal.shown_mut().and_then(|shown| shown.reader.take()) {
             let bytes = reader.stop();
             self.take_output(Stream::Pty, &bytes);
         }
@@ -172,14 +157,18 @@ impl Holder {
 
     fn n_left_at_exit(&self, stream: Stream) -> Option<u64> {
         match &self.terminal {
-            Terminal::Pty(_) => None,
+            Terminal::Pty(_) | Terminal::Pane(_) => None,
             Terminal::Pipes(pipes) => pipes.pipe(stream).map(|pipe| pipe.n_left_at_exit),
         }
     }
 
     fn end_output(&mut self, stream: Stream) {
         match &mut self.terminal {
-            Terminal::Pty(pty) => pty.is_open = false,
+            Terminal::Pty(_) | Terminal::Pane(_) => {
+                if let Some(shown) = self.terminal.shown_mut() {
+                    shown.source = None;
+                }
+            }
             Terminal::Pipes(pipes) => {
                 if let Some(pipe) = pipes.pipe_mut(stream) {
                     pipe.fd = None;
@@ -189,32 +178,34 @@ impl Holder {
         }
     }
 
-    fn take_output(&mut self, stream: Stream, bytes: &[u8]) {
-        let mut passed = Vec::new();
-        let (offset, bytes) = match &mut self.terminal {
-            Terminal::Pty(pty) => {
-                let mut answers = Vec::new();
-                passed.reserve(bytes.len());
-                pty.screen.advance(bytes, &mut answers, &mut passed);
-                let offset = pty.tail.end();
-                pty.tail.push(&passed);
-                if let Some(recording) = &mut pty.recording {
-                    recording.output(&passed, &pty.screen);
-                }
-                // A program that asks without end and reads no answer loses answers, not the holder memory.
-                if self.exited.is_none() && self.input.has_room(answers.len()) {
-                    self.input.push(&answers);
-                }
-                (offset, passed.as_slice())
+    pub(super) fn take_output(&mut self, stream: Stream, bytes: &[u8]) {
+        let (mut answers, mut passed) = (Vec::new(), Vec::new());
+        let (offset, bytes) = if let Some(shown) = self.terminal.shown_mut() {
+            passed.reserve(bytes.len());
+            shown.screen.advance(bytes, &mut answers, &mut passed);
+            let offset = shown.tail.end();
+            shown.tail.push(&passed);
+            if let Some(recording) = &mut shown.recording {
+                recording.output(&passed, &shown.screen);
             }
-            Terminal::Pipes(pipes) => {
-                let Some(pipe) = pipes.pipe_mut(stream) else { return };
-                let offset = pipe.tail.end();
-                pipe.tail.push(bytes);
-                pipe.n_left_at_exit = pipe.n_left_at_exit.saturating_sub(bytes.len() as u64);
-                (offset, bytes)
-            }
+            (offset, passed.as_slice())
+        } else {
+            let Terminal::Pipes(pipes) = &mut self.terminal else { return };
+            let Some(pipe) = pipes.pipe_mut(stream) else { return };
+            let offset = pipe.tail.end();
+            pipe.tail.push(bytes);
+            pipe.n_left_at_exit = pipe.n_left_at_exit.saturating_sub(bytes.len() as u64);
+            (offset, bytes)
         };
+        match &self.terminal {
+            // A program that asks without end and reads no answer loses answers, not the holder memory.
+            Terminal::Pty(_) if self.exited.is_none() && self.input.has_room(answers.len()) => {
+                self.input.push(&answers);
+            }
+            // The multiplexer answers the program.
+            Terminal::Pane(_) => self.hear_answers(&answers),
+            Terminal::Pty(_) | Terminal::Pipes(_) => {}
+        }
         let before = self.offsets();
         let before = match stream {
             Stream::Stdout => Offsets { stdout: offset, ..before },
@@ -228,7 +219,7 @@ impl Holder {
     }
 
     fn tell_title(&mut self) {
-        let Terminal::Pty(Pty { screen, title, .. }) = &mut self.terminal else { return };
+        let Some(Shown { screen, title, .. }) = self.terminal.shown_mut() else { return };
         if screen.title() == title.as_deref() {
             return;
         }
@@ -241,18 +232,13 @@ impl Holder {
 
     /// When the screen is to be settled: when the program pauses, if there is something to settle.
     pub(super) fn settle_deadline(&self) -> Option<Instant> {
-        match &self.terminal {
-            Terminal::Pty(pty) => pty.screen.is_unsettled().then(|| self.last_activity + PAUSE),
-            Terminal::Pipes(_) => None,
-        }
+        self.terminal.shown()?.screen.is_unsettled().then(|| self.last_activity + PAUSE)
     }
 
     pub(super) fn settle(&mut self, now: Moment) {
         let is_due = self.settle_deadline().is_some_and(|deadline| deadline <= now.instant);
-        if let Terminal::Pty(pty) = &mut self.terminal
-            && is_due
-        {
-            pty.screen.settle();
+        if is_due && let Some(shown) = self.terminal.shown_mut() {
+            shown.screen.settle();
             sys::give_back_free_memory();
         }
     }
@@ -281,7 +267,11 @@ impl Holder {
     pub(super) fn show_present(&mut self, id: PeerId, known: Offsets) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         match &self.terminal {
-            Terminal::Pty(pty) => give_snapshot(peer, pty),
+            Terminal::Pty(_) | Terminal::Pane(_) => {
+                if let Some(shown) = self.terminal.shown() {
+                    give_snapshot(peer, shown);
+                }
+            }
             Terminal::Pipes(pipes) => {
                 give_kept(peer, Stream::Stdout, &pipes.stdout, known.stdout);
                 give_kept(peer, Stream::Stderr, &pipes.stderr, known.stderr);
@@ -293,21 +283,27 @@ impl Holder {
     pub(super) fn resize(&mut self, size: laneway_wire::message::Size) {
         let Terminal::Pty(pty) = &mut self.terminal else { return };
         let size = screen::Size::new(size.columns, size.rows);
-        if size == pty.screen.size() {
+        if size == pty.shown.screen.size() {
             return;
         }
-        pty.screen.resize(size);
-        let size = wire_size(size);
-        if let Err(errno) = set_window_size(&pty.master, size) {
+        if let Err(errno) = set_window_size(&pty.master, wire_size(size)) {
             log(&format!("the terminal did not take its size: {errno}"));
         }
-        if let Some(recording) = &mut pty.recording {
-            recording.resized(pty.screen.size());
+        self.show_size(size);
+    }
+
+    /// The terminal has a new size.
+    pub(super) fn show_size(&mut self, size: screen::Size) {
+        let Some(shown) = self.terminal.shown_mut() else { return };
+        shown.screen.resize(size);
+        let size = wire_size(size);
+        if let Some(recording) = &mut shown.recording {
+            recording.resized(shown.screen.size());
         }
         for peer in self.peers.values_mut() {
             if peer.n_waiting() > VIEWER_LIMIT {
                 // It does not read. A viewer gets the present state when it does again.
-                cut_off(peer, Offsets { pty: pty.tail.end(), ..Offsets::default() });
+                cut_off(peer, Offsets { pty: shown.tail.end(), ..Offsets::default() });
                 continue;
             }
             // An owner has every byte from the beginning and is not to get one twice.
@@ -316,14 +312,14 @@ impl Holder {
                 peer.say(0, &FromHolder::Resized { size });
             }
             if gets_snapshot {
-                give_snapshot(peer, pty);
+                give_snapshot(peer, shown);
             }
         }
     }
 
     /// Writes what is recorded; if that has come to an end, the run's record tells.
     pub(super) fn flush_recording(&mut self) {
-        let Terminal::Pty(Pty { recording: Some(recording), .. }) = &mut self.terminal else { return };
+        let Some(Shown { recording: Some(recording), .. }) = self.terminal.shown_mut() else { return };
         recording.flush();
         if let Some(reason) = recording.take_end() {
             log(&format!("the recording has ended: {reason}"));
@@ -337,12 +333,17 @@ impl Holder {
 
     /// What is left of the run for people, in the file that outlives the holder.
     pub(super) fn write_final_screen(&mut self) {
+        if matches!(self.terminal, Terminal::Pane(_)) && self.terminal.shown().is_none() {
+            return;
+        }
         let offsets = self.offsets();
         // Also when it fails: it would fail again.
         self.screen_tried_at = Some(offsets);
         let mut screen = FinalScreen { offsets, terminal: None, pipes: None };
         match &self.terminal {
-            Terminal::Pty(pty) => screen.terminal = Some(final_terminal(pty)),
+            Terminal::Pty(_) | Terminal::Pane(_) => {
+                screen.terminal = self.terminal.shown().map(final_terminal);
+            }
             Terminal::Pipes(pipes) => {
                 let (stdout, stderr) = (pipes.stdout.tail.to_vec(), pipes.stderr.tail.to_vec());
                 screen.pipes = Some(final_screen::FinalPipes { stdout, stderr });
@@ -355,17 +356,17 @@ impl Holder {
     }
 }
 
-fn final_terminal(pty: &Pty) -> final_screen::FinalTerminal {
-    let all = pty.screen.all_lines(true);
+fn final_terminal(shown: &Shown) -> final_screen::FinalTerminal {
+    let all = shown.screen.all_lines(true);
     let (lines, changed) = all.into_iter().map(|line| (line.text, line.changed)).unzip();
     final_screen::FinalTerminal {
-        size: wire_size(pty.screen.size()),
-        cursor: wire_cursor(pty.screen.cursor()),
-        title: pty.screen.title().map(str::to_owned),
-        alternate_screen: pty.screen.alternate_screen(),
+        size: wire_size(shown.screen.size()),
+        cursor: wire_cursor(shown.screen.cursor()),
+        title: shown.screen.title().map(str::to_owned),
+        alternate_screen: shown.screen.alternate_screen(),
         lines,
-        screen: pty.screen.lines(screen::Lines::Screen, true),
-        snapshot: pty.screen.snapshot(),
+        screen: shown.screen.lines(screen::Lines::Screen, true),
+        snapshot: shown.screen.snapshot(),
         changed,
     }
 }
@@ -396,9 +397,9 @@ fn cut_off(peer: &mut Peer, known: Offsets) {
     }
 }
 
-fn give_snapshot(peer: &mut Peer, pty: &Pty) {
-    let snapshot = pty.screen.snapshot();
-    let (offset, size, length) = (pty.tail.end(), wire_size(pty.screen.size()), snapshot.len() as u64);
+fn give_snapshot(peer: &mut Peer, shown: &Shown) {
+    let snapshot = shown.screen.snapshot();
+    let (offset, size, length) = (shown.tail.end(), wire_size(shown.screen.size()), snapshot.len() as u64);
     peer.say(0, &FromHolder::Snapshot { offset, size, length });
     peer.give(Stream::Snapshot, 0, &snapshot);
 }
@@ -417,10 +418,11 @@ pub(super) fn give_tail(peer: &mut Peer, stream: Stream, tail: &crate::tail::Tai
     true
 }
 
-/// The role a peer gets: there is no driver without a terminal.
+/// The role a peer gets: there is no driver without a terminal of the holder's own.
 pub(super) fn given_role(asked: Role, terminal: &Terminal) -> Role {
     match terminal {
         Terminal::Pty(_) => asked,
-        Terminal::Pipes(_) => Role::Observer,
+        // Who types in a pane does so through its multiplexer.
+        Terminal::Pipes(_) | Terminal::Pane(_) => Role::Observer,
     }
 }

@@ -13,7 +13,9 @@ use rustix::process::Signal;
 use rustix::termios::{LocalModes, SpecialCodeIndex, tcgetattr};
 
 use super::output::{give_tail, given_role, wire_cursor};
-use super::{DEFAULT_GRACE, Holder, Ownership, Pty, Terminal, wire_size};
+use super::pane::Pane;
+use super::terminal::{Pty, Terminal};
+use super::{DEFAULT_GRACE, Holder, Ownership, wire_size};
 use crate::clock::Moment;
 use crate::input::{Asker, Cut};
 use crate::peer::{AwaitedChange, PeerId, View};
@@ -23,6 +25,9 @@ use crate::typing::{self, SendRefusal, Typed};
 
 /// How the holder names its version.
 pub(crate) const HOLDER_VERSION: &str = concat!("lane-holder ", env!("CARGO_PKG_VERSION"));
+
+/// Why nobody types by the holder of a pane.
+const IN_A_PANE: &str = "the run is in a pane: who types there does so through its multiplexer";
 
 impl Holder {
     /// Answers one message or takes the data of one frame.
@@ -86,14 +91,15 @@ impl Holder {
                 self.say(asker, &FromHolder::Dropped { n_bytes, n_written: None });
             }
             ToHolder::AwaitQuiet { quiet_ms } => self.await_quiet(asker, quiet_ms),
+            ToHolder::Tap(tap) => self.tap(asker, &tap, now),
             ToHolder::DropSend { send } => self.drop_send(asker, Asker { tag: send, ..asker }),
         }
     }
 
     fn say_status(&mut self, asker: Asker, n_others: Option<u32>) {
-        let (title, alternate_screen) = match &self.terminal {
-            Terminal::Pty(pty) => (pty.screen.title().map(str::to_owned), pty.screen.alternate_screen()),
-            Terminal::Pipes(_) => (None, false),
+        let (title, alternate_screen) = match self.terminal.shown() {
+            Some(shown) => (shown.screen.title().map(str::to_owned), shown.screen.alternate_screen()),
+            None => (None, false),
         };
         let phase = match (self.exited, &self.stop) {
             (Some(_), _) => Phase::Exited,
@@ -105,7 +111,7 @@ impl Holder {
             run: self.run.clone(),
             phase,
             started: self.started.clone(),
-            size: self.size(),
+            size: self.terminal.size(),
             offsets: self.offsets(),
             title,
             alternate_screen,
@@ -115,6 +121,7 @@ impl Holder {
             n_input_queued: self.input.len() as u64,
             exited: self.exited,
             screen_written: self.screen_is_written,
+            tapped: matches!(self.terminal, Terminal::Pane(_)).then(|| self.terminal.shown().is_some()),
         };
         self.say(asker, &FromHolder::Status(Box::new(status)));
     }
@@ -124,25 +131,26 @@ impl Holder {
             self.refuse(asker, refusal::OUT_OF_PLACE, "the owner has all output already");
             return;
         }
+        if self.refuse_untapped(asker) {
+            return;
+        }
         let role = given_role(role, &self.terminal);
         if role == Role::Driver {
             self.unseat_driver(asker.peer);
             // Before the peer is a viewer, so that it gets one snapshot and not two.
             self.resize(size);
         }
-        let (offsets, size) = (self.offsets(), self.size());
+        let (offsets, size) = (self.offsets(), self.terminal.size());
         let Some(peer) = self.peers.get_mut(&asker.peer) else { return };
         peer.view = View::Viewer { role, lost_at: None };
-        let resumable = match (&self.terminal, since) {
-            (Terminal::Pty(pty), Some(since)) => pty.tail.since(since).is_some().then_some(since),
-            (Terminal::Pty(_), None) | (Terminal::Pipes(_), _) => None,
-        };
+        let shown = self.terminal.shown();
+        let resumable = since.zip(shown).filter(|(since, shown)| shown.tail.since(*since).is_some());
         peer.say(asker.tag, &FromHolder::Attached { role, resumed: resumable.is_some(), offsets, size });
-        match (&self.terminal, resumable) {
-            (Terminal::Pty(pty), Some(since)) => {
-                give_tail(peer, Stream::Pty, &pty.tail, since);
+        match resumable {
+            Some((since, shown)) => {
+                give_tail(peer, Stream::Pty, &shown.tail, since);
             }
-            _ => self.show_present(asker.peer, laneway_wire::message::Offsets::default()),
+            None => self.show_present(asker.peer, laneway_wire::message::Offsets::default()),
         }
         self.say_exit_if_told(asker.peer);
     }
@@ -158,13 +166,14 @@ impl Holder {
             role: Role::Driver,
             resumed: true,
             offsets: self.offsets(),
-            size: self.size(),
+            size: self.terminal.size(),
         };
         let Some(peer) = self.peers.get_mut(&asker.peer) else { return };
         peer.view = View::Owner { is_driver: true };
         peer.say(asker.tag, &attached);
         let is_whole = match &self.terminal {
-            Terminal::Pty(pty) => give_tail(peer, Stream::Pty, &pty.tail, 0),
+            Terminal::Pty(pty) => give_tail(peer, Stream::Pty, &pty.shown.tail, 0),
+            Terminal::Pane(_) => unreachable!("a run in a pane is not launched as owned"),
             Terminal::Pipes(pipes) => {
                 give_tail(peer, Stream::Stdout, &pipes.stdout.tail, 0)
                     && give_tail(peer, Stream::Stderr, &pipes.stderr.tail, 0)
@@ -201,6 +210,10 @@ impl Holder {
         let view = match (&self.terminal, view) {
             (Terminal::Pipes(_), _) => {
                 self.refuse(asker, refusal::NO_TERMINAL, "the run has no terminal");
+                return;
+            }
+            (Terminal::Pane(_), _) => {
+                self.refuse(asker, refusal::NO_TERMINAL, IN_A_PANE);
                 return;
             }
             (Terminal::Pty(_), View::None) => {
@@ -241,6 +254,8 @@ impl Holder {
         }
         match &self.terminal {
             Terminal::Pty(_) => self.type_bytes(bytes),
+            // Nobody is its driver.
+            Terminal::Pane(_) => {}
             Terminal::Pipes(pipes) => {
                 if pipes.stdin.is_some() && !pipes.stdin_ends {
                     self.input.push(bytes);
@@ -278,6 +293,10 @@ impl Holder {
         }
         let typed = match &self.terminal {
             Terminal::Pty(pty) => compose_for(pty, send),
+            Terminal::Pane(_) => {
+                self.refuse(asker, refusal::NO_TERMINAL, IN_A_PANE);
+                return;
+            }
             Terminal::Pipes(pipes) if pipes.stdin.is_none() || pipes.stdin_ends => {
                 self.refuse(asker, refusal::NO_INPUT, "the program's input is closed");
                 return;
@@ -322,7 +341,7 @@ impl Holder {
     pub(super) fn main_offset(&self) -> u64 {
         let offsets = self.offsets();
         match &self.terminal {
-            Terminal::Pty(_) => offsets.pty,
+            Terminal::Pty(_) | Terminal::Pane(_) => offsets.pty,
             Terminal::Pipes(_) => offsets.stdout,
         }
     }
@@ -334,6 +353,8 @@ impl Holder {
         }
         match &mut self.terminal {
             Terminal::Pipes(pipes) => pipes.stdin_ends = true,
+            // Nobody is its driver.
+            Terminal::Pane(_) => {}
             // A terminal's input never ends; its end-of-file key is the nearest there is.
             Terminal::Pty(pty) => {
                 if let Ok(attributes) = tcgetattr(&pty.master)
@@ -347,18 +368,22 @@ impl Holder {
     }
 
     fn read(&mut self, asker: Asker, which: Lines, ansi: bool, since: Option<u64>) {
+        if self.refuse_untapped(asker) {
+            return;
+        }
         let offset = self.main_offset();
         let text = match &self.terminal {
-            Terminal::Pty(pty) => Text {
-                lines: terminal_lines(&pty.screen, which, ansi, since),
-                cursor: Some(wire_cursor(pty.screen.cursor())),
-                size: Some(wire_size(pty.screen.size())),
-                alternate_screen: pty.screen.alternate_screen(),
-                title: pty.screen.title().map(str::to_owned),
+            Terminal::Pty(Pty { shown, .. }) | Terminal::Pane(Pane { shown: Some(shown), .. }) => Text {
+                lines: terminal_lines(&shown.screen, which, ansi, since),
+                cursor: Some(wire_cursor(shown.screen.cursor())),
+                size: Some(wire_size(shown.screen.size())),
+                alternate_screen: shown.screen.alternate_screen(),
+                title: shown.screen.title().map(str::to_owned),
                 offset,
                 stderr_lines: Vec::new(),
                 since,
             },
+            Terminal::Pane(_) => unreachable!("one that is not tapped was refused"),
             Terminal::Pipes(pipes) => Text {
                 lines: plain_lines(&pipes.stdout.tail.to_vec(), which, since.map(|since| (since, offset))),
                 cursor: None,
@@ -371,6 +396,15 @@ impl Holder {
             },
         };
         self.say_text(asker, text);
+    }
+
+    /// Refuses what needs to know what a pane shows that nobody taps.
+    pub(super) fn refuse_untapped(&mut self, asker: Asker) -> bool {
+        let is_untapped = matches!(&self.terminal, Terminal::Pane(pane) if pane.shown.is_none());
+        if is_untapped {
+            self.refuse(asker, refusal::NOT_TAPPED, "what the pane shows is not known to its holder");
+        }
+        is_untapped
     }
 
     /// Says a text in parts that fit frames.
@@ -437,7 +471,7 @@ impl Holder {
 
 fn compose_for(pty: &Pty, send: &Send) -> Result<Typed, SendRefusal> {
     match tcgetattr(pty.master.as_fd()) {
-        Ok(attributes) => typing::compose(send, pty.screen.modes(), &attributes),
+        Ok(attributes) => typing::compose(send, pty.shown.screen.modes(), &attributes),
         // A terminal that nobody has open: what is typed waits in it, unlooked at.
         Err(_) => Ok(Typed { bytes: send.text.clone(), paste: None }),
     }

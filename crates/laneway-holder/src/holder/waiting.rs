@@ -8,7 +8,8 @@ use laneway_wire::FromHolder;
 use laneway_wire::frame::MAX_DATA;
 use laneway_wire::message::{Exited, Followed, FollowedLine, refusal};
 
-use super::{Holder, Pty, Terminal};
+use super::Holder;
+use super::terminal::{Shown, Terminal};
 use crate::clock::Moment;
 use crate::input::Asker;
 use crate::peer::{AwaitedChange, AwaitedQuiet, Peer, PeerId};
@@ -19,6 +20,9 @@ impl Holder {
     pub(super) fn await_quiet(&mut self, asker: Asker, quiet_ms: u64) {
         if self.exited.is_some() {
             self.refuse(asker, refusal::ENDED, "the program has ended");
+            return;
+        }
+        if self.refuse_untapped(asker) {
             return;
         }
         let Some(peer) = self.peers.get_mut(&asker.peer) else { return };
@@ -63,6 +67,9 @@ impl Holder {
             self.refuse(asker, refusal::NO_TERMINAL, "the run has no terminal");
             return;
         }
+        if self.refuse_untapped(asker) {
+            return;
+        }
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if peer.awaited_change.is_some() {
             self.refuse(asker, refusal::OUT_OF_PLACE, "this connection waits for that already");
@@ -73,22 +80,22 @@ impl Holder {
 
     /// Tells those who follow what has changed since they were told last.
     pub(super) fn tell_the_changes(&mut self) {
-        let Terminal::Pty(pty) = &self.terminal else { return };
-        let (offset, exited) = (pty.tail.end(), self.exited.filter(|_| self.exit_is_told));
+        let Some(shown) = self.terminal.shown() else { return };
+        let (offset, exited) = (shown.tail.end(), self.exited.filter(|_| self.exit_is_told));
         let has_come =
             |wanted: &mut AwaitedChange| exited.is_some() || wanted.since.is_none_or(|since| offset > since);
         for peer in self.peers.values_mut() {
             if let Some(wanted) = peer.awaited_change.take_if(has_come) {
-                say_changes(peer, pty, wanted, exited);
+                say_changes(peer, shown, wanted, exited);
             }
         }
     }
 }
 
 /// Says what has changed, in parts that fit frames.
-fn say_changes(peer: &mut Peer, pty: &Pty, wanted: AwaitedChange, exited: Option<Exited>) {
+fn say_changes(peer: &mut Peer, shown: &Shown, wanted: AwaitedChange, exited: Option<Exited>) {
     let AwaitedChange { tag, since, last, ansi } = wanted;
-    let changes = pty.screen.changes(since, ansi);
+    let changes = shown.screen.changes(since, ansi);
     let n_primary = changes.lines.iter().filter(|line| !line.alternate).count();
     let n_skipped = last.map_or(0, |last| n_primary.saturating_sub(last as usize));
     let (mut part, mut length) = (Vec::new(), 0);
@@ -104,11 +111,11 @@ fn say_changes(peer: &mut Peer, pty: &Pty, wanted: AwaitedChange, exited: Option
     }
     let followed = Followed {
         lines: part,
-        offset: pty.tail.end(),
+        offset: shown.tail.end(),
         screen: changes.screen,
         n_finished: changes.n_finished as u32,
         missed: changes.missed,
-        alternate_screen: pty.screen.alternate_screen(),
+        alternate_screen: shown.screen.alternate_screen(),
         exited,
     };
     peer.say(tag, &FromHolder::Followed(followed));

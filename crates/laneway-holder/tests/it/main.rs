@@ -4,6 +4,7 @@
 
 mod ending;
 mod flood;
+mod inside;
 mod pipes;
 mod recording;
 mod shortage;

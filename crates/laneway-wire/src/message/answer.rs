@@ -295,6 +295,10 @@ pub struct Exited {
     /// Where its streams ended. What processes it left behind write comes after that.
     #[n(4)]
     pub offsets: Offsets,
+    /// The terminal that the holder was started on was closed before, which is why it ended.
+    #[n(5)]
+    #[cbor(default)]
+    pub hung_up: bool,
 }
 
 /// Where a run is.
@@ -357,6 +361,9 @@ pub struct Status {
     /// Whether the last screen has been written to the run's folder.
     #[n(12)]
     pub screen_written: bool,
+    /// Whether what the pane shows is known to the holder: `Tap`. None for a run that is in no pane.
+    #[n(13)]
+    pub tapped: Option<bool>,
 }
 
 /// What a terminal shows.

@@ -6,6 +6,8 @@ pub const UNKNOWN_REQUEST: &str = "unknown-request";
 pub const ENDED: &str = "ended";
 /// The run has no terminal, and the request needs one.
 pub const NO_TERMINAL: &str = "no-terminal";
+/// The run is in a pane, and the holder does not know what that shows: `Tap` comes first.
+pub const NOT_TAPPED: &str = "not-tapped";
 /// The run has no input: it was started without, or it was closed.
 pub const NO_INPUT: &str = "no-input";
 /// The request needs the driver's role.

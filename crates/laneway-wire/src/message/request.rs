@@ -21,7 +21,7 @@ pub enum ToHolder {
         #[n(1)]
         client: String,
     },
-    /// The first frame on the holder's standard input, and only there. Answer: `Started` or `StartFailed`;
+    /// The first frame on the holder's standard input (inside a terminal: on [`LAUNCH_NAME`](crate::LAUNCH_NAME)), and only there. Answer: `Started` or `StartFailed`;
     /// then the connection goes on as one that watches.
     #[n(1)]
     Launch(#[n(0)] Box<Launch>),
@@ -143,6 +143,28 @@ pub enum ToHolder {
         #[n(0)]
         send: Tag,
     },
+    /// From now on show what a pane shows. Answer: `Done`, or `Refused` with
+    /// [`refusal::OUT_OF_PLACE`](super::refusal::OUT_OF_PLACE) by a holder that is in no pane.
+    #[n(19)]
+    Tap(#[n(0)] Tap),
+}
+
+/// What a pane shows, and where its output comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
+pub struct Tap {
+    /// The pane's size.
+    #[n(0)]
+    pub size: Size,
+    /// Written to an empty terminal of this size it draws what the pane shows, with what had scrolled off.
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub seed: Vec<u8>,
+    /// A named pipe from which comes what the program has written since, as an absolute path; the holder removes it
+    /// when it leaves. None: nothing more comes. A pane that is tapped already keeps then what it has.
+    #[n(2)]
+    #[cfg_attr(test, proptest(strategy = "proptest::option::of(tests::bytes())"))]
+    pub pipe: Option<ByteVec>,
 }
 
 /// Everything a holder needs to start a program.
@@ -231,6 +253,9 @@ pub enum Terminal {
     /// On three pipes; without an owner standard input is `/dev/null`.
     #[n(1)]
     Pipes,
+    /// On the terminal that the holder was started on, the pane of a terminal multiplexer: `run --inside-tty`.
+    #[n(2)]
+    Inside,
 }
 
 /// A terminal's size in cells. The holder brings both into 2–1 000.

@@ -39,6 +39,11 @@ fn a_message_comes_back_as_it_was() {
         }),
         ToHolder::Status,
         ToHolder::DropSend { send: 7 },
+        ToHolder::Tap(message::Tap {
+            size: Size { columns: 3, rows: 2 },
+            seed: b"\xff".to_vec(),
+            pipe: None,
+        }),
     ];
     for message in messages {
         let mut bytes = Vec::new();

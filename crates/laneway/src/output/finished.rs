@@ -109,7 +109,8 @@ mod tests {
 
     fn ended(followed: Followed) -> Followed {
         let offsets = Offsets::default();
-        let exited = Exited { code: Some(0), signal: None, core_dumped: false, at_micros: 0, offsets };
+        let exited =
+            Exited { code: Some(0), signal: None, core_dumped: false, at_micros: 0, offsets, hung_up: false };
         Followed { exited: Some(exited), ..followed }
     }
 

@@ -239,7 +239,7 @@ mod tests {
 
     fn exited(code: Option<i32>, signal: Option<i32>, stdout: u64) -> Exited {
         let offsets = Offsets { pty: 0, stdout, stderr: 0 };
-        Exited { code, signal, core_dumped: false, at_micros: 0, offsets }
+        Exited { code, signal, core_dumped: false, at_micros: 0, offsets, hung_up: false }
     }
 
     fn message(message: FromHolder) -> Event<'static> {

@@ -466,6 +466,7 @@ mod tests {
             core_dumped: false,
             at_micros: 1,
             offsets: Offsets::default(),
+            hung_up: false,
         };
         let refused = || FromHolder::Refused { code: "x".into(), message: "no".into() };
         let mut attached = Attached::live(Role::Driver, b"x");

@@ -215,6 +215,7 @@ fn a_holder_that_holds_another_run_or_makes_no_sense_is_not_believed() {
         n_input_queued: 0,
         exited: None,
         screen_written: false,
+        tapped: None,
     };
     put_another_holder(&folder, move |tag, request| match request {
         ToHolder::Hello { .. } => Some(said(tag, &hello(1, "rn_00000000000000000000000000"))),
