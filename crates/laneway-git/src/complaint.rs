@@ -34,6 +34,8 @@ pub enum Complaint {
     RemoteUnreachable,
     /// A clean or smudge filter failed.
     FilterFailed,
+    /// git does not know who makes the commit.
+    NoIdentity,
     /// Anything else: see the words themselves.
     Other,
 }
@@ -41,6 +43,7 @@ pub enum Complaint {
 /// Ordered: an earlier line wins, because git often says a general thing after a particular one.
 const KNOWN: &[(&str, Complaint)] = &[
     ("dubious ownership", Complaint::ForeignOwner),
+    ("please tell me who you are", Complaint::NoIdentity),
     ("no space left on device", Complaint::NoSpace),
     ("disk quota exceeded", Complaint::NoSpace),
     ("out of diskspace", Complaint::NoSpace),
@@ -120,6 +123,10 @@ mod tests {
             ),
             ("error: unable to write file f: No space left on device", Complaint::NoSpace),
             ("fatal: sha1 file 'index.lock' write error. Out of diskspace", Complaint::NoSpace),
+            (
+                "Author identity unknown\n\n*** Please tell me who you are.\n\nRun\n\n  git config --global user.email \"…\"",
+                Complaint::NoIdentity,
+            ),
             ("fatal: something new", Complaint::Other),
         ] {
             assert_eq!(classify(said), expected, "{said}");

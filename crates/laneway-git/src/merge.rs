@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use laneway_fault::fault_point;
 
 use crate::admin::present;
+use crate::complaint::Complaint;
 use crate::lock::LockError;
 use crate::names::{CommitId, branch_ref};
 use crate::repository::{Repository, not_read};
@@ -190,7 +191,7 @@ impl Repository {
             .succeed();
         match made {
             Ok(said) => Ok(CommitId::from_git(&said).ok_or_else(|| RunError::not_understood(what, &said))?),
-            Err(error @ RunError::Failed { .. }) if error.to_string().contains("user.email") => {
+            Err(error) if error.complaint() == Some(Complaint::NoIdentity) => {
                 Err(MergeError::NoIdentity(error))
             }
             Err(error) => Err(error.into()),

@@ -35,6 +35,18 @@ fn a_branch_that_is_checked_out_nowhere_gets_a_merge_of_two_parents() {
 }
 
 #[test]
+fn without_an_identity_nothing_is_merged_and_that_is_said() {
+    let world = World::new();
+    let record = world.lane("x");
+    let theirs = world.commit(&record.path, "new", "from the lane\n");
+    let ours = world.commit(&world.root(), "b", "on main\n");
+    let repository = world.repository_of_nobody();
+    let refused = repository.merge("main", &theirs, &record.base_commit, "merge").unwrap_err();
+    assert!(matches!(refused, MergeError::NoIdentity(_)), "{refused:?}");
+    assert_eq!(world.tip(&world.root(), "main"), ours);
+}
+
+#[test]
 fn a_conflict_names_the_files_and_changes_nothing() {
     let world = World::new();
     let record = world.lane("x");

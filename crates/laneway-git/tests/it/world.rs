@@ -74,6 +74,18 @@ impl World {
         self.repository_at(&self.root())
     }
 
+    /// The repository for a git that is not told who makes a commit, and may not make it up.
+    pub(crate) fn repository_of_nobody(&self) -> Repository {
+        self.run(&self.root(), &["config", "user.useConfigOnly", "true"]);
+        let variables = variables(&self.folder().canonicalize().unwrap()).into_iter();
+        let is_of_somebody =
+            |name: &str| name.starts_with("GIT_AUTHOR_") || name.starts_with("GIT_COMMITTER_");
+        let environment = variables
+            .filter(|(name, _)| !is_of_somebody(name))
+            .fold(Environment::scrubbed([]), |environment, (name, value)| environment.with(name, value));
+        Repository::open(&find_git(environment), &discover(&self.root()).unwrap()).unwrap()
+    }
+
     pub(crate) fn repository_at(&self, path: &Path) -> Repository {
         Repository::open(&self.git, &discover(path).unwrap()).unwrap()
     }
