@@ -93,6 +93,8 @@ pub(crate) struct Parts {
     asked_to_close: Mutex<HashMap<LaneId, close::AskedToClose>>,
     /// What is known of trees that are kept ready, beside the record.
     pools: Mutex<pool::Pools>,
+    /// Held while a consent is read, changed and written.
+    consents: Mutex<()>,
     /// Leases end at other times than before.
     leases_changed: Notify,
     /// Starts that are under way in this process.
@@ -173,6 +175,7 @@ impl Engine {
             judged: Mutex::default(),
             asked_to_close: Mutex::default(),
             pools: Mutex::default(),
+            consents: Mutex::default(),
             leases_changed: Notify::new(),
             starting: Mutex::default(),
             untaken: Mutex::default(),

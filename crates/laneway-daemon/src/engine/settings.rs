@@ -5,7 +5,8 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use laneway_api::error::{ErrorKind, Problem};
 use laneway_api::view::{SettingsView, StepView};
@@ -103,14 +104,19 @@ impl Engine {
             let message = format!("{FILE_NAME} has changed since it was shown");
             return Err(Problem::new(ErrorKind::Refused, "changed_meanwhile", message).hint("lane trust"));
         }
-        let mut consents = self.consents(&workspace).await?;
-        consents.retain(|known| known != content);
-        consents.extend(trusted.then(|| content.to_owned()));
-        let path = self.consents_path(&workspace);
-        blocking(move || write_whole(&path, &consents)).await?.map_err(|error| {
-            let message = format!("that cannot be recorded: {error}");
-            failed_in_words("consent_not_recorded", &error, message)
-        })?;
+        let (engine, path, content) = (self.clone(), self.consents_path(&workspace), content.to_owned());
+        let recorded = blocking(move || {
+            // Whoever else agrees to something at this moment reads what is written here.
+            let _one_after_the_other = engine.consents.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut consents = read_consents(&path).map_err(consents_unreadable)?;
+            consents.retain(|known| *known != content);
+            consents.extend(trusted.then_some(content));
+            write_whole(&path, &consents).map_err(|error| {
+                let message = format!("that cannot be recorded: {error}");
+                failed_in_words("consent_not_recorded", &error, message)
+            })
+        });
+        recorded.await??;
         self.settings_view(&workspace, file).await
     }
 
@@ -143,15 +149,7 @@ impl Engine {
 
     async fn consents(&self, workspace: &Workspace) -> Result<Vec<String>, Problem> {
         let path = self.consents_path(workspace);
-        let read = blocking(move || match fs::read_to_string(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-            read => read,
-        });
-        let text = read.await?.map_err(|error| {
-            let message = format!("what you have agreed to cannot be read: {error}");
-            failed_in_words("consent_unreadable", &error, message)
-        })?;
-        Ok(text.lines().map(str::to_owned).collect())
+        blocking(move || read_consents(&path)).await?.map_err(consents_unreadable)
     }
 
     fn consents_path(&self, workspace: &Workspace) -> PathBuf {
@@ -165,8 +163,22 @@ pub(super) fn not_trusted(what: &str) -> Problem {
     Problem::new(ErrorKind::Refused, "not_trusted", message).hint("lane trust shows it and agrees to it")
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what an error is mapped by")]
+fn consents_unreadable(error: io::Error) -> Problem {
+    let message = format!("what you have agreed to cannot be read: {error}");
+    failed_in_words("consent_unreadable", &error, message)
+}
+
+fn read_consents(path: &Path) -> io::Result<Vec<String>> {
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        read => read?,
+    };
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
 /// Lines of a private file, durable when this returns.
-fn write_whole(path: &std::path::Path, lines: &[String]) -> io::Result<()> {
+fn write_whole(path: &Path, lines: &[String]) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     for line in lines {

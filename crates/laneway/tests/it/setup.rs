@@ -197,6 +197,18 @@ fn what_a_file_wants_done_needs_consent_for_that_text() {
 }
 
 #[test]
+fn who_agrees_at_the_same_moment_as_others_has_agreed() {
+    let world = environment();
+    fs::write(world.repository.join("laneway.toml"), step("mark", "true", "")).unwrap();
+    let _ = world.lane(&["ls"]).ok();
+    let all: Vec<Child> = (0..12).map(|_| begin(&world, &["trust"])).collect();
+    for mut one in all {
+        assert!(one.wait().unwrap().success());
+    }
+    assert_eq!(world.json(&["trust", "--show"])["trusted"], true);
+}
+
+#[test]
 fn nothing_is_followed_out_and_nothing_is_written_over() {
     let world = world_with("copy = [\".env\", \"private/**\"]\nlink = [\"linked\"]\n");
     let (main, outside) = (&world.repository, world.root().join("outside"));
