@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::random::FAILING;
 use super::world::World;
 use crate::bench::measure::processes;
 
@@ -27,6 +28,7 @@ pub(crate) fn after_settling(world: &World, trees: bool) -> Result<Vec<String>> 
             drop(world.try_lane(&["wait", text(worker, "id"), "--for", "exit", "--timeout", "30s"])?);
         }
     }
+    wait_for_restarts(world)?;
     world.wait_for_pool()?;
     let workers = list(&world.json(&["ps"])?, "workers");
     world.stop_the_daemon()?;
@@ -54,6 +56,26 @@ pub(crate) fn after_settling(world: &World, trees: bool) -> Result<Vec<String>> 
     broken.extend(runs(world, &observed)?);
     broken.extend(leftovers(world, &observed)?);
     Ok(broken)
+}
+
+/// Waits until no worker is to be started again by itself.
+fn wait_for_restarts(world: &World) -> Result<()> {
+    let restarts = |worker: &&Value| {
+        let fails = text(worker, "name").starts_with(FAILING) && worker["status"] == "running";
+        fails || worker["status"] == "backoff" || worker["status"] == "starting"
+    };
+    loop {
+        let workers = list(&world.json(&["ps"])?, "workers");
+        let Some(worker) = workers.iter().find(restarts) else { return Ok(()) };
+        let id = text(worker, "id");
+        let mut wait =
+            vec!["wait", id, "--for", "state=failed", "--for", "state=stopped", "--timeout", "45s"];
+        if !text(worker, "name").starts_with(FAILING) {
+            wait.extend(["--for", "state=running"]);
+        }
+        let said = world.try_lane(&wait)?;
+        ensure!(said.status.success(), "worker {id} does not come to rest: {}", said.err.trim());
+    }
 }
 
 /// What is recorded, and what git says.
@@ -172,7 +194,7 @@ fn lanes(world: &World, observed: &Observed, trees: bool) -> Result<Vec<String>>
         broken.push(format!("there are {} trees in the pool", pooled.len()));
     }
     for worktree in others {
-        if !known.contains(&worktree.path) {
+        if !known.contains(&worktree.path) && !worktree.path.starts_with(world.own()) {
             broken.push(format!("a worktree belongs to no lane: {}", worktree.path.display()));
         }
     }

@@ -76,6 +76,12 @@ impl Ledger {
         *self = Self::default();
     }
 
+    /// These do not need to be kept any more.
+    pub(crate) fn forget_those(&mut self, contents: &HashSet<Vec<u8>>, commits: &HashSet<String>) {
+        self.contents.retain(|content| !contents.contains(content));
+        self.commits.retain(|commit| !commits.contains(commit));
+    }
+
     /// What of it is nowhere.
     pub(crate) fn lost(&self, world: &World) -> Result<Vec<String>> {
         let mut lost = Vec::new();

@@ -86,6 +86,9 @@ impl World {
         fs::write(repository.join("README"), "a repository\n")?;
         fs::write(repository.join("src/main.c"), "int main(void) { return 0; }\n")?;
         fs::write(repository.join(".gitignore"), "*.secret\ntarget/\n")?;
+        // For merges that the daemon makes, which is not told of the environment of each who asks.
+        git(&repository, &["config", "user.name", "Chaos"])?;
+        git(&repository, &["config", "user.email", "chaos@example.org"])?;
         git(&repository, &["add", "."])?;
         git(&repository, &["commit", "--quiet", "--message", "first"])?;
         git(&repository, &["branch", "dev"])?;
@@ -107,6 +110,11 @@ impl World {
     /// The main worktree.
     pub(crate) fn repository(&self) -> PathBuf {
         self.beside.join("repository")
+    }
+
+    /// The folder of worktrees that are a person's own.
+    pub(crate) fn own(&self) -> PathBuf {
+        self.beside.join("own")
     }
 
     /// `LANEWAY_HOME`.
@@ -178,6 +186,11 @@ impl World {
         Ok(String::from_utf8_lossy(&out).into_owned())
     }
 
+    /// Runs git in the main worktree, however it ends.
+    pub(crate) fn try_git(&self, arguments: &[&str]) -> Result<Said> {
+        self.finish(self.program("git").args(arguments))
+    }
+
     /// Runs git in the main worktree; it must succeed.
     pub(crate) fn git(&self, arguments: &[&str]) -> Result<String> {
         self.git_in(&self.repository(), arguments)
@@ -228,17 +241,37 @@ impl World {
 
     /// The repository's `laneway.toml`, which git passes by.
     pub(crate) fn write_settings(&self, settings: &str) -> Result<()> {
-        fs::write(self.repository().join("laneway.toml"), settings)?;
+        self.replace_settings(settings)?;
+        self.exclude("/laneway.toml")
+    }
+
+    /// Another `laneway.toml`, at once.
+    pub(crate) fn replace_settings(&self, settings: &str) -> Result<()> {
+        let written = self.repository().join(".git/laneway.toml");
+        fs::write(&written, settings)?;
+        Ok(fs::rename(written, self.repository().join("laneway.toml"))?)
+    }
+
+    /// git passes this by.
+    pub(crate) fn exclude(&self, pattern: &str) -> Result<()> {
         let exclude = self.repository().join(".git/info/exclude");
         let known = fs::read_to_string(&exclude).unwrap_or_default();
-        let lines = format!("{}\n/laneway.toml\n", known.replace("/laneway.toml\n", "").trim_end());
+        let line = format!("{pattern}\n");
+        let lines = format!("{}\n{line}", known.replace(&line, "").trim_end());
         Ok(fs::write(exclude, lines)?)
     }
 
     /// How many are; none where there was never to be a pool.
     pub(crate) fn pool_wanted(&self) -> Option<usize> {
         let toml = fs::read_to_string(self.repository().join("laneway.toml")).ok()?;
-        toml.trim().strip_prefix("pool = ")?.parse().ok()
+        toml.lines().find_map(|line| line.strip_prefix("pool = "))?.parse().ok()
+    }
+
+    /// The user's settings.
+    pub(crate) fn write_config(&self, config: &str) -> Result<()> {
+        fs::create_dir_all(self.home())?;
+        rustix::fs::chmod(self.home(), rustix::fs::Mode::RWXU)?;
+        Ok(fs::write(self.home().join("config.toml"), config)?)
     }
 
     /// Waits until the daemon has nothing to do for the pool.
