@@ -1,0 +1,176 @@
+//! One tmux server: its connection, made when it is needed and made anew when it has ended.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::connection::{Connection, Event, is_no_server};
+use crate::error::TmuxError;
+use crate::ids::{PaneIdentity, ServerIdentity};
+use crate::line::Line;
+use crate::program::{Tmux, is_new_enough};
+use crate::snapshot::{FIELDS, PaneSeen, Snapshot};
+
+/// A server at a socket, whether it runs or not. Cheap to clone.
+#[derive(Clone)]
+pub struct Server {
+    inner: Arc<Inner>,
+}
+
+type Listeners = Arc<Mutex<Vec<Box<dyn Fn(&Event) + Send + Sync>>>>;
+
+struct Inner {
+    tmux: Tmux,
+    socket: PathBuf,
+    connection: Mutex<Option<Arc<Connection>>>,
+    /// The last attempt to connect that took its whole limit: who has waited for it meanwhile does not try again.
+    failure: Mutex<Option<(Instant, TmuxError)>>,
+    listeners: Listeners,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("socket", &self.inner.socket).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    pub(crate) fn new(tmux: Tmux, socket: &Path) -> Self {
+        let inner = Inner {
+            tmux,
+            socket: socket.to_owned(),
+            connection: Mutex::default(),
+            failure: Mutex::default(),
+            listeners: Listeners::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> &Path {
+        &self.inner.socket
+    }
+
+    /// Has this called for everything that the server tells, as long as there is a connection. It is called by the
+    /// thread that reads: it must not wait for anything, least of all for tmux.
+    pub fn on_event(&self, listener: impl Fn(&Event) + Send + Sync + 'static) {
+        lock(&self.inner.listeners).push(Box::new(listener));
+    }
+
+    /// Connects, if that is not so already, and says who the server is.
+    pub fn connect(&self) -> Result<ServerIdentity, TmuxError> {
+        Ok(self.connection()?.server().clone())
+    }
+
+    /// All panes of the server, but those of control connections, at one moment.
+    pub fn snapshot(&self) -> Result<Snapshot, TmuxError> {
+        let connection = self.connection()?;
+        let line = Line::new("list-panes").args(["-a", "-F", FIELDS]);
+        let said = connection.ask("list-panes", &line)?.remove(0);
+        Snapshot::read(connection.server().clone(), &said)
+    }
+
+    /// The pane that is meant, as it is now. An error if it is gone, or if anything about it is not as it was recorded.
+    pub fn verify(&self, identity: &PaneIdentity) -> Result<PaneSeen, TmuxError> {
+        self.snapshot()?.verify(identity).cloned()
+    }
+
+    /// Has a line carried out by the server that is there.
+    pub(crate) fn ask(&self, command: &'static str, line: &Line) -> Result<Vec<Vec<u8>>, TmuxError> {
+        self.connection()?.ask(command, line)
+    }
+
+    fn connection(&self) -> Result<Arc<Connection>, TmuxError> {
+        let asked_at = Instant::now();
+        // Held while it is connected: there are never two at it.
+        let mut connection = lock(&self.inner.connection);
+        if let Some(connection) = connection.as_ref().filter(|connection| connection.is_usable()) {
+            return Ok(Arc::clone(connection));
+        }
+        if let Some((failed_at, error)) = &*lock(&self.inner.failure)
+            && *failed_at >= asked_at
+        {
+            return Err(error.clone());
+        }
+        let connected = self.connect_anew(&mut connection);
+        if let Err(error @ TmuxError::NotResponding { .. }) = &connected {
+            *lock(&self.inner.failure) = Some((Instant::now(), error.clone()));
+        }
+        connected
+    }
+
+    fn connect_anew(&self, connection: &mut Option<Arc<Connection>>) -> Result<Arc<Connection>, TmuxError> {
+        self.probe()?;
+        if let Some(old) = connection.take() {
+            if old.is_usable() {
+                // What was overdue has come meanwhile.
+                *connection = Some(Arc::clone(&old));
+                return Ok(old);
+            }
+            old.give_up();
+            // Once this is answered its session is gone.
+            self.probe()?;
+        }
+        let listeners = Arc::clone(&self.inner.listeners);
+        let listener = move |event: &Event| lock(&listeners).iter().for_each(|listener| listener(event));
+        let opened = Arc::new(Connection::open(&self.inner.tmux, &self.inner.socket, Arc::new(listener))?);
+        *connection = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    /// Whether a server is there that answers, and is new enough.
+    fn probe(&self) -> Result<(), TmuxError> {
+        let found = self.run(&["-N"], &["display-message", "-p", "#{version}"])?;
+        if is_new_enough(&found) {
+            return Ok(());
+        }
+        Err(TmuxError::ServerTooOld { socket: self.inner.socket.clone(), found })
+    }
+
+    /// Starts a server with a session of this name, in which this runs.
+    pub(crate) fn start(&self, session: &str, program: &[&str]) -> Result<(), TmuxError> {
+        self.make_folder()?;
+        let begin = ["new-session", "-d", "-s", session, "-n", "laneway", "-c", "/", "--"];
+        match self.run(&[], &[&begin[..], program].concat()) {
+            // Somebody else was faster.
+            Err(TmuxError::Refused { said, .. }) if said.starts_with("duplicate session") => Ok(()),
+            result => result.map(drop),
+        }
+    }
+
+    /// Runs an ordinary client to its end.
+    fn run(&self, options: &[&str], command: &[&str]) -> Result<String, TmuxError> {
+        let socket = &self.inner.socket;
+        let mut arguments: Vec<&OsStr> = options.iter().map(OsStr::new).collect();
+        arguments.extend(["-S".as_ref(), socket.as_os_str()]);
+        arguments.extend(command.iter().map(OsStr::new));
+        let Some(output) = self.inner.tmux.run(&arguments)? else {
+            return Err(TmuxError::NotResponding { socket: socket.clone(), limit: self.inner.tmux.limit() });
+        };
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
+        }
+        let said = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
+        if is_no_server(&said) {
+            return Err(TmuxError::NoServer { socket: socket.clone() });
+        }
+        Err(TmuxError::Refused { command: command[0].to_owned(), said })
+    }
+
+    /// tmux makes the folder of its sockets only if it is not told where that is.
+    fn make_folder(&self) -> Result<(), TmuxError> {
+        use std::os::unix::fs::DirBuilderExt;
+        let Some(folder) = self.inner.socket.parent() else { return Ok(()) };
+        match std::fs::DirBuilder::new().mode(0o700).create(folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// None of what is kept here can be half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

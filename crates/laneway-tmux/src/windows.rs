@@ -1,0 +1,247 @@
+//! Windows and panes are made, restarted, renamed and removed: each time by ids, and after the one that is meant was
+//! looked at.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use crate::error::TmuxError;
+use crate::ids::{PaneId, PaneIdentity, ServerIdentity, SessionId, WindowId};
+use crate::line::Line;
+use crate::server::Server;
+use crate::snapshot::{PaneSeen, Snapshot};
+
+/// What a new pane says of itself.
+const MADE: &str = "#{session_id} #{window_id} #{pane_id} #{pane_pid} #{pane_tty}";
+
+/// A program for a pane. Two arguments or more: tmux then executes it as it is, without a shell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PaneProgram {
+    /// The program, absolute, and its arguments.
+    pub arguments: Vec<OsString>,
+    /// Where it is started.
+    pub folder: PathBuf,
+    /// What it finds in its environment beside that of the server and the session.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+/// A pane that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// By which it is known again.
+    pub identity: PaneIdentity,
+    /// Its terminal.
+    pub tty: PathBuf,
+}
+
+/// What a pane is marked with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark<'a> {
+    /// It belongs to this run: `@laneway`.
+    Run(&'a str),
+    /// It shows this worker: `@laneway-viewer`.
+    Viewer(&'a str),
+}
+
+impl Mark<'_> {
+    fn option(self) -> [String; 2] {
+        let (option, value) = match self {
+            Self::Run(run) => ("@laneway", run),
+            Self::Viewer(worker) => ("@laneway-viewer", worker),
+        };
+        [option.to_owned(), value.to_owned()]
+    }
+
+    fn tag(self) -> String {
+        match self {
+            Self::Run(run) => run.to_owned(),
+            Self::Viewer(_) => String::new(),
+        }
+    }
+}
+
+/// What became of a pane that was to be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// Its window is gone, with all in it.
+    Window,
+    /// The pane alone: there are others in its window.
+    Pane,
+    /// There was none any more.
+    AlreadyGone,
+}
+
+impl Server {
+    /// The session of this name, made if there is none, with a server if need be: with a window that keeps it when all
+    /// others are gone. tmux has no `.` and `:` in the names of sessions and writes `_` for them.
+    pub fn session(&self, name: &str) -> Result<SessionId, TmuxError> {
+        let name = name.replace(['.', ':'], "_");
+        match self.connect() {
+            Err(TmuxError::NoServer { .. }) => self.start(&name, &PLACEHOLDER)?,
+            connected => drop(connected?),
+        }
+        if let Some(session) = self.snapshot()?.session_named(&name) {
+            return Ok(session);
+        }
+        let line = Line::new("new-session").args(["-d", "-P", "-F", "#{session_id}"]);
+        let line = line.arg("-s").literal(&name).args(["-n", "laneway", "-c", "/", "--"]).args(PLACEHOLDER);
+        match self.ask("new-session", &line) {
+            Ok(said) => read_field("new-session", &said[0]),
+            // Somebody else made it meanwhile.
+            Err(error) => self.snapshot()?.session_named(&name).ok_or(error),
+        }
+    }
+
+    /// Makes a window at the end of a session, and marks it, in one go. What ends at once is kept all the same.
+    pub fn new_window(
+        &self,
+        session: SessionId,
+        name: &str,
+        mark: Mark<'_>,
+        program: &PaneProgram,
+        keep_when_ended: bool,
+    ) -> Result<Made, TmuxError> {
+        let server = self.connect()?;
+        // Known by a name that nobody else uses, until its id is read.
+        let once = one_time_name()?;
+        let target = format!("{session}:={once}");
+        let line = Line::new("new-window").args(["-d", "-P", "-F", MADE, "-n", &once, "-t"]);
+        let line = line.arg(format!("{session}:"));
+        let line = program.say(line).then("set-option").args(["-p", "-t", &target]).args(mark.option());
+        let line = line.then("set-option").args(["-w", "-t", &target, "remain-on-exit"]);
+        let line = line.arg(if keep_when_ended { "on" } else { "off" });
+        let line = line.then("set-option").args(["-w", "-t", &target, "automatic-rename", "off"]);
+        let line = line.then("rename-window").args(["-t", &target]).arg("--").literal(name);
+        let said = self.ask("new-window", &line)?;
+        read_made(server, &said[0], name, mark)
+    }
+
+    /// Starts a program in a pane whose own has ended; from then on it belongs to another run.
+    pub fn respawn(&self, pane: &PaneIdentity, run: &str, program: &PaneProgram) -> Result<Made, TmuxError> {
+        let seen = self.verify(pane)?;
+        let target = pane.pane.to_string();
+        let line = program.say(Line::new("respawn-pane").args(["-t", &target]));
+        let line = line.then("set-option").args(["-p", "-t", &target]).args(Mark::Run(run).option());
+        let line = line.then("display-message").args(["-p", "-t", &target, MADE]);
+        let said = self.ask("respawn-pane", &line)?;
+        let last = said.last().map_or(&b""[..], Vec::as_slice);
+        read_made(pane.server.clone(), last, &seen.window_name, Mark::Run(run))
+    }
+
+    /// Gives a pane's window another name.
+    pub fn rename_window(&self, pane: &PaneIdentity, name: &str) -> Result<(), TmuxError> {
+        let seen = self.verify(pane)?;
+        let line = Line::new("rename-window").args(["-t", &seen.window.to_string(), "--"]).literal(name);
+        self.ask("rename-window", &line).map(drop)
+    }
+
+    /// Removes a pane, and its window if nothing else is in it but what is `also` of the same worker and is as
+    /// recorded. A session that would end with its last window keeps a new one, so that nobody in it is thrown out.
+    pub fn remove(&self, pane: &PaneIdentity, also: &[PaneIdentity]) -> Result<Removed, TmuxError> {
+        let snapshot = match self.snapshot() {
+            // The server is gone, and the pane with it.
+            Err(TmuxError::NoServer { .. }) if !pane.server.is_alive() => return Ok(Removed::AlreadyGone),
+            snapshot => snapshot?,
+        };
+        let seen = match snapshot.verify(pane) {
+            Err(TmuxError::Gone { .. }) => return Ok(Removed::AlreadyGone),
+            seen => seen?,
+        };
+        let ours: BTreeSet<PaneId> = also
+            .iter()
+            .filter(|other| snapshot.verify(other).is_ok())
+            .map(|other| other.pane)
+            .chain([pane.pane])
+            .collect();
+        let is_all_ours = snapshot.panes_of(seen.window).all(|other| ours.contains(&other.pane));
+        let result = if is_all_ours {
+            self.kill_window(&snapshot, seen).map(|()| Removed::Window)
+        } else {
+            let line = Line::new("kill-pane").args(["-t", &pane.pane.to_string()]);
+            self.ask("kill-pane", &line).map(|_| Removed::Pane)
+        };
+        match result {
+            // It went by itself between the look and the command.
+            Err(TmuxError::Refused { said, .. }) if said.starts_with("can't find") => {
+                Ok(Removed::AlreadyGone)
+            }
+            result => result,
+        }
+    }
+
+    /// Removes the window of a pane that was just seen, wherever it is linked.
+    pub(crate) fn kill_window(&self, snapshot: &Snapshot, seen: &PaneSeen) -> Result<(), TmuxError> {
+        let line = keep_sessions(snapshot, &[seen.window]);
+        // With its session tmux looks whether it still is in there.
+        let target = format!("{}:{}", seen.session, seen.window);
+        let line = line.then("kill-window").args(["-t", &target]);
+        self.ask("kill-window", &line).map(drop)
+    }
+}
+
+/// What keeps a session of ours when all windows in it are gone.
+const PLACEHOLDER: [&str; 3] = [
+    "/bin/sh",
+    "-c",
+    "printf 'This window keeps the session when its last worker is gone. It does nothing.\\n'; exec sleep infinity",
+];
+
+/// A new window for each session in which nothing but these windows is.
+pub(crate) fn keep_sessions(snapshot: &Snapshot, windows: &[WindowId]) -> Line {
+    let is_going = |seen: &&PaneSeen| windows.contains(&seen.window);
+    let stay: BTreeSet<SessionId> =
+        snapshot.panes.iter().filter(|seen| !is_going(seen)).map(|seen| seen.session).collect();
+    let all: BTreeSet<SessionId> = snapshot.panes.iter().map(|seen| seen.session).collect();
+    let emptied = all.difference(&stay);
+    emptied.fold(Line::default(), |line, session| {
+        line.then("new-window").arg("-d").arg("-t").arg(format!("{session}:"))
+    })
+}
+
+impl PaneProgram {
+    fn say(&self, line: Line) -> Line {
+        let mut line = line.arg("-c").literal(&self.folder);
+        for (name, value) in &self.environment {
+            let mut setting = name.clone();
+            setting.push("=");
+            setting.push(value);
+            line = line.arg("-e").arg(setting);
+        }
+        line.arg("--").args(&self.arguments)
+    }
+}
+
+/// A name that nobody has thought of.
+pub(crate) fn one_time_name() -> Result<String, TmuxError> {
+    let mut bytes = [0_u8; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(format!("laneway-{:016x}", u64::from_ne_bytes(bytes)))
+}
+
+fn read_field<T: std::str::FromStr>(command: &'static str, said: &[u8]) -> Result<T, TmuxError> {
+    let said = String::from_utf8_lossy(said);
+    said.trim_end()
+        .parse()
+        .map_err(|_| TmuxError::NotUnderstood { command, said: said.chars().take(200).collect() })
+}
+
+fn read_made(server: ServerIdentity, said: &[u8], name: &str, mark: Mark<'_>) -> Result<Made, TmuxError> {
+    let text = String::from_utf8_lossy(said);
+    let read = || {
+        let mut fields = text.trim_end().split(' ');
+        let identity = PaneIdentity {
+            server,
+            session: fields.next()?.parse().ok()?,
+            window: Some(fields.next()?.parse().ok()?),
+            window_name: name.to_owned(),
+            pane: fields.next()?.parse().ok()?,
+            pane_pid: fields.next()?.parse().ok()?,
+            tag: mark.tag(),
+        };
+        Some(Made { identity, tty: Path::new(OsStr::new(fields.next()?)).to_owned() })
+    };
+    read().ok_or_else(|| TmuxError::NotUnderstood {
+        command: "new-window",
+        said: text.chars().take(200).collect(),
+    })
+}

@@ -1,0 +1,86 @@
+//! The connection: events, time limits, and a server that is not there, too old or not itself.
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::Instant;
+
+use laneway_tmux::{Event, Tmux, TmuxError, TmuxUnusable};
+use rustix::process::{Signal, pidfd_send_signal};
+
+use crate::support::{SHORT, World};
+
+#[test]
+fn what_happens_in_any_session_is_told() {
+    let Some(world) = World::new() else { return };
+    let heard = world.listen();
+    let made = world.make("fix", "rn_1", &["/bin/cat", "-u"]);
+    let window = made.identity.window.unwrap();
+    heard.wait_for("a new window", |event| *event == Event::WindowAdded(window));
+    world.by_hand(&["rename-window", "-t", &window.to_string(), "by hand"]);
+    heard.wait_for("its name", |event| *event == Event::WindowRenamed(window, "by hand".to_owned()));
+    world.by_hand(&["kill-window", "-t", &window.to_string()]);
+    heard.wait_for("its end", |event| *event == Event::WindowClosed(window));
+}
+
+#[test]
+fn a_server_that_hangs_is_an_error_within_the_limit_and_is_found_again_later() {
+    let Some(world) = World::new() else { return };
+    let tmux = world.tmux.with_limit(SHORT);
+    let server = tmux.server(world.server.socket());
+    let identity = server.connect().unwrap();
+    let process = laneway_testkit::process::open(identity.pid).unwrap();
+    pidfd_send_signal(&process, Signal::STOP).unwrap();
+    let begun = Instant::now();
+    // With the connection that is there, then with ones that cannot be made.
+    for _ in 0..2 {
+        let error = server.snapshot().unwrap_err();
+        assert!(matches!(error, TmuxError::NotResponding { .. }), "{error}");
+    }
+    let crowd: Vec<_> = (0..20)
+        .map(|_| {
+            let server = server.clone();
+            std::thread::spawn(move || server.snapshot().unwrap_err())
+        })
+        .collect();
+    for one in crowd {
+        let error = one.join().unwrap();
+        assert!(matches!(error, TmuxError::NotResponding { .. }), "{error}");
+    }
+    let took = begun.elapsed();
+    assert!(took < SHORT * 10, "twenty do not wait for one another: {took:?}");
+    pidfd_send_signal(&process, Signal::CONT).unwrap();
+    assert_eq!(server.snapshot().unwrap().panes.len(), 1);
+    assert_eq!(server.connect().unwrap(), identity, "it has not crashed of it");
+}
+
+#[test]
+fn no_server_no_tmux_and_an_old_tmux_are_told_apart() {
+    let Some(world) = World::without_server() else { return };
+    let error = world.server.snapshot().unwrap_err();
+    assert!(matches!(error, TmuxError::NoServer { .. }), "{error}");
+    assert!(!world.server.socket().exists(), "looking starts nothing");
+    std::fs::write(world.server.socket(), "").unwrap();
+    let error = world.server.snapshot().unwrap_err();
+    assert!(matches!(error, TmuxError::NoServer { .. } | TmuxError::Disconnected { .. }), "{error}");
+    std::fs::remove_file(world.server.socket()).unwrap();
+    let missing = Tmux::find([("PATH".into(), world.folder.path().into())]).unwrap_err();
+    assert!(matches!(missing, TmuxUnusable::NotFound), "{missing}");
+    assert!(missing.to_string().contains("install tmux 3.3 or newer"), "{missing}");
+    let old = world.folder.path().join("tmux");
+    std::fs::write(&old, "#!/bin/sh\necho tmux 3.2a\n").unwrap();
+    std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let refused = Tmux::find([("PATH".into(), world.folder.path().into())]).unwrap_err();
+    assert!(refused.to_string().ends_with("is tmux 3.2a; Laneway needs 3.3 or newer"), "{refused}");
+}
+
+#[test]
+fn the_session_of_the_connection_goes_with_it_and_is_nobodys_pane() {
+    let Some(world) = World::new() else { return };
+    let other = world.tmux.with_limit(SHORT * 10);
+    let server = other.server(world.server.socket());
+    assert_eq!(server.snapshot().unwrap().panes.len(), 1, "ours is not shown");
+    let heard = world.listen();
+    drop((server, other));
+    heard.wait_for("the end of its window", |event| matches!(event, Event::WindowClosed(_)));
+    let sessions = world.by_hand(&["list-sessions", "-F", "#{session_name}"]);
+    assert_eq!(sessions.lines().filter(|name| name.starts_with("laneway-control")).count(), 1, "{sessions}");
+}

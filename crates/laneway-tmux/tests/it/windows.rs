@@ -1,0 +1,177 @@
+//! Windows are made, found again, restarted and removed, and nothing else is.
+
+use laneway_tmux::{Event, Mark, PaneProgram, Removed, TmuxError};
+
+use crate::support::{World, program_of};
+
+#[test]
+fn a_window_is_made_marked_and_seen() {
+    let Some(world) = World::new() else { return };
+    let program = PaneProgram {
+        arguments: [
+            "/bin/sh",
+            "-c",
+            "printf '%s|' \"$A\" \"$PWD\" \"$0\" \"$1\"; exec cat",
+            "a b;",
+            "#{pid} 'é\n\"$HOME",
+        ]
+        .map(Into::into)
+        .to_vec(),
+        folder: "/usr".into(),
+        environment: vec![("A".into(), "1 = ;".into())],
+    };
+    let made = world.server.new_window(world.people(), "fix", Mark::Run("rn_1"), &program, true).unwrap();
+    let seen = world.seen(&made);
+    assert_eq!((&*seen.window_name, &*seen.session_name, &*seen.tag), ("fix", "people", "rn_1"));
+    assert_eq!((seen.tty, seen.is_dead, seen.window_active), (made.tty, false, false));
+    assert_eq!(world.windows(), ["people:theirs", "people:fix"]);
+}
+
+#[test]
+fn a_program_that_ends_at_once_is_seen_with_its_code_and_started_again_in_its_pane() {
+    let Some(world) = World::new() else { return };
+    for n in 0..11 {
+        let made = world.make(&format!("fast-{n}"), "rn_1", &["/bin/sh", "-c", "exit 7"]);
+        let identity = made.identity;
+        let again = loop {
+            // Until tmux has noticed the end it says that the pane is still active.
+            match world.server.respawn(&identity, "rn_2", &program_of(&["/bin/cat", "-u"])) {
+                Ok(again) => break again,
+                Err(TmuxError::Refused { said, .. }) => assert!(said.contains("still active"), "{said}"),
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert_eq!(again.identity.pane, identity.pane);
+        assert_ne!(again.identity.pane_pid, identity.pane_pid);
+        assert!(!world.seen(&again).is_dead);
+        assert!(
+            matches!(world.server.verify(&identity), Err(TmuxError::Stale { .. })),
+            "the old record is stale"
+        );
+    }
+}
+
+#[test]
+fn a_window_whose_name_only_begins_alike_is_left_alone() {
+    let Some(world) = World::new() else { return };
+    let gone = world.make("bd-42", "rn_42", &["/bin/cat", "-u"]);
+    let other = world.make("bd-421", "rn_421", &["/bin/cat", "-u"]);
+    world.by_hand(&["kill-window", "-t", "people:=bd-42"]);
+    assert_eq!(world.server.remove(&gone.identity, &[]).unwrap(), Removed::AlreadyGone);
+    world.seen(&other);
+    assert_eq!(world.server.remove(&other.identity, &[]).unwrap(), Removed::Window);
+    assert_eq!(world.windows(), ["people:theirs"]);
+}
+
+#[test]
+fn a_pane_that_became_anothers_is_left_alone() {
+    let Some(world) = World::new() else { return };
+    let made = world.make("fix", "rn_1", &["/bin/cat", "-u"]);
+    let pane = made.identity.pane.to_string();
+    world.by_hand(&["set-option", "-p", "-t", &pane, "@laneway", "rn_other"]);
+    let stale = world.server.remove(&made.identity, &[]).unwrap_err();
+    assert!(stale.to_string().contains("tagged \"rn_other\", not \"rn_1\""), "{stale}");
+    assert!(matches!(world.server.rename_window(&made.identity, "x"), Err(TmuxError::Stale { .. })));
+    world.by_hand(&["set-option", "-p", "-t", &pane, "@laneway", "rn_1"]);
+    world.by_hand(&["respawn-pane", "-k", "-t", &pane, "cat"]);
+    assert!(matches!(world.server.remove(&made.identity, &[]), Err(TmuxError::Stale { .. })));
+    assert_eq!(world.windows(), ["people:theirs", "people:fix"]);
+}
+
+#[test]
+fn what_people_do_with_a_window_does_not_hide_it() {
+    let Some(world) = World::new() else { return };
+    world.by_hand(&["set-option", "-g", "base-index", "1"]);
+    world.by_hand(&["set-option", "-g", "pane-base-index", "1"]);
+    world.by_hand(&["new-session", "-d", "-s", "@1", "--", "cat", "-u"]);
+    let made = world.make("a.b: c", "rn_1", &["/bin/cat", "-u"]);
+    assert_eq!(world.seen(&made).window_name, "a.b: c");
+    let window = made.identity.window.unwrap().to_string();
+    world.by_hand(&["rename-window", "-t", &window, "by\thand #{pid}"]);
+    world.by_hand(&["rename-session", "-t", "people", "them"]);
+    world.by_hand(&["link-window", "-d", "-s", &window, "-t", "=@1:"]);
+    let linked = world.seen(&made);
+    assert_eq!(linked.session, made.identity.session);
+    world.by_hand(&["unlink-window", "-t", &format!("them:{window}")]);
+    assert_eq!(world.seen(&made).session_name, "@1");
+    world.by_hand(&["split-window", "-d", "-t", &window, "cat"]);
+    assert_eq!(world.server.remove(&made.identity, &[]).unwrap(), Removed::Pane);
+    assert_eq!(world.server.remove(&made.identity, &[]).unwrap(), Removed::AlreadyGone);
+    assert_eq!(world.windows().len(), 3, "the pane that was opened by hand stays: {:?}", world.windows());
+}
+
+#[test]
+fn a_window_with_all_panes_of_one_worker_goes_and_the_session_stays() {
+    let Some(world) = World::new() else { return };
+    let first = world.make("fix", "rn_1", &["/bin/cat", "-u"]);
+    let second = world.make("beside", "rn_1", &["/bin/cat", "-u"]);
+    let [from, to] = [&second, &first].map(|made| made.identity.pane.to_string());
+    world.by_hand(&["join-pane", "-d", "-s", &from, "-t", &to]);
+    world.by_hand(&["kill-window", "-t", "people:=theirs"]);
+    assert_eq!(world.server.remove(&first.identity, &[second.identity]).unwrap(), Removed::Window);
+    let left = world.windows();
+    assert!(
+        matches!(&*left, [one] if one.starts_with("people:")),
+        "a person's session lost its last window: {left:?}"
+    );
+}
+
+#[test]
+fn a_session_of_ours_is_made_once_and_kept_when_its_workers_are_gone() {
+    let Some(world) = World::without_server() else { return };
+    assert!(matches!(world.server.snapshot(), Err(TmuxError::NoServer { .. })));
+    let session = world.server.session("laneway-a.b").unwrap();
+    assert_eq!(world.server.session("laneway-a.b").unwrap(), session);
+    let made =
+        world.server.new_window(session, "x", Mark::Run("rn_1"), &program_of(&["/bin/cat", "-u"]), true);
+    world.server.remove(&made.unwrap().identity, &[]).unwrap();
+    assert_eq!(world.windows(), ["laneway-a_b:laneway"]);
+}
+
+#[test]
+fn records_of_a_server_that_was_restarted_touch_nothing_in_the_new_one() {
+    let Some(world) = World::new() else { return };
+    let old = world.make("fix", "rn_1", &["/bin/cat", "-u"]);
+    let heard = world.listen();
+    world.by_hand(&["kill-server"]);
+    heard.wait_for("the end of the server", |event| *event == Event::Disconnected);
+    assert_eq!(world.server.remove(&old.identity, &[]).unwrap(), Removed::AlreadyGone, "with no server");
+    world.start();
+    let new = world.make("fix", "rn_1", &["/bin/cat", "-u"]);
+    assert_eq!(
+        (new.identity.pane, new.identity.window),
+        (old.identity.pane, old.identity.window),
+        "ids start again"
+    );
+    assert_eq!(world.server.remove(&old.identity, &[]).unwrap(), Removed::AlreadyGone);
+    world.seen(&new);
+}
+
+#[test]
+fn a_server_behind_anothers_socket_is_not_taken_for_gone() {
+    let Some(world) = World::new() else { return };
+    let hidden = world.make("fix", "rn_1", &["/bin/cat", "-u"]);
+    let aside = world.folder.path().join("aside");
+    std::fs::rename(world.server.socket(), &aside).unwrap();
+    world.start();
+    let fresh = world.tmux.with_limit(laneway_tmux::COMMAND_LIMIT).server(world.server.socket());
+    let error = fresh.remove(&hidden.identity, &[]).unwrap_err();
+    assert!(matches!(error, TmuxError::ServerHidden { .. }), "{error}");
+    drop(fresh);
+    world.by_hand(&["kill-server"]);
+    std::fs::rename(aside, world.server.socket()).unwrap();
+    world.seen(&hidden);
+}
+
+#[test]
+fn the_connection_does_not_keep_a_server_that_people_have_left() {
+    let Some(world) = World::new() else { return };
+    let heard = world.listen();
+    let server = world.server.connect().unwrap();
+    world.by_hand(&["kill-session", "-t", "people"]);
+    heard.wait_for("the end of the server", |event| *event == Event::Disconnected);
+    let process = laneway_testkit::process::open(server.pid);
+    assert!(
+        process.is_none_or(|process| laneway_testkit::process::ends_within(&process, laneway_testkit::LIMIT))
+    );
+}
