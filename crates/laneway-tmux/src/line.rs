@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// Commands that tmux carries out one after the other without doing anything in between; the first that fails is the
 /// last.
@@ -42,6 +43,21 @@ impl Line {
     /// An argument that tmux would expand as a format.
     pub(crate) fn literal(self, argument: impl AsRef<OsStr>) -> Self {
         self.arg(OsStr::from_bytes(&without_format(argument.as_ref().as_bytes())))
+    }
+
+    /// A command for the shell that ends with a path, where tmux would expand formats and times in it.
+    pub(crate) fn shell_command(self, command: &str, path: &Path) -> Self {
+        let mut text = command.as_bytes().to_owned();
+        text.push(b'\'');
+        for byte in path.as_os_str().as_bytes() {
+            match byte {
+                b'\'' => text.extend_from_slice(b"'\\''"),
+                b'%' => text.extend_from_slice(b"%%"),
+                other => text.push(*other),
+            }
+        }
+        text.push(b'\'');
+        self.literal(OsStr::from_bytes(&text))
     }
 
     /// What tmux reads.

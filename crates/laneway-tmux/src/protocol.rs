@@ -54,9 +54,9 @@ pub enum NotTheProtocol {
     /// A reply without end.
     #[error("a reply of more than {LONGEST_REPLY} bytes")]
     LongReply,
-    /// Text where a notification should be: a program's text was taken for the end of a reply.
-    #[error("text between two replies")]
-    StrayText,
+    /// The end of a reply that had not begun: a program's text was taken for the end before.
+    #[error("the end of a reply that had not begun")]
+    StrayEnd,
 }
 
 /// What has been said so far and is not complete.
@@ -130,9 +130,10 @@ impl Parser {
             self.reply = Some(Begun { mark: mark.to_owned(), body: Vec::new() });
             return Ok(None);
         }
-        if !line.starts_with(b"%") {
-            return Err(NotTheProtocol::StrayText);
+        if line.starts_with(b"%end ") || line.starts_with(b"%error ") {
+            return Err(NotTheProtocol::StrayEnd);
         }
+        // Text that belongs to nothing is what tmux says of a command when that is over already: of a file, say.
         Ok(Some(Item::Notification(Notification::read(line))))
     }
 }
@@ -215,9 +216,12 @@ mod tests {
     }
 
     #[test]
-    fn text_outside_of_a_reply_is_no_protocol() {
+    fn an_end_that_was_forged_is_noticed_at_the_true_one() {
         let forged = b"%begin 1 1 1\n%end 1 1 1\nrest of a screen\n%end 1 1 1\n";
-        assert_eq!(read_all(&[forged]), (vec![reply(true, "")], Err(NotTheProtocol::StrayText)));
+        assert_eq!(
+            read_all(&[forged]),
+            (vec![reply(true, ""), Item::Notification(Notification::Other)], Err(NotTheProtocol::StrayEnd))
+        );
     }
 
     proptest! {

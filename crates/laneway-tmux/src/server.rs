@@ -82,6 +82,13 @@ impl Server {
         self.connection()?.ask(command, line)
     }
 
+    /// Gives the connection up: what came over it cannot be trusted.
+    pub(crate) fn break_off(&self) {
+        if let Some(connection) = &*lock(&self.inner.connection) {
+            connection.give_up();
+        }
+    }
+
     fn connection(&self) -> Result<Arc<Connection>, TmuxError> {
         let asked_at = Instant::now();
         // Held while it is connected: there are never two at it.

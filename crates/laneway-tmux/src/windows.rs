@@ -60,6 +60,15 @@ impl Mark<'_> {
     }
 }
 
+/// Where a pane is added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// To the right of it.
+    Right,
+    /// Below it.
+    Below,
+}
+
 /// What became of a pane that was to be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removed {
@@ -126,6 +135,37 @@ impl Server {
         let said = self.ask("respawn-pane", &line)?;
         let last = said.last().map_or(&b""[..], Vec::as_slice);
         read_made(pane.server.clone(), last, &seen.window_name, Mark::Run(run))
+    }
+
+    /// Adds a pane to a window, and marks it: beside the pane that is meant, or below it. What ends at once is kept if
+    /// that is so in its window.
+    pub fn split(
+        &self,
+        pane: &PaneIdentity,
+        side: Side,
+        run: &str,
+        program: &PaneProgram,
+    ) -> Result<Made, TmuxError> {
+        let seen = self.verify(pane)?;
+        // A pane that is added to a window has no address until its id is read; one in a window of its own has.
+        let once = one_time_name()?;
+        let mark = Mark::Run(run);
+        let target = format!("{}:={once}", seen.session);
+        let line = Line::new("new-window").args(["-d", "-n", &once, "-t"]).arg(format!("{}:", seen.session));
+        let line = program.say(line).then("set-option").args(["-w", "-t", &target, "remain-on-exit", "on"]);
+        let line = line.then("set-option").args(["-p", "-t", &target]).args(mark.option());
+        // What is printed before the pane has moved names the window that it leaves.
+        let line = line.then("display-message").args(["-p", "-t", &target, MADE]);
+        let side = match side {
+            Side::Right => "-h",
+            Side::Below => "-v",
+        };
+        let line = line.then("join-pane").args(["-d", side, "-s", &target, "-t", &pane.pane.to_string()]);
+        let said = self.ask("join-pane", &line)?;
+        let made = said.get(3).map_or(&b""[..], Vec::as_slice);
+        let mut made = read_made(pane.server.clone(), made, &seen.window_name, mark)?;
+        made.identity.window = Some(seen.window);
+        Ok(made)
     }
 
     /// Gives a pane's window another name.
