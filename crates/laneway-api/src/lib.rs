@@ -6,12 +6,14 @@
 //! * [`routes`]: the paths, and the headers every request carries
 //! * [`view`]: lanes, workers, terminals and the daemon as they are shown
 //! * [`request`]: the bodies of what changes something, and their answers
+//! * [`serving`]: being reached over TCP, and the tokens for that
 //! * [`error`]: `{error: {code, kind, message, hint?, details?}}` and the exit codes
 //! * [`time`]: moments as RFC 3339 UTC
 
 pub mod error;
 pub mod request;
 pub mod routes;
+pub mod serving;
 pub mod time;
 pub mod version;
 pub mod view;

@@ -12,6 +12,18 @@ pub const RUN_HEADER: &str = "laneway-run";
 
 /// GET: answers `ok` while the daemon serves.
 pub const HEALTH: &str = "/healthz";
+/// GET: answers `ready` when the record can be read, 503 else.
+pub const READY: &str = "/readyz";
+/// GET: numbers in the text format of Prometheus.
+pub const METRICS: &str = "/metrics";
+/// GET: [`crate::serving::ServingView`]; POST [`crate::serving::Serve`]: the same.
+pub const SERVE: &str = "/api/v1/serve";
+/// POST: [`crate::serving::ServingView`], of what was served until then.
+pub const SERVE_STOP: &str = "/api/v1/serve/stop";
+/// GET: [`crate::serving::Tokens`]; POST [`crate::serving::CreateToken`]: [`crate::serving::TokenMade`].
+pub const TOKENS: &str = "/api/v1/tokens";
+/// POST: [`crate::serving::TokenView`] of what was revoked.
+pub const TOKEN_REVOKE: &str = "/api/v1/tokens/{target}/revoke";
 /// GET: [`crate::view::DaemonStatus`].
 pub const DAEMON: &str = "/api/v1/daemon";
 /// POST: the daemon ends; workers go on.

@@ -14,6 +14,7 @@ use laneway_core::supervise::RestartPolicy;
 use laneway_core::worker::WorkerStatus;
 use serde::{Deserialize, Serialize};
 
+use crate::serving::ServingView;
 use crate::time::Time;
 
 /// An event with its moment as RFC 3339.
@@ -452,6 +453,9 @@ pub struct DaemonStatus {
     pub n_waiting: u64,
     /// The last event's number.
     pub last_seq: u64,
+    /// How it is reached over TCP, if it is to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<ServingView>,
 }
 
 /// The repositories that are known, the oldest first.

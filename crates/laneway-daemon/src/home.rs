@@ -9,6 +9,8 @@
 //! HOME/laneway.db       the database
 //! HOME/launch/…         environments of workers, by reference
 //! HOME/trust/…         which settings of a repository you have agreed to
+//! HOME/port             the port of 127.0.0.1 that is listened at, if one is
+//! HOME/tokens           names and hashes of the tokens that let a client in there
 //! HOME/config.toml      settings, unless this is the default home (see `config`)
 //! HOME/runs/rn_…/       one folder per run: sock, record, screen, recording-….cast
 //! HOME/scratch/…        what is needed for one request only; emptied at every start
@@ -213,6 +215,16 @@ impl Home {
     /// The folder of the files that say which settings of a repository the user has agreed to.
     pub fn trust(&self) -> PathBuf {
         self.root.join("trust")
+    }
+
+    /// The file with the port that is listened at; there is none while none is.
+    pub fn port(&self) -> PathBuf {
+        self.root.join("port")
+    }
+
+    /// The file with the names and hashes of tokens.
+    pub fn tokens(&self) -> PathBuf {
+        self.root.join("tokens")
     }
 
     /// The folder of the private files with workers' environments.

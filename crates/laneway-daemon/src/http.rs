@@ -1,13 +1,17 @@
-//! HTTP on the unix socket: who may ask, what is asked, and the answers.
+//! HTTP on the unix socket, and over TCP where that is asked for: who may ask, what is asked, and the answers.
 //!
-//! The handlers ([`lanes`], [`sharing`], [`rescues`], [`workers`], [`settings`], [`host`]) translate; what happens is
-//! the engine's.
+//! The handlers ([`lanes`], [`sharing`], [`rescues`], [`workers`], [`settings`], [`host`], [`serving`], [`health`])
+//! translate; what happens is the engine's. [`tcp`] takes connections of strangers, [`gate`] says who of them is let in.
 
+mod gate;
+mod health;
 mod host;
 mod lanes;
 mod rescues;
+mod serving;
 mod settings;
 mod sharing;
+pub(crate) mod tcp;
 mod workers;
 
 use std::convert::Infallible;
@@ -36,6 +40,8 @@ use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Asking, Engine, Request, who_asks};
+use crate::serving::Serving;
+use crate::tokens::Admitted;
 
 /// The largest JSON body: arguments and an environment, in bytes.
 const MAX_BODY: usize = 4 << 20;
@@ -63,6 +69,8 @@ pub(crate) struct Served {
     pub(crate) ending: tokio::sync::watch::Sender<Option<Ending>>,
     /// Cancelled when the daemon is ending: streams end.
     pub(crate) closing: CancellationToken,
+    /// Whether it is also reached over TCP, and by whom.
+    pub(crate) serving: Serving,
 }
 
 impl FromRef<Served> for Engine {
@@ -92,7 +100,8 @@ impl axum::extract::connect_info::Connected<IncomingStream<'_, UnixListener>> fo
 /// Serves until `closing` is cancelled, then answers what is under way.
 pub(crate) async fn serve(listener: UnixListener, served: Served) -> std::io::Result<()> {
     let closing = served.closing.clone();
-    let service = router(served).into_make_service_with_connect_info::<Peer>();
+    let router = router(served).layer(middleware::from_fn(refuse_strangers));
+    let service = router.into_make_service_with_connect_info::<Peer>();
     axum::serve(listener, service).with_graceful_shutdown(closing.cancelled_owned()).await
 }
 
@@ -101,6 +110,10 @@ fn router(served: Served) -> Router {
         .route(routes::DAEMON, get(host::status))
         .route(routes::DAEMON_STOP, post(host::stop))
         .route(routes::EVENTS, get(host::events))
+        .route(routes::SERVE, get(serving::show).post(serving::start))
+        .route(routes::SERVE_STOP, post(serving::stop))
+        .route(routes::TOKENS, get(serving::tokens).post(serving::create_token))
+        .route(routes::TOKEN_REVOKE, post(serving::revoke_token))
         .route(routes::RECONCILE, post(host::reconcile))
         .route(routes::RESOLVE, get(host::resolve))
         .route(routes::WORKSPACES, get(host::workspaces))
@@ -139,11 +152,12 @@ fn router(served: Served) -> Router {
         .layer(middleware::from_fn(refuse_newer_clients))
         // What a client needs to find and renew an older daemon is answered whatever its version.
         .route(routes::HEALTH, get(|| async { "ok" }))
+        .route(routes::READY, get(health::ready))
+        .route(routes::METRICS, get(health::metrics))
         .route(routes::DAEMON_RESTART, post(host::restart))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_route)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(middleware::from_fn(refuse_strangers))
         .with_state(served)
 }
 
@@ -215,6 +229,8 @@ pub(crate) struct Caller {
     pub(crate) cwd: OsText,
     /// The process that asks, if the system could say.
     pub(crate) pid: Option<u32>,
+    /// It asks over TCP.
+    over_tcp: bool,
 }
 
 impl Caller {
@@ -228,6 +244,9 @@ impl Caller {
             Asking::Outside => return Ok(()),
             Asking::InRun => {
                 format!("{doing} is a person's to say, and this comes from inside a lane's program")
+            }
+            Asking::Unknown if self.over_tcp => {
+                format!("{doing} is a person's to say, with lane in a terminal: a token is not enough")
             }
             Asking::Unknown => format!("{doing} is a person's to say, and who asks could not be told"),
         };
@@ -254,7 +273,8 @@ impl FromRequestParts<Served> for Caller {
         let correlation = served.engine.ids.correlation();
         served.engine.report_again();
         let pid = parts.extensions.get::<ConnectInfo<Peer>>().and_then(|ConnectInfo(peer)| peer.pid);
-        Ok(Self { request: Request { actor, correlation }, cwd, pid })
+        let over_tcp = parts.extensions.get::<Admitted>().is_some();
+        Ok(Self { request: Request { actor, correlation }, cwd, pid, over_tcp })
     }
 }
 

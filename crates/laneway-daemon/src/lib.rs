@@ -6,13 +6,16 @@
 //! * `engine`: has commands decided and carries out what was decided (lanes, runs, reconciling)
 //! * `holders`: the holders of this host, and the only place that starts a program
 //! * `http`, `targets`, `views`, `terminals`: requests and their answers
+//! * `serving`, `tokens`: whether requests also come over TCP, and who may send them
 //! * `problem`: the one place where errors become what a person reads
-//! * `launches`: environments of workers, kept by reference; `clock`: time and ids
+//! * `launches`: environments of workers, kept by reference; `files`: small files replaced as a whole; `clock`: time
+//!   and ids
 
 mod alarm;
 mod clock;
 pub mod config;
 mod engine;
+mod files;
 mod holders;
 pub mod home;
 mod http;
@@ -22,10 +25,12 @@ mod login;
 pub mod probe;
 mod problem;
 mod recordings;
+mod serving;
 pub mod startup;
 mod sys;
 mod targets;
 mod terminals;
+mod tokens;
 mod views;
 
 pub use life::{Options, ServeError, serve};

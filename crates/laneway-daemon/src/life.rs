@@ -31,6 +31,7 @@ use crate::holders::HolderProgram;
 use crate::home::{Home, HomeError};
 use crate::http::{self, Ending, Served};
 use crate::problem::chain;
+use crate::serving::Serving;
 use crate::startup::{self, DaemonLock, Handed, StartLock, StartupError};
 
 /// How long a graceful end waits for what is under way; the next start completes or rolls back the rest.
@@ -230,7 +231,10 @@ async fn live(
     let listener = UnixListener::from_std(listener).map_err(system("use its socket"))?;
     let (ending, mut asked) = tokio::sync::watch::channel(None);
     let closing = CancellationToken::new();
-    let shared = Served { engine: engine.clone(), ending, closing: closing.clone() };
+    let serving = Serving::new(home);
+    let shared =
+        Served { engine: engine.clone(), ending, closing: closing.clone(), serving: serving.clone() };
+    serving.go_on(&shared).await;
     let server = tokio::spawn(http::serve(listener, shared));
     startup::report(options.report.as_deref(), Ok(()));
     drop(starting);
@@ -245,7 +249,8 @@ async fn live(
     };
     let ending = ending.unwrap_or(Ending::Stop);
     closing.cancel();
-    if tokio::time::timeout(ANSWER_LIMIT, server).await.is_err() {
+    let answered = async { tokio::join!(server, serving.ended()) };
+    if tokio::time::timeout(ANSWER_LIMIT, answered).await.is_err() {
         tracing::info!("some clients were left without an answer");
     }
     let program = match ending {

@@ -73,6 +73,8 @@ enum Verb {
     Trust(verbs::trust::TrustArgs),
     Init(verbs::init::InitArgs),
     Events(verbs::events::EventsArgs),
+    Serve(verbs::serve::ServeArgs),
+    Token(verbs::token::TokenArgs),
     Daemon(verbs::daemon::DaemonArgs),
     Doctor(verbs::doctor::DoctorArgs),
     Completions(verbs::completions::CompletionsArgs),
@@ -86,8 +88,8 @@ pub(crate) fn main() -> ExitCode {
     if complete::was_asked(&arguments) {
         return ExitCode::SUCCESS;
     }
-    if verbs::serve::is_meant(&arguments) {
-        return verbs::serve::run(&arguments);
+    if verbs::be_daemon::is_meant(&arguments) {
+        return verbs::be_daemon::run(&arguments);
     }
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
@@ -174,6 +176,8 @@ fn dispatch(verb: Option<Verb>, context: &Context) -> Outcome {
         Some(Verb::Trust(args)) => verbs::trust::run(&args, context),
         Some(Verb::Init(args)) => verbs::init::run(&args, context),
         Some(Verb::Events(args)) => verbs::events::run(&args, context),
+        Some(Verb::Serve(args)) => verbs::serve::run(&args, context),
+        Some(Verb::Token(args)) => verbs::token::run(&args, context),
         Some(Verb::Daemon(args)) => verbs::daemon::run(&args, context),
         Some(Verb::Doctor(args)) => verbs::doctor::run(&args, context),
         Some(Verb::Completions(args)) => verbs::completions::run(&args, context),

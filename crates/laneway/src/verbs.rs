@@ -2,6 +2,7 @@
 
 pub(crate) mod adopt;
 pub(crate) mod attach;
+pub(crate) mod be_daemon;
 pub(crate) mod close;
 pub(crate) mod completions;
 pub(crate) mod daemon;
@@ -41,6 +42,7 @@ pub(crate) mod share;
 pub(crate) mod show;
 pub(crate) mod start;
 pub(crate) mod stop;
+pub(crate) mod token;
 pub(crate) mod trust;
 pub(crate) mod version;
 pub(crate) mod wait;

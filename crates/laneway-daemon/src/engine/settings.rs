@@ -4,7 +4,6 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
@@ -15,6 +14,7 @@ use laneway_core::workspace::Workspace;
 
 use super::{Engine, Request, blocking};
 use crate::config::workspace::{FILE_NAME, WorkspaceFile, commented};
+use crate::files::write_whole;
 use crate::problem::failed_in_words;
 
 impl Engine {
@@ -111,7 +111,8 @@ impl Engine {
             let mut consents = read_consents(&path).map_err(consents_unreadable)?;
             consents.retain(|known| *known != content);
             consents.extend(trusted.then_some(content));
-            write_whole(&path, &consents).map_err(|error| {
+            let text: String = consents.iter().flat_map(|line| [line, "\n"]).collect();
+            write_whole(&path, text.as_bytes()).map_err(|error| {
                 let message = format!("that cannot be recorded: {error}");
                 failed_in_words("consent_not_recorded", &error, message)
             })
@@ -175,15 +176,4 @@ fn read_consents(path: &Path) -> io::Result<Vec<String>> {
         read => read?,
     };
     Ok(text.lines().map(str::to_owned).collect())
-}
-
-/// Lines of a private file, durable when this returns.
-fn write_whole(path: &Path, lines: &[String]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    for line in lines {
-        writeln!(file, "{line}")?;
-    }
-    file.sync_all()?;
-    fs::rename(new, path)
 }

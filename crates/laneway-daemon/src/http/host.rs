@@ -24,7 +24,8 @@ use crate::views::event_view;
 /// Events that are shown if nothing else is said.
 const LAST_EVENTS: u32 = 50;
 
-pub(super) async fn status(State(engine): State<Engine>) -> Result<Json<DaemonStatus>, Failure> {
+pub(super) async fn status(State(served): All) -> Result<Json<DaemonStatus>, Failure> {
+    let engine = &served.engine;
     let (counts, last_seq) = engine.read(|store| Ok((store.counts()?, store.last_seq()?))).await?;
     let workers = engine.read(|store| store.workers(WorkersOf::Everywhere)).await?;
     let is_waiting = |row: &&WorkerRow| row.worker.supervision.next_try_at().is_some();
@@ -39,6 +40,7 @@ pub(super) async fn status(State(engine): State<Engine>) -> Result<Json<DaemonSt
         n_live_runs: counts.live_runs,
         n_waiting: workers.iter().filter(is_waiting).count() as u64,
         last_seq,
+        serving: Some(served.serving.view().await).filter(|serving| serving.port.is_some()),
     }))
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use laneway_api::error::{ErrorKind, Problem, exit_code};
 use laneway_api::routes;
 use laneway_api::view::DaemonStatus;
+use laneway_core::os_text::OsText;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
@@ -181,8 +182,13 @@ fn say(context: &Context, verb: &str, status: &DaemonStatus) -> Outcome {
     }
     let open = counted(status.n_lanes, "open lane");
     let live = counted(status.n_live_runs, "live run");
+    let serving = status.serving.as_ref().map(|serving| {
+        let reached = serving.url.as_deref().or(serving.trouble.as_deref()).unwrap_or_default();
+        format!("  http    {}\n", OsText::from(reached).shown())
+    });
+    let serving = serving.unwrap_or_default();
     context.printer.text(&format!(
-        "the daemon {verb}: process {}, version {}, since {}\n  socket  {}\n  log     {}\n  holds   {open}, {live}\n",
+        "the daemon {verb}: process {}, version {}, since {}\n  socket  {}\n{serving}  log     {}\n  holds   {open}, {live}\n",
         status.pid, status.version, status.started_at, status.socket, status.log,
     ))?;
     Ok(exit_code::OK)

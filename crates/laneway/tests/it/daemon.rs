@@ -46,7 +46,7 @@ fn twenty_first_commands_at_once_start_one_daemon() {
     let events = events(&world);
     assert_eq!(numbers_of(&events, "daemon.started"), 1, "{events:?}");
     let serving =
-        process::belonging_to(&world.home).into_iter().filter(|(_, called)| called.contains("serve"));
+        process::belonging_to(&world.home).into_iter().filter(|(_, called)| called.contains("daemon serve"));
     assert_eq!(serving.count(), 1);
     assert!(!fs::read_dir(&world.home).unwrap().flatten().any(|entry| {
         // What a start reports through is gone.

@@ -244,6 +244,11 @@ fn what_is_said_of_restarts_holds() {
 }
 
 #[test]
+fn what_the_page_about_the_api_shows_holds() {
+    holds("docs/api.md");
+}
+
+#[test]
 fn documents_are_read_as_they_are_meant() {
     let text = "text\n```console\n$ one \\\n  more\nout\n…\n$ two\n```\n<!-- not run: it is long -->\n```sh\nno\n```\n\
         ```sh\n# a remark\nthree   # why\n```\n```text\nno\n```\n```toml\nrecord = true\n```\n";

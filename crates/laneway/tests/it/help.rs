@@ -48,6 +48,8 @@ fn every_verb_has_help_with_an_example() {
         "trust",
         "init",
         "events",
+        "serve",
+        "token",
         "daemon",
         "doctor",
         "completions",

@@ -38,6 +38,7 @@ mod renaming;
 mod rescuing;
 mod restarting;
 mod sending;
+mod serving;
 mod setup;
 mod sharing;
 mod strangers;

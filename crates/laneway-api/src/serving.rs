@@ -1,0 +1,71 @@
+//! Being reached over TCP, on the loopback address only, and the tokens that let a client in.
+
+use laneway_core::name::Name;
+use serde::{Deserialize, Serialize};
+
+use crate::time::Time;
+
+/// The port that is listened at if nothing else is said.
+pub const DEFAULT_PORT: u16 = 7717;
+
+/// What every token begins with, so that one is known for what it is wherever it turns up.
+pub const TOKEN_PREFIX: &str = "lwt_";
+
+/// Listen at a port of 127.0.0.1 from now on, also after a restart of the daemon.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Serve {
+    /// The port; 0 for any free one. None: the one that is listened at already, else [`DEFAULT_PORT`].
+    #[serde(default)]
+    pub port: Option<u16>,
+}
+
+/// How the daemon is reached over TCP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServingView {
+    /// It listens.
+    pub serving: bool,
+    /// The port; none if it was never to listen.
+    pub port: Option<u16>,
+    /// What a client begins every address with, while it listens: `http://127.0.0.1:7717`.
+    pub url: Option<String>,
+    /// Why it does not listen although it is to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+/// Make a token.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateToken {
+    /// What it is called. None: `token`, else `token-2`…
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
+/// A token that was just made: the only time that it is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenMade {
+    /// What it is called.
+    pub name: Name,
+    /// When it was made.
+    pub created_at: Time,
+    /// The token itself. Only its hash is kept.
+    pub token: String,
+}
+
+/// A token, as far as it is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenView {
+    /// What it is called.
+    pub name: Name,
+    /// When it was made.
+    pub created_at: Time,
+}
+
+/// The tokens that let a client in, the oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// They.
+    pub tokens: Vec<TokenView>,
+}
