@@ -73,6 +73,8 @@ pub(super) struct AskedToClose {
     excused: HashSet<u32>,
     /// How its files looked then, if there was nothing in them.
     stamp: Option<TreeStamp>,
+    /// What was found then, if all of it is kept whatever comes to it.
+    kept: Option<Findings>,
 }
 
 /// What a look at a lane has shown.
@@ -118,6 +120,7 @@ impl Engine {
         }
         let (findings, stamp) = look.map_or((None, None), |look| (Some(look.findings), look.judged.stamp));
         let stashes = findings.as_ref().map_or(0, |findings| findings.stashes);
+        let kept = findings.clone().filter(|findings| next_step(findings, terms) == CloseStep::Rescue);
         let close = Command::CloseLane { lane: id, findings, grace_ms, terms, by };
         // Before it is decided: the second look may follow at once. Of two who close it each may stand in it.
         {
@@ -126,6 +129,7 @@ impl Engine {
             asked.n_asking += 1;
             asked.excused.extend(excused);
             asked.stamp = stamp;
+            asked.kept = kept;
         }
         let committed = match self.submit(close, request).await {
             Ok(committed) => committed,
@@ -395,7 +399,18 @@ impl Engine {
     pub(super) async fn judge_again(&self, id: LaneId, epoch: u64, request: Request) {
         let looked = async {
             let lane = self.read(move |store| store.lane(id)).await?.ok_or_else(|| not_found("lane", &id))?;
-            let before = self.lock_asked_to_close().get(&id).and_then(|asked| asked.stamp.clone());
+            let (before, kept) = match self.lock_asked_to_close().get(&id) {
+                Some(asked) => (asked.stamp.clone(), asked.kept.clone()),
+                None => (None, None),
+            };
+            // All that is in it is kept, also what was written since: only who uses it now can be in the way.
+            if let Some(mut findings) =
+                kept.filter(|found| next_step(found, lane.close_terms) == CloseStep::Rescue)
+            {
+                let attachments = self.read(move |store| store.attachments(Some(id))).await?;
+                findings.losses.attachments = others_in(&attachments, lane.close_by.as_ref(), now());
+                return Ok(Look { findings, judged: Judged::default() });
+            }
             self.look_at(&lane, lane.close_terms, lane.close_by.as_ref(), &self.excused_in(id), before).await
         };
         let findings = match looked.await {

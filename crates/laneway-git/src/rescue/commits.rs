@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Kept, RescueRef, copy_file};
 use crate::admin::{AdminFolder, present};
+use crate::both::both;
 use crate::names::CommitId;
 use crate::repository::{Repository, not_read};
 use crate::run::{Run, RunError};
@@ -163,17 +164,25 @@ impl Content<'_> {
     /// The tree of the files, and what of them only the trash holds.
     fn files(&self, kept: &mut Kept) -> Result<CommitId, RunError> {
         self.copy_index()?;
-        self.unmark()?;
         let mut ignored = Vec::new();
-        self.each_status_entry(&mut |entry| match entry {
-            StatusEntry::Ignored(path) if self.repository.rules().is_made_again(&path) => {
-                kept.disposable.push(path);
-            }
-            StatusEntry::Ignored(path) => ignored.push(path),
-            StatusEntry::Changed(_) | StatusEntry::Untracked(_) => {}
-        })?;
+        // What is ignored does not depend on what the index has of it.
+        let (marked, looked) = both(
+            || self.marked(),
+            || {
+                self.each_status_entry(&mut |entry| match entry {
+                    StatusEntry::Ignored(path) if self.repository.rules().is_made_again(&path) => {
+                        kept.disposable.push(path);
+                    }
+                    StatusEntry::Ignored(path) => ignored.push(path),
+                    StatusEntry::Changed(_) | StatusEntry::Untracked(_) => {}
+                })
+            },
+        );
+        looked?;
+        let marked = marked?;
+        self.unmark(&marked)?;
         let mut left_out = Vec::new();
-        for submodule in self.submodules()? {
+        for submodule in marked.submodules {
             if self.tree.join(&submodule).join(".git").symlink_metadata().is_ok() {
                 kept.only_in_trash.push(format!("the submodule {}", submodule.display()));
             }
@@ -192,45 +201,60 @@ impl Content<'_> {
             }
         }
         // Whatever went wrong above shows here.
-        self.each_status_entry(&mut |entry| match entry {
-            StatusEntry::Changed(file) if !file.unstaged => {}
-            StatusEntry::Ignored(path) if self.repository.rules().is_made_again(&path) => {}
-            StatusEntry::Changed(crate::status::ChangedFile { path, .. })
-            | StatusEntry::Untracked(path)
-            | StatusEntry::Ignored(path) => {
-                if !left_out.iter().any(|left_out| path.starts_with(left_out)) {
-                    kept.only_in_trash.push(path.display().to_string());
-                }
-            }
-        })?;
-        self.write_tree()
+        let (written, looked) = both(
+            || self.write_tree(),
+            || {
+                self.each_status_entry(&mut |entry| match entry {
+                    StatusEntry::Changed(file) if !file.unstaged => {}
+                    StatusEntry::Ignored(path) if self.repository.rules().is_made_again(&path) => {}
+                    StatusEntry::Changed(crate::status::ChangedFile { path, .. })
+                    | StatusEntry::Untracked(path)
+                    | StatusEntry::Ignored(path) => {
+                        if !left_out.iter().any(|left_out| path.starts_with(left_out)) {
+                            kept.only_in_trash.push(path.display().to_string());
+                        }
+                    }
+                })
+            },
+        );
+        looked?;
+        written
     }
 
-    /// Files that are marked assume-unchanged or skip-worktree and are there count as any other.
-    fn unmark(&self) -> Result<(), RunError> {
-        let (mut assumed, mut skipped) = (Vec::new(), Vec::new());
-        let listed = self.run("git ls-files").reads().args(["ls-files", "-v", "-z"]);
+    /// Files that are marked assume-unchanged or skip-worktree and are there, and submodules.
+    fn marked(&self) -> Result<Marked, RunError> {
+        let mut marked = Marked::default();
+        let listed = self.run("git ls-files").reads().args(["ls-files", "-s", "-v", "-z"]);
         listed
             .each_record(0, &mut |record| {
-                let (Some(mark), Some(path)) = (record.first(), record.get(2..)) else { return };
-                if self.tree.join(OsStr::from_bytes(path)).symlink_metadata().is_err() {
+                let (Some(mark), Some((facts, path))) = (record.first(), split_once(record, b'\t')) else {
                     return;
+                };
+                if facts.get(2..).is_some_and(|facts| facts.starts_with(b"160000 ")) {
+                    marked.submodules.push(OsStr::from_bytes(path).into());
                 }
-                for (marked, list) in [
-                    (mark.is_ascii_lowercase(), &mut assumed),
-                    (mark.eq_ignore_ascii_case(&b's'), &mut skipped),
+                for (is_marked, list) in [
+                    (mark.is_ascii_lowercase(), &mut marked.assumed),
+                    (mark.eq_ignore_ascii_case(&b's'), &mut marked.skipped),
                 ] {
-                    if marked {
+                    if is_marked && self.tree.join(OsStr::from_bytes(path)).symlink_metadata().is_ok() {
                         list.extend_from_slice(path);
                         list.push(0);
                     }
                 }
             })?
             .or_failed()?;
-        for (option, paths) in [("--no-assume-unchanged", assumed), ("--no-skip-worktree", skipped)] {
+        Ok(marked)
+    }
+
+    /// Marked files count as any other.
+    fn unmark(&self, marked: &Marked) -> Result<(), RunError> {
+        for (option, paths) in
+            [("--no-assume-unchanged", &marked.assumed), ("--no-skip-worktree", &marked.skipped)]
+        {
             if !paths.is_empty() {
                 let run = self.run("git update-index").args(["update-index", option, "-z", "--stdin"]);
-                run.input(&paths)?.succeed()?;
+                run.input(paths)?.succeed()?;
             }
         }
         Ok(())
@@ -251,21 +275,6 @@ impl Content<'_> {
             })?
             .or_failed()?;
         odd.map_or(Ok(()), Err)
-    }
-
-    fn submodules(&self) -> Result<Vec<PathBuf>, RunError> {
-        let mut found = Vec::new();
-        let listed = self.run("git ls-files").reads().args(["ls-files", "-s", "-z"]);
-        listed
-            .each_record(0, &mut |record| {
-                if record.starts_with(b"160000 ")
-                    && let Some((_, path)) = split_once(record, b'\t')
-                {
-                    found.push(OsStr::from_bytes(path).into());
-                }
-            })?
-            .or_failed()?;
-        Ok(found)
     }
 
     /// Finds what a commit cannot hold or should not: repositories in the tree, very large files, pipes and sockets.
@@ -340,6 +349,16 @@ impl Content<'_> {
         }
         Ok(())
     }
+}
+
+/// Entries of an index that are looked at apart.
+#[derive(Default)]
+struct Marked {
+    /// Paths, each with a zero behind it.
+    assumed: Vec<u8>,
+    /// The same.
+    skipped: Vec<u8>,
+    submodules: Vec<PathBuf>,
 }
 
 /// Whether what git ignores is added too.

@@ -32,6 +32,7 @@ pub(super) fn measurements() -> Vec<Measurement> {
                 row("close-10k-files/git", UNIT, Target::RatioAtMost(0.5)),
             ],
         ),
+        measurement(vec![row("rescue-1k-of-10k-files/git-add", UNIT, Target::RatioAtMost(1.5))], rescues),
         measurement(vec![row("claim-10k-files/git", UNIT, Target::RatioAtMost(0.2))], claims),
         of_size(50_000, 3, 1, vec![row("new-50k-files/git", UNIT, Target::RatioAtMost(0.95))]),
     ]
@@ -55,6 +56,47 @@ fn one_by_one(stage: &Stage, figures: &mut Figures, n_files: usize, n_rounds: us
     let size = n_files / 1_000;
     figures.set_medians(format!("new-{size}k-files/git"), &new, &add);
     figures.set_medians(format!("close-{size}k-files/git"), &close, &remove);
+    Ok(())
+}
+
+/// What `lane close --discard` takes more with changed files than without, and `git add -A` of the same files, in turn.
+fn rescues(stage: &Stage, figures: &mut Figures) -> Result<()> {
+    const N_CHANGED: usize = 1_000;
+    let laneway = stage.laneway_for(stage.repository(10_000)?)?;
+    let repository = &laneway.repository;
+    laneway.lane(&["ls"])?;
+    let [mut rescue, mut clean, mut add]: [Samples; 3] = Default::default();
+    for n in 0..stage.amount(9, 3) {
+        let [name, other] = [format!("rescue-{n}"), format!("clean-{n}")];
+        repository.add_worktree(&name, "HEAD")?;
+        laneway.lane(&["new", &name])?;
+        laneway.lane(&["new", &other])?;
+        let plain = repository.worktree(&name);
+        // Content that git has not got yet, and a different one for each of the two.
+        change_files(&plain, N_CHANGED, &format!("plain {n}"))?;
+        change_files(&repository.root().join(".lanes").join(&name), N_CHANGED, &format!("lane {n}"))?;
+        let plain = plain.to_str().context("the path of a worktree is text")?;
+        add.add(timed(|| repository.run(&["-C", plain, "add", "-A"]))?.1);
+        clean.add(timed(|| laneway.lane(&["close", "--discard", &other]))?.1);
+        rescue.add(timed(|| laneway.lane(&["close", "--discard", &name]))?.1);
+        repository.run(&["worktree", "remove", "--force", plain])?;
+        laneway.lane(&["prune", "--yes"])?;
+        wait_for_empty_trash(&repository.root())?;
+    }
+    figures.set("rescue-1k-of-10k-files/git-add", rescue.median() - clean.median(), add.median());
+    let note =
+        format!("with a rescue {}, without {}, git add {}", rescue.range(), clean.range(), add.range());
+    figures.note("rescue-1k-of-10k-files/git-add", note);
+    Ok(())
+}
+
+/// Writes something else into so many files of a tree, evenly spread.
+fn change_files(tree: &Path, n_changed: usize, text: &str) -> Result<()> {
+    for n in 0..n_changed {
+        let n = n * 10;
+        let file = tree.join(format!("folder-{:03}/file-{n:05}.txt", n / 100));
+        std::fs::write(&file, format!("{text} {n}\n").repeat(100))?;
+    }
     Ok(())
 }
 
