@@ -189,7 +189,8 @@ pub struct Renamed {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JoinLane {
-    /// Who. None: the worker that asks, else the user's login name.
+    /// Who: a person's name, or a worker as `LANE/WORKER` or by its id. None: the worker that asks, else the user's
+    /// login name.
     pub who: Option<String>,
     /// What he is to be in it. None: what he was, or driver.
     pub role: Option<Role>,
@@ -212,7 +213,8 @@ pub struct LaneJoined {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LeaveLane {
-    /// Who. None: the worker that asks, else the user's login name.
+    /// Who: as for joining, or any name that one who uses the lane goes by. None: the worker that asks, else the
+    /// user's login name.
     pub who: Option<String>,
 }
 
@@ -221,6 +223,9 @@ pub struct LeaveLane {
 pub struct LaneLeft {
     /// Who.
     pub who: Name,
+    /// The worker, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerId>,
     /// He used it until now.
     pub was_attached: bool,
     /// The lane.

@@ -74,8 +74,11 @@ pub struct LaneView {
 pub struct AttachmentView {
     /// The attachment's id.
     pub id: AttachmentId,
-    /// Who: a person or an agent.
+    /// Who: a person, or a worker as it is called now.
     pub who: Name,
+    /// The worker, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerId>,
     /// What he is in it.
     pub role: Role,
     /// When he joined.
@@ -90,7 +93,8 @@ impl From<Attachment> for AttachmentView {
     fn from(attachment: Attachment) -> Self {
         Self {
             id: attachment.id,
-            who: attachment.who,
+            who: attachment.user.name,
+            worker: attachment.user.worker,
             role: attachment.role,
             joined_at: attachment.joined_at.into(),
             renewed_at: attachment.renewed_at.into(),

@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{AttachmentId, LaneId};
+use crate::id::{AttachmentId, LaneId, WorkerId};
 use crate::name::Name;
 use crate::time::Timestamp;
 
@@ -65,6 +65,31 @@ impl FromStr for Role {
     }
 }
 
+/// Somebody who can use a lane: a person, known by his name, or a worker, known by its id whatever it is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// What he is called; a worker as it is called now, or was last.
+    pub name: Name,
+    /// The worker; None: a person.
+    pub worker: Option<WorkerId>,
+}
+
+impl User {
+    /// A person.
+    pub const fn person(name: Name) -> Self {
+        Self { name, worker: None }
+    }
+
+    /// Whether it is the same one.
+    pub fn is(&self, other: &Self) -> bool {
+        match (self.worker, other.worker) {
+            (Some(own), Some(other)) => own == other,
+            (None, None) => self.name == other.name,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+}
+
 /// Somebody uses a lane. The record goes when the lease ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
@@ -72,8 +97,8 @@ pub struct Attachment {
     pub id: AttachmentId,
     /// The lane.
     pub lane: LaneId,
-    /// Who: a person or an agent, once per lane.
-    pub who: Name,
+    /// Who, once per lane.
+    pub user: User,
     /// What he is in it.
     pub role: Role,
     /// When he came.
@@ -119,13 +144,25 @@ mod tests {
         Attachment {
             id: AttachmentId::from_ulid(Ulid::nil()),
             lane: LaneId::from_ulid(Ulid::nil()),
-            who: "anna".parse().unwrap(),
+            user: User::person("anna".parse().unwrap()),
             role: Role::Driver,
             joined_at: Timestamp(0),
             renewed_at: Timestamp(0),
             until: Timestamp(0),
         }
         .counted_from(Timestamp(renewed_at), ttl_ms)
+    }
+
+    #[test]
+    fn a_worker_is_itself_under_any_name_and_never_a_person() {
+        let name = |text: &str| text.parse::<Name>().unwrap();
+        let worker =
+            |n: u128, called: &str| User { name: name(called), worker: Some(WorkerId::from_ulid(Ulid(n))) };
+        assert!(User::person(name("a")).is(&User::person(name("a"))));
+        assert!(!User::person(name("a")).is(&User::person(name("b"))));
+        assert!(worker(1, "a").is(&worker(1, "b")));
+        assert!(!worker(1, "a").is(&worker(2, "a")));
+        assert!(!worker(1, "a").is(&User::person(name("a"))) && !User::person(name("a")).is(&worker(1, "a")));
     }
 
     #[test]

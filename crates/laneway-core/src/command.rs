@@ -1,6 +1,6 @@
 //! Commands: what is asked of Laneway, by people, programs, or its own executors reporting back.
 
-use crate::attachment::{Attachment, Role};
+use crate::attachment::{Attachment, Role, User};
 use crate::findings::{Findings, Losses};
 use crate::id::{AttachmentId, HostId, LaneId, PoolTreeId, RunId, WorkerId, WorkspaceId};
 use crate::lane::{CloseTerms, Lane, LaneBranch, LaneTree};
@@ -85,7 +85,7 @@ pub struct Join {
     /// The id it will have, if he does not use it yet.
     pub id: AttachmentId,
     /// Who.
-    pub who: Name,
+    pub user: User,
     /// What he is to be in it. None: what he was, or driver.
     pub role: Option<Role>,
     /// How long his lease is to last, in milliseconds. None: as long as before, or
@@ -374,7 +374,7 @@ pub enum Command {
         /// The lane.
         lane: LaneId,
         /// Who.
-        who: Name,
+        user: User,
     },
     /// Mark a lane as shared, or no longer.
     ShareLane {
@@ -399,7 +399,7 @@ pub enum Command {
         /// What it may do beyond taking a clean lane away.
         terms: CloseTerms,
         /// Who asks for it, if that is somebody with a name.
-        by: Option<Name>,
+        by: Option<User>,
     },
     /// The programs of a lane that is being closed have ended, or would not.
     FinishQuieting {

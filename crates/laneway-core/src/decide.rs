@@ -94,7 +94,7 @@ fn in_a_lane(facts: &LaneFacts, command: &Command, now: Timestamp) -> Result<Dec
             lane::finish_provisioning(facts, *epoch, outcome, now)
         }
         Command::JoinLane { join, .. } => attachment::join(facts, join, now),
-        Command::LeaveLane { who, .. } => Ok(attachment::leave(facts, who, now)),
+        Command::LeaveLane { user, .. } => Ok(attachment::leave(facts, user, now)),
         Command::ShareLane { shared, .. } => attachment::share(facts, *shared),
         Command::LookAtLeases { .. } => Ok(attachment::look_at_leases(facts, now)),
         Command::CloseLane { findings, grace_ms, terms, by, .. } => {

@@ -101,8 +101,11 @@ pub enum Event {
     LaneAttachmentJoined {
         /// The attachment.
         attachment: AttachmentId,
-        /// Who.
+        /// Who, as he was called then.
         who: Name,
+        /// The worker, if it is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        worker: Option<WorkerId>,
         /// What he is in it.
         role: Role,
         /// Milliseconds his lease lasts.
@@ -113,8 +116,11 @@ pub enum Event {
     LaneAttachmentRenewed {
         /// The attachment.
         attachment: AttachmentId,
-        /// Who.
+        /// Who, as he was called then.
         who: Name,
+        /// The worker, if it is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        worker: Option<WorkerId>,
         /// What he is in it.
         role: Role,
         /// Milliseconds his lease lasts.
@@ -125,16 +131,22 @@ pub enum Event {
     LaneAttachmentLeft {
         /// The attachment.
         attachment: AttachmentId,
-        /// Who.
+        /// Who, as he was called then.
         who: Name,
+        /// The worker, if it is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        worker: Option<WorkerId>,
     },
     /// Somebody's lease was not renewed, and is over.
     #[serde(rename = "lane.attachment.expired")]
     LaneAttachmentExpired {
         /// The attachment.
         attachment: AttachmentId,
-        /// Who.
+        /// Who, as he was called then.
         who: Name,
+        /// The worker, if it is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        worker: Option<WorkerId>,
     },
     /// A lane is marked as shared, or no longer.
     #[serde(rename = "lane.shared.changed")]

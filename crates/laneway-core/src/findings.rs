@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::attachment::{Attachment, Role};
+use crate::id::WorkerId;
 use crate::name::Name;
 use crate::os_text::OsText;
 
@@ -62,6 +63,9 @@ pub struct ProcessLine {
 pub struct AttachmentLine {
     /// Who.
     pub who: Name,
+    /// The worker, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerId>,
     /// What he is in it.
     pub role: Role,
     /// When his lease ends, as RFC 3339 in UTC.
@@ -70,8 +74,8 @@ pub struct AttachmentLine {
 
 impl From<&Attachment> for AttachmentLine {
     fn from(attachment: &Attachment) -> Self {
-        let Attachment { who, role, until, .. } = attachment;
-        Self { who: who.clone(), role: *role, until: until.in_utc() }
+        let Attachment { user, role, until, .. } = attachment;
+        Self { who: user.name.clone(), worker: user.worker, role: *role, until: until.in_utc() }
     }
 }
 

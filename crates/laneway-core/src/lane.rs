@@ -13,6 +13,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::attachment::User;
 use crate::id::{HostId, LaneId, WorkspaceId};
 use crate::name::Name;
 use crate::os_text::OsText;
@@ -113,7 +114,7 @@ pub struct Lane {
     /// How a close was asked for: the one that is remembered, under way, or done.
     pub close_terms: CloseTerms,
     /// Who asked for it, if that is somebody with a name: his own use of the lane is no reason to refuse it.
-    pub close_by: Option<Name>,
+    pub close_by: Option<User>,
     /// The closed lane that it brings back.
     pub restored_from: Option<LaneId>,
     /// What went wrong last, for people.

@@ -210,7 +210,10 @@ fn why_not_closed(lane: &Name, losses: &Losses) -> String {
         return format!("closing {lane} would lose work: {work}");
     }
     let others = losses.attachments.first.iter();
-    let others = others.map(|other| format!("{} ({} until {})", other.who, other.role, other.until));
+    let others = others.map(|other| {
+        let kind = if other.worker.is_some() { "worker " } else { "" };
+        format!("{kind}{} ({} until {})", other.who, other.role, other.until)
+    });
     let mut text = format!("lane {lane} is in use by {}", others.collect::<Vec<_>>().join(", "));
     let more = losses.attachments.count.saturating_sub(losses.attachments.first.len() as u64);
     if more > 0 {
@@ -221,8 +224,10 @@ fn why_not_closed(lane: &Name, losses: &Losses) -> String {
 
 /// What to type: who uses the lane has to leave it first, which no consent to anything else says.
 fn what_helps(lane: &Name, losses: &Losses) -> String {
-    let leaving =
-        losses.attachments.first.iter().map(|other| format!("lane leave {lane} --as {}", other.who));
+    let leaving = losses.attachments.first.iter().map(|other| match other.worker {
+        Some(worker) => format!("lane leave {lane} --as {worker}"),
+        None => format!("lane leave {lane} --as {}", other.who),
+    });
     let mut hints: Vec<String> = leaving.collect();
     if !losses.without_attachments().is_empty() {
         hints.push(format!(

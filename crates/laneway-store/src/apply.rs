@@ -133,9 +133,9 @@ fn insert_lane(connection: &Connection, lane: &Lane) -> Result<(), ApplyError> {
             "INSERT INTO lanes (id, host, workspace, epoch, name, lifecycle, close_requested, failure, \
              branch, branch_ours, adopted, base_ref, base_commit, path, shared, created_at, closed_at, \
              close_discard, close_merge, close_keep_branch, restored_from, close_by, setup, setup_content, setup_done, \
-             setup_all, setup_worker) \
+             setup_all, setup_worker, close_by_worker) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
-             ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)",
+             ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28)",
         )?
         .execute(params![
             row.id,
@@ -164,7 +164,8 @@ fn insert_lane(connection: &Connection, lane: &Lane) -> Result<(), ApplyError> {
             row.setup_content,
             row.setup_done,
             row.setup_all,
-            row.setup_worker
+            row.setup_worker,
+            row.close_by_worker
         ])?;
     exactly_one(changed, "lanes", row.id)
 }
@@ -182,7 +183,8 @@ fn update_lane(
             "UPDATE lanes SET epoch = ?4, name = ?5, lifecycle = ?6, close_requested = ?7, failure = ?8, \
              branch = ?9, branch_ours = ?10, base_ref = ?11, base_commit = ?12, path = ?13, shared = ?14, \
              closed_at = ?15, close_discard = ?16, close_merge = ?17, close_keep_branch = ?18, \
-             close_by = ?19, setup = ?20, setup_content = ?21, setup_done = ?22, setup_all = ?23, setup_worker = ?24 \
+             close_by = ?19, setup = ?20, setup_content = ?21, setup_done = ?22, setup_all = ?23, setup_worker = ?24, \
+             close_by_worker = ?25 \
              WHERE id = ?1 AND lifecycle = ?2 AND epoch = ?3",
         )?
         .execute(params![
@@ -209,7 +211,8 @@ fn update_lane(
             row.setup_content,
             row.setup_done,
             row.setup_all,
-            row.setup_worker
+            row.setup_worker,
+            row.close_by_worker
         ])?;
     exactly_one(changed, "lanes", row.id)
 }
@@ -218,10 +221,19 @@ fn insert_attachment(connection: &Connection, attachment: &Attachment) -> Result
     let row = AttachmentRecord::from(attachment);
     let changed = connection
         .prepare_cached(
-            "INSERT INTO attachments (id, lane, who, role, joined_at, renewed_at, until) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO attachments (id, lane, who, worker, role, joined_at, renewed_at, until) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
-        .execute(params![row.id, row.lane, row.who, row.role, row.joined_at, row.renewed_at, row.until])?;
+        .execute(params![
+            row.id,
+            row.lane,
+            row.who,
+            row.worker,
+            row.role,
+            row.joined_at,
+            row.renewed_at,
+            row.until
+        ])?;
     exactly_one(changed, "attachments", row.id)
 }
 

@@ -10,8 +10,8 @@ use rusqlite::{Connection, params};
 use crate::query::{QueryError, all, first};
 use crate::rows::{
     AttachmentRecord, LaneRecord, PaneRecord, PoolRecord, RunRecord, WorkerRecord, WorkspaceRecord,
-    attachment_columns, lane_columns, optional_record, pane_columns, pool_columns, record, run_columns,
-    worker_columns, workspace_columns,
+    attachment_columns, attachments_and_workers, lane_columns, optional_record, pane_columns, pool_columns,
+    record, run_columns, worker_columns, workspace_columns,
 };
 
 /// Reads what `scope` asks for.
@@ -157,7 +157,12 @@ fn of_lane(
             lane: cells.text("lanes")?,
         })
     })?;
-    let sql = concat!("SELECT ", attachment_columns!(), " FROM attachments WHERE lane = ?1 ORDER BY who");
+    let sql = concat!(
+        "SELECT ",
+        attachment_columns!(),
+        attachments_and_workers!(),
+        "WHERE attachments.lane = ?1 ORDER BY attachments.id"
+    );
     let attachments = all(connection, sql, [&id], record::<AttachmentRecord>)?;
     Ok(Some(LaneFacts { lane, workers, taken_names, attachments }))
 }

@@ -26,9 +26,9 @@ use crate::facts::panes_of;
 use crate::query::{QueryError, all, first};
 use crate::rows::{
     AttachmentRecord, Cells, EventRecord, LaneRecord, PaneRecord, PoolRecord, RunRecord, SpecRecord,
-    WorkerRecord, WorkspaceRecord, attachment_columns, event_columns, lane_columns, lifecycle,
-    optional_record, pane_columns, pool_columns, record, run_columns, spec_columns, worker_columns,
-    workspace_columns,
+    WorkerRecord, WorkspaceRecord, attachment_columns, attachments_and_workers, event_columns, lane_columns,
+    lifecycle, optional_record, pane_columns, pool_columns, record, run_columns, spec_columns,
+    worker_columns, workspace_columns,
 };
 use crate::store::Store;
 
@@ -190,13 +190,14 @@ impl Store {
         self.ask(|db| all(db, sql, [], record::<LaneRecord>))
     }
 
-    /// Who uses this lane, or any one, by lane and name; also those whose lease is over without anybody having
+    /// Who uses this lane, or any one, by lane, those who came first before others; also those whose lease is over without anybody having
     /// looked.
     pub fn attachments(&self, lane: Option<LaneId>) -> Result<Vec<Attachment>, ReadError> {
         let sql = concat!(
             "SELECT ",
             attachment_columns!(),
-            " FROM attachments WHERE ?1 IS NULL OR lane = ?1 ORDER BY lane, who"
+            attachments_and_workers!(),
+            "WHERE ?1 IS NULL OR attachments.lane = ?1 ORDER BY attachments.lane, attachments.id"
         );
         self.ask(|db| all(db, sql, [lane.map(|lane| lane.to_string())], record::<AttachmentRecord>))
     }

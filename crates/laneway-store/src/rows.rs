@@ -19,7 +19,7 @@ use std::str::FromStr;
 use rusqlite::Row;
 use rusqlite::types::{FromSql, ValueRef};
 
-pub(crate) use attachment::{AttachmentRecord, attachment_columns};
+pub(crate) use attachment::{AttachmentRecord, attachment_columns, attachments_and_workers};
 pub(crate) use event::{EventRecord, event_columns};
 pub(crate) use lane::{LaneRecord, lane_columns, lifecycle};
 pub(crate) use pane::{PaneRecord, pane_columns};

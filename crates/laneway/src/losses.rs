@@ -5,7 +5,7 @@ use std::fmt::Write;
 use laneway_core::findings::{CommitLine, Listed, Losses};
 use laneway_core::os_text::OsText;
 
-use crate::text::byte_count;
+use crate::text::{byte_count, user_name};
 
 /// The stable word of the refusal that carries [`Losses`].
 pub(crate) const CODE: &str = "would_lose_work";
@@ -35,7 +35,8 @@ pub(crate) fn list(losses: &Losses) -> String {
         programs.map(|line| format!("{} {}", line.pid, OsText::from(line.command.as_str()).shown()));
     add(&mut text, "programs", losses.processes.count, programs);
     let users = losses.attachments.first.iter();
-    let users = users.map(|user| format!("{} ({} until {})", user.who, user.role, user.until));
+    let users = users
+        .map(|user| format!("{} ({} until {})", user_name(&user.who, user.worker), user.role, user.until));
     add(&mut text, "used by", losses.attachments.count, users);
     if let Some(why) = &losses.not_looked_at {
         add(&mut text, "not seen", 1, std::iter::once(OsText::from(why.as_str()).shown()));
@@ -111,6 +112,7 @@ mod tests {
             attachments: Listed {
                 first: vec![AttachmentLine {
                     who: "anna".parse().unwrap(),
+                    worker: None,
                     role: Role::Driver,
                     until: "2026-11-20T06:14:00.000000Z".into(),
                 }],

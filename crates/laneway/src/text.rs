@@ -5,8 +5,9 @@ use std::fmt::{self, Write};
 use anstyle::{AnsiColor, Style};
 use laneway_api::time::Time;
 use laneway_api::view::{AttachmentView, LaneView, WorkerView};
-use laneway_core::id::RunId;
+use laneway_core::id::{RunId, WorkerId};
 use laneway_core::lane::LaneStatus;
+use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
 use laneway_core::time::Timestamp;
 use laneway_core::worker::WorkerStatus;
@@ -99,7 +100,12 @@ pub(crate) fn branch(lane: &LaneView) -> String {
 
 /// Those who use a lane, by name.
 pub(crate) fn users(attachments: &[AttachmentView]) -> String {
-    attachments.iter().map(|user| user.who.as_str()).collect::<Vec<_>>().join(", ")
+    attachments.iter().map(|user| user_name(&user.who, user.worker)).collect::<Vec<_>>().join(", ")
+}
+
+/// One who uses a lane: workers are called that, since a person may have the same name.
+pub(crate) fn user_name(name: &Name, worker: Option<WorkerId>) -> String {
+    if worker.is_some() { format!("worker {name}") } else { name.to_string() }
 }
 
 /// What to type for a worker: its name, or for a task its id.

@@ -3,7 +3,7 @@
 //! A lease that is over ends with the next decision about the lane's users, at the latest with the one that its timer
 //! asks for. When the last of them goes, so does the mark.
 
-use crate::attachment::{Attachment, DEFAULT_TTL_MS, Role};
+use crate::attachment::{Attachment, DEFAULT_TTL_MS, Role, User};
 use crate::command::{Join, LaneFacts};
 use crate::decide::about;
 use crate::decide::lane::update;
@@ -11,7 +11,6 @@ use crate::decision::{Change, Decision, Effect};
 use crate::event::{Event, Subject};
 use crate::findings::{AttachmentLine, Listed};
 use crate::lane::{Lane, Lifecycle};
-use crate::name::Name;
 use crate::refusal::Refusal;
 use crate::time::Timestamp;
 
@@ -30,27 +29,27 @@ impl<'a> Users<'a> {
     pub(super) fn as_of(facts: &'a LaneFacts, now: Timestamp) -> Self {
         let mut users = Self { facts, now_are: Vec::new(), events: Vec::new() };
         for known in &facts.attachments {
-            match known.as_of(now) {
-                Some(live) => users.now_are.push(live),
-                None => {
-                    users.say(Event::LaneAttachmentExpired { attachment: known.id, who: known.who.clone() });
-                }
+            if let Some(live) = known.as_of(now) {
+                users.now_are.push(live);
+            } else {
+                let User { name: who, worker } = known.user.clone();
+                users.say(Event::LaneAttachmentExpired { attachment: known.id, who, worker });
             }
         }
         users
     }
 
     /// Those who are not `by`.
-    pub(super) fn others(&self, by: Option<&Name>) -> Listed<AttachmentLine> {
-        listed(self.now_are.iter().filter(|user| Some(&user.who) != by))
+    pub(super) fn others(&self, by: Option<&User>) -> Listed<AttachmentLine> {
+        listed(self.now_are.iter().filter(|known| is_other(known, by)))
     }
 
     /// Without those that `go` says.
     pub(super) fn without(mut self, go: impl Fn(&Attachment) -> bool) -> Self {
         let (leaving, staying) = std::mem::take(&mut self.now_are).into_iter().partition(|user| go(user));
         self.now_are = staying;
-        for Attachment { id, who, .. } in leaving {
-            self.say(Event::LaneAttachmentLeft { attachment: id, who });
+        for Attachment { id, user: User { name: who, worker }, .. } in leaving {
+            self.say(Event::LaneAttachmentLeft { attachment: id, who, worker });
         }
         self
     }
@@ -106,34 +105,40 @@ impl<'a> Users<'a> {
 pub(super) fn join(facts: &LaneFacts, join: &Join, now: Timestamp) -> Result<Decision, Refusal> {
     refuse_unless_open(&facts.lane)?;
     let mut users = Users::as_of(facts, now);
-    if let Some(user) = users.now_are.iter_mut().find(|user| user.who == join.who) {
+    if let Some(user) = users.now_are.iter_mut().find(|known| known.user.is(&join.user)) {
         let ttl_ms = join.ttl_ms.unwrap_or_else(|| user.ttl_ms());
         *user = Attachment { role: join.role.unwrap_or(user.role), ..user.counted_from(now, ttl_ms) };
-        let Attachment { id: attachment, who, role, .. } = user.clone();
+        let Attachment { id: attachment, user: User { name: who, worker }, role, .. } = user.clone();
         let ttl_ms = user.ttl_ms();
-        users.say(Event::LaneAttachmentRenewed { attachment, who, role, ttl_ms });
+        users.say(Event::LaneAttachmentRenewed { attachment, who, worker, role, ttl_ms });
         return Ok(users.decision());
     }
-    let who = join.who.clone();
+    let User { name: who, worker } = join.user.clone();
     let role = join.role.unwrap_or(Role::Driver);
     let joined = Attachment {
         id: join.id,
         lane: facts.lane.id,
-        who: who.clone(),
+        user: join.user.clone(),
         role,
         joined_at: now,
         renewed_at: now,
         until: now,
     }
     .counted_from(now, join.ttl_ms.unwrap_or(DEFAULT_TTL_MS));
-    users.say(Event::LaneAttachmentJoined { attachment: join.id, who, role, ttl_ms: joined.ttl_ms() });
+    users.say(Event::LaneAttachmentJoined {
+        attachment: join.id,
+        who,
+        worker,
+        role,
+        ttl_ms: joined.ttl_ms(),
+    });
     users.now_are.push(joined);
     Ok(users.decision())
 }
 
 /// Leaves. Who does not use the lane has left it already.
-pub(super) fn leave(facts: &LaneFacts, who: &Name, now: Timestamp) -> Decision {
-    Users::as_of(facts, now).without(|user| user.who == *who).decision()
+pub(super) fn leave(facts: &LaneFacts, user: &User, now: Timestamp) -> Decision {
+    Users::as_of(facts, now).without(|known| known.user.is(user)).decision()
 }
 
 /// Ends the leases that are over, and counts those anew that a clock that was set back has made too long.
@@ -156,9 +161,13 @@ pub(super) fn share(facts: &LaneFacts, shared: bool) -> Result<Decision, Refusal
 }
 
 /// Those of these attachments that are not `by`'s and not over when the clock shows `now`, as a close tells them.
-pub fn others_in(attachments: &[Attachment], by: Option<&Name>, now: Timestamp) -> Listed<AttachmentLine> {
+pub fn others_in(attachments: &[Attachment], by: Option<&User>, now: Timestamp) -> Listed<AttachmentLine> {
     let live: Vec<Attachment> = attachments.iter().filter_map(|known| known.as_of(now)).collect();
-    listed(live.iter().filter(|user| Some(&user.who) != by))
+    listed(live.iter().filter(|known| is_other(known, by)))
+}
+
+fn is_other(known: &Attachment, by: Option<&User>) -> bool {
+    by.is_none_or(|by| !known.user.is(by))
 }
 
 fn listed<'a>(users: impl Iterator<Item = &'a Attachment> + Clone) -> Listed<AttachmentLine> {

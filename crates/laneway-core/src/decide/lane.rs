@@ -1,5 +1,6 @@
 //! What happens to lanes: made, closed, and back to open when work turns up in between.
 
+use crate::attachment::User;
 use crate::command::{LaneFacts, Merged, NewLane, Provisioned, Quieted, Removed};
 use crate::decide::attachment::Users;
 use crate::decide::{about, run};
@@ -183,7 +184,7 @@ pub(super) struct Close<'a> {
     /// What it may do.
     pub(super) terms: CloseTerms,
     /// Who asks.
-    pub(super) by: Option<&'a Name>,
+    pub(super) by: Option<&'a User>,
 }
 
 /// The lane with what comes of its setup. One that is to be closed next is not set up before.
@@ -259,7 +260,7 @@ pub fn refuse_terms(lane: &Lane, terms: CloseTerms) -> Result<(), Refusal> {
 }
 
 /// What was found, with those who use the lane at this very moment.
-fn with_others(findings: &Findings, users: &Users<'_>, by: Option<&Name>) -> Findings {
+fn with_others(findings: &Findings, users: &Users<'_>, by: Option<&User>) -> Findings {
     let losses = Losses { attachments: users.others(by), ..findings.losses.clone() };
     Findings { losses, ..findings.clone() }
 }

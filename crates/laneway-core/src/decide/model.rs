@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use ulid::Ulid;
 
-use crate::attachment::{Attachment, Role};
+use crate::attachment::{Attachment, Role, User};
 use crate::command::{
     Command, Facts, Join, LaneFacts, Merged, NewLane, NewWorker, Provisioned, Quieted, Removed, Scope,
     WorkerFacts, WorkerName, WorkerNaming,
@@ -132,7 +132,7 @@ impl Record {
                 Change::UpdateAttachment { was_until, attachment } => {
                     let before = &self.attachments[&attachment.id];
                     assert_eq!(before.until, *was_until, "compare and set");
-                    assert_eq!((&before.who, before.lane), (&attachment.who, attachment.lane));
+                    assert_eq!((&before.user, before.lane), (&attachment.user, attachment.lane));
                     self.attachments.insert(attachment.id, attachment.clone());
                 }
                 Change::DeleteAttachment(attachment) => {
@@ -196,7 +196,8 @@ impl Record {
         let mut users = Vec::new();
         for attachment in self.attachments.values() {
             assert_ne!(self.lanes[&attachment.lane].lifecycle, Lifecycle::Closed, "nobody uses what is over");
-            users.push((attachment.lane, &attachment.who));
+            let User { name, worker } = &attachment.user;
+            users.push((attachment.lane, worker.is_none().then_some(name), *worker));
         }
         let n_users = users.len();
         users.sort();
@@ -429,24 +430,26 @@ fn about_users() -> impl Strategy<Value = Command> {
     let lane = (0..4_u8).prop_map(lane_id);
     prop_oneof![
         (lane.clone(), 0..200_u8, who(), proptest::option::of(0..90_000_u64)).prop_map(
-            |(lane, n, who, ttl_ms)| Command::JoinLane {
+            |(lane, n, user, ttl_ms)| Command::JoinLane {
                 lane,
                 join: Join {
                     id: AttachmentId::from_ulid(Ulid::from(u128::from(n))),
-                    who,
+                    user,
                     role: n.is_multiple_of(3).then_some(Role::Observer),
                     ttl_ms,
                 },
             }
         ),
-        (lane.clone(), who()).prop_map(|(lane, who)| Command::LeaveLane { lane, who }),
+        (lane.clone(), who()).prop_map(|(lane, user)| Command::LeaveLane { lane, user }),
         (lane.clone(), any::<bool>()).prop_map(|(lane, shared)| Command::ShareLane { lane, shared }),
         lane.prop_map(|lane| Command::LookAtLeases { lane }),
     ]
 }
 
-fn who() -> impl Strategy<Value = Name> {
-    (0..3_u8).prop_map(name)
+/// Persons and workers, of the same names.
+fn who() -> impl Strategy<Value = User> {
+    let worker = proptest::option::of((0..2_u128).prop_map(|n| WorkerId::from_ulid(Ulid(n))));
+    ((0..3_u8).prop_map(name), worker).prop_map(|(name, worker)| User { name, worker })
 }
 
 /// How far a clock goes on between two decisions, in microseconds: mostly a little, sometimes a jump, also back.
@@ -611,7 +614,7 @@ fn check_users(record: &Record, lane: LaneId, before: &[Attachment], command: &C
         }
     }
     for known in before.iter().filter(|known| after.iter().all(|attachment| attachment.id != known.id)) {
-        let has_left = matches!(command, Command::LeaveLane { who, .. } if *who == known.who);
+        let has_left = matches!(command, Command::LeaveLane { user, .. } if user.is(&known.user));
         let is_over = known.until <= now || record.lanes[&lane].lifecycle == Lifecycle::Closed;
         assert!(has_left || is_over, "a live lease ends only by who has it, or with its lane");
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use laneway_api::error::{ErrorKind, Problem};
+use laneway_core::attachment::User;
 use laneway_core::command::{Command, Merged, Quieted, Removed};
 use laneway_core::decide::{CloseStep, next_step, others_in, refuse_terms};
 use laneway_core::event::{Event, Subject};
@@ -19,7 +20,6 @@ use laneway_core::findings::{CommitLine, Findings, LargeFile, Listed, Losses};
 use laneway_core::id::{LaneId, RunId};
 use laneway_core::lane::{CloseTerms, Lane, Lifecycle};
 use laneway_core::launch::DEFAULT_GRACE_MS;
-use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
 use laneway_core::refusal::Refusal;
 use laneway_fault::fault_point;
@@ -59,7 +59,7 @@ pub(crate) struct CloseAsked {
     pub(crate) grace_ms: u64,
     pub(crate) terms: CloseTerms,
     /// Who asks, if that is somebody with a name.
-    pub(crate) by: Option<Name>,
+    pub(crate) by: Option<User>,
     /// The process that asks: it and those above it may stand in the worktree.
     pub(crate) caller: Option<u32>,
 }
@@ -220,7 +220,7 @@ impl Engine {
         &self,
         lane: &Lane,
         terms: CloseTerms,
-        by: Option<&Name>,
+        by: Option<&User>,
         excused: &HashSet<u32>,
         before: Option<TreeStamp>,
     ) -> Result<Look, Problem> {

@@ -2,38 +2,83 @@
 
 use laneway_api::error::{ErrorKind, Problem};
 use laneway_core::actor::Actor;
+use laneway_core::attachment::User;
 use laneway_core::command::{Command, Join};
 use laneway_core::event::Event;
-use laneway_core::id::{AttachmentId, LaneId};
-use laneway_core::name::Name;
+use laneway_core::id::{AttachmentId, LaneId, WorkerId};
+use laneway_core::os_text::OsText;
 
-use super::{Engine, Request};
+use super::{Engine, Request, parse_name};
 use crate::alarm::Alarm;
 use crate::clock::now;
 use crate::login;
 
 impl Engine {
-    /// Who asks, as lanes know those who use them: a worker by its name, a person by the login name. A task has none.
-    pub(crate) async fn name_of(&self, actor: Actor) -> Result<Option<Name>, Problem> {
+    /// Who asks, as lanes know those who use them: a worker, or a person by the login name. A task is nobody.
+    pub(crate) async fn user_of(&self, actor: Actor) -> Result<Option<User>, Problem> {
         match actor {
-            Actor::Worker { id } => {
-                let row = self.read(move |store| store.worker(id)).await?;
-                Ok(row.and_then(|row| row.worker.name))
-            }
-            Actor::Person { uid } => Ok(Some(login::name_of(uid))),
+            Actor::Worker { id } => self.user_of_worker(id).await,
+            Actor::Person { uid } => Ok(Some(User::person(login::name_of(uid)))),
             Actor::Daemon => Ok(None),
         }
     }
 
-    /// Who is meant: the one that is named, else the one who asks.
-    pub(crate) async fn who_is_meant(&self, named: Option<Name>, actor: Actor) -> Result<Name, Problem> {
-        let who = match named {
-            Some(named) => Some(named),
-            None => self.name_of(actor).await?,
+    async fn user_of_worker(&self, id: WorkerId) -> Result<Option<User>, Problem> {
+        let row = self.read(move |store| store.worker(id)).await?;
+        let name = row.and_then(|row| row.worker.name);
+        Ok(name.map(|name| User { name, worker: Some(id) }))
+    }
+
+    /// Who is meant: the one who asks, if nobody is named or that is its own name; a worker that is named as one
+    /// (`LANE/WORKER`, or its id); else a person.
+    pub(crate) async fn who_is_meant(
+        &self,
+        named: Option<&str>,
+        cwd: &OsText,
+        actor: Actor,
+    ) -> Result<User, Problem> {
+        let asks = self.user_of(actor).await?;
+        let user = match named {
+            None => asks,
+            Some(named) if named.contains('/') || named.parse::<WorkerId>().is_ok() => {
+                let worker = self.worker_target(cwd, named).await?;
+                self.user_of_worker(worker).await?
+            }
+            Some(named) => {
+                let name = parse_name(named)?;
+                let itself = asks.filter(|asks| asks.worker.is_some() && asks.name == name);
+                Some(itself.unwrap_or_else(|| User::person(name)))
+            }
         };
-        who.ok_or_else(|| {
+        user.ok_or_else(|| {
             Problem::new(ErrorKind::Usage, "who", "a task has no name, and none was given").hint("--as WHO")
         })
+    }
+
+    /// Who is to leave a lane: as [`Self::who_is_meant`], or if no person of that name uses it a worker that is
+    /// called so.
+    pub(crate) async fn who_is_to_leave(
+        &self,
+        lane: LaneId,
+        named: Option<&str>,
+        cwd: &OsText,
+        actor: Actor,
+    ) -> Result<User, Problem> {
+        let meant = self.who_is_meant(named, cwd, actor).await?;
+        let use_it = self.read(move |store| store.attachments(Some(lane))).await?;
+        if meant.worker.is_some() || use_it.iter().any(|known| known.user.is(&meant)) {
+            return Ok(meant);
+        }
+        let mut called_so = use_it.into_iter().map(|known| known.user).filter(|user| user.name == meant.name);
+        match (called_so.next(), called_so.next()) {
+            (Some(worker), None) => Ok(worker),
+            (Some(_), Some(_)) => {
+                let message = format!("several workers that use this lane are called {}", meant.name);
+                Err(Problem::new(ErrorKind::Ambiguous, "ambiguous", message)
+                    .hint("--as LANE/WORKER, or its id"))
+            }
+            (None, _) => Ok(meant),
+        }
     }
 
     /// Joins a lane or renews the lease; true if it is a renewal.
@@ -42,9 +87,9 @@ impl Engine {
         Ok(committed.events.iter().any(|event| matches!(event.event, Event::LaneAttachmentRenewed { .. })))
     }
 
-    /// Leaves a lane; false if `who` did not use it.
-    pub(crate) async fn leave(&self, lane: LaneId, who: Name, request: Request) -> Result<bool, Problem> {
-        let committed = self.submit(Command::LeaveLane { lane, who }, request).await?;
+    /// Leaves a lane; false if `user` did not use it.
+    pub(crate) async fn leave(&self, lane: LaneId, user: User, request: Request) -> Result<bool, Problem> {
+        let committed = self.submit(Command::LeaveLane { lane, user }, request).await?;
         Ok(committed.events.iter().any(|event| matches!(event.event, Event::LaneAttachmentLeft { .. })))
     }
 

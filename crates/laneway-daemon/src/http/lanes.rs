@@ -108,7 +108,7 @@ pub(super) async fn close(
         let asked = CloseAsked {
             grace_ms: wanted.grace_ms.unwrap_or(DEFAULT_GRACE_MS),
             terms: terms_of(&wanted),
-            by: engine.name_of(caller.request.actor).await?,
+            by: engine.user_of(caller.request.actor).await?,
             caller: caller.pid,
         };
         let closed = engine.close_lane(lane, asked, caller.request).await?;
@@ -157,7 +157,7 @@ pub(super) async fn forecast(
     Query(wanted): Query<CloseLane>,
 ) -> Result<Json<CloseForecast>, Failure> {
     let id = engine.lane_target(&caller.cwd, &target).await?;
-    let by = engine.name_of(caller.request.actor).await?;
+    let by = engine.user_of(caller.request.actor).await?;
     let asked = CloseAsked { terms: terms_of(&wanted), by, caller: caller.pid, ..CloseAsked::default() };
     let (would, findings, branch_goes) = engine.forecast(id, asked).await?;
     let would = match would {

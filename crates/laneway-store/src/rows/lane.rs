@@ -1,5 +1,6 @@
 //! Rows of `lanes`.
 
+use laneway_core::attachment::User;
 use laneway_core::lane::{CloseTerms, Lane, LaneBranch, LaneTree, Lifecycle};
 use laneway_core::os_text::OsText;
 use laneway_core::setup::{LaneSetup, SetupState};
@@ -13,7 +14,8 @@ macro_rules! lane_columns {
          lanes.close_requested, lanes.failure, lanes.branch, lanes.branch_ours, lanes.adopted, lanes.base_ref, \
          lanes.base_commit, lanes.path, lanes.shared, lanes.created_at, lanes.closed_at, \
          lanes.close_discard, lanes.close_merge, lanes.close_keep_branch, lanes.restored_from, lanes.close_by, \
-         lanes.setup, lanes.setup_content, lanes.setup_done, lanes.setup_all, lanes.setup_worker"
+         lanes.setup, lanes.setup_content, lanes.setup_done, lanes.setup_all, lanes.setup_worker, \
+         lanes.close_by_worker"
     };
 }
 pub(crate) use lane_columns;
@@ -47,12 +49,13 @@ pub(crate) struct LaneRecord {
     pub(crate) setup_done: u32,
     pub(crate) setup_all: u32,
     pub(crate) setup_worker: Option<String>,
+    pub(crate) close_by_worker: Option<String>,
 }
 
 impl TableRow for LaneRecord {
     type Record = Lane;
     const TABLE: &'static str = "lanes";
-    const WIDTH: usize = 27;
+    const WIDTH: usize = 28;
 
     fn read(cells: &mut Cells<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -83,6 +86,7 @@ impl TableRow for LaneRecord {
             setup_done: cells.take()?,
             setup_all: cells.take()?,
             setup_worker: cells.take()?,
+            close_by_worker: cells.take()?,
         })
     }
 }
@@ -111,12 +115,13 @@ impl From<&Lane> for LaneRecord {
             close_merge: lane.close_terms.merge,
             close_keep_branch: lane.close_terms.keep_branch,
             restored_from: lane.restored_from.map(|from| from.to_string()),
-            close_by: lane.close_by.as_ref().map(ToString::to_string),
+            close_by: lane.close_by.as_ref().map(|by| by.name.to_string()),
             setup: lane.setup.state.as_str().to_owned(),
             setup_content: lane.setup.content.clone(),
             setup_done: lane.setup.n_done,
             setup_all: lane.setup.n_all,
             setup_worker: lane.setup.worker.map(|worker| worker.to_string()),
+            close_by_worker: lane.close_by.as_ref().and_then(|by| by.worker).map(|worker| worker.to_string()),
         }
     }
 }
@@ -150,7 +155,13 @@ impl TryFrom<LaneRecord> for Lane {
                 keep_branch: row.close_keep_branch,
             },
             restored_from: row.restored_from.map(|from| parsed("restored_from", &from)).transpose()?,
-            close_by: parsed_if_any("close_by", row.close_by.as_deref())?,
+            close_by: match parsed_if_any("close_by", row.close_by.as_deref())? {
+                Some(name) => {
+                    let worker = parsed_if_any("close_by_worker", row.close_by_worker.as_deref())?;
+                    Some(User { name, worker })
+                }
+                None => None,
+            },
             setup: LaneSetup {
                 state: setup_state(&row.setup)?,
                 content: row.setup_content,

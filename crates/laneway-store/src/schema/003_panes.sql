@@ -91,3 +91,29 @@ CREATE TABLE last_attached (
     only_row INTEGER NOT NULL PRIMARY KEY CHECK (only_row = 1),
     worker   TEXT    NOT NULL
 ) STRICT;
+
+-- Who uses a lane is a person, known by a name, or a worker, known by its id under whatever name: one of each may have
+-- the same one. Until now all were known by their name alone, and count as persons.
+CREATE TABLE attachments_by_user (
+    id         TEXT    NOT NULL PRIMARY KEY,
+    lane       TEXT    NOT NULL REFERENCES lanes (id),
+    -- a worker as it was called when it joined
+    who        TEXT    NOT NULL,
+    worker     TEXT    REFERENCES workers (id),
+    role       TEXT    NOT NULL CHECK (role IN ('driver', 'observer')),
+    joined_at  INTEGER NOT NULL,
+    renewed_at INTEGER NOT NULL,
+    until      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO attachments_by_user (id, lane, who, role, joined_at, renewed_at, until)
+    SELECT id, lane, who, role, joined_at, renewed_at, until FROM attachments;
+DROP TABLE attachments;
+ALTER TABLE attachments_by_user RENAME TO attachments;
+
+CREATE INDEX attachments_until ON attachments (until);
+CREATE UNIQUE INDEX attachments_person ON attachments (lane, who) WHERE worker IS NULL;
+CREATE UNIQUE INDEX attachments_worker ON attachments (lane, worker) WHERE worker IS NOT NULL;
+
+-- The worker that asked for the close, if it was one; close_by has its name.
+ALTER TABLE lanes ADD COLUMN close_by_worker TEXT;

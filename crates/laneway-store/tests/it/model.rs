@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use laneway_core::attachment::{Attachment, Role};
+use laneway_core::attachment::{Attachment, Role, User};
 use laneway_core::command::{
     Command, Facts, Join, LaneFacts, NewLane, PaneFacts, Provisioned, Quieted, Removed, Scope, WorkerFacts,
     WorkerName, WorkerNaming,
@@ -115,7 +115,7 @@ impl Memory {
     fn users(&self, lane: Option<LaneId>) -> Vec<Attachment> {
         let mut users: Vec<Attachment> = self.attachments.values().cloned().collect();
         users.retain(|user| lane.is_none_or(|lane| user.lane == lane));
-        users.sort_by(|a, b| (a.lane, &a.who).cmp(&(b.lane, &b.who)));
+        users.sort_by_key(|user| (user.lane, user.id));
         users
     }
 
@@ -344,21 +344,21 @@ fn commands() -> impl Strategy<Value = Command> {
                 terms: CloseTerms { discard: findings.is_none(), merge: false, keep_branch: true },
                 findings,
                 grace_ms: 1,
-                by: Some(name("n0")),
+                by: Some(User::person(name("n0"))),
             }),
         3 => (lane.clone(), 0..200_u32, 0..3_u8, proptest::option::of(any::<u64>())).prop_map(
             |(lane, id, who, ttl_ms)| Command::JoinLane {
                 lane,
                 join: Join {
                     id: AttachmentId::from_ulid(ulid::Ulid(u128::from(id))),
-                    who: name(&format!("n{who}")),
+                    user: User::person(name(&format!("n{who}"))),
                     role: id.is_multiple_of(3).then_some(Role::Observer),
                     ttl_ms,
                 },
             }
         ),
         1 => (lane.clone(), 0..3_u8)
-            .prop_map(|(lane, who)| Command::LeaveLane { lane, who: name(&format!("n{who}")) }),
+            .prop_map(|(lane, who)| Command::LeaveLane { lane, user: User::person(name(&format!("n{who}"))) }),
         1 => (lane.clone(), any::<bool>()).prop_map(|(lane, shared)| Command::ShareLane { lane, shared }),
         1 => lane.prop_map(|lane| Command::LookAtLeases { lane }),
         2 => (begun.clone(), quieted)

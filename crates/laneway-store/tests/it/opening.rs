@@ -6,12 +6,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread;
 
+use laneway_core::attachment::User;
 use laneway_core::command::Command;
 use laneway_core::id::HostId;
 use laneway_core::launch::TerminalSpec;
 use laneway_core::pane::{PaneIdentity, PanePlace, TmuxServer};
 use laneway_core::run::Exit;
 use laneway_core::supervise::{RestartPolicy, Supervision};
+use laneway_core::time::Timestamp;
 use laneway_store::{NewHost, OpenError, Store, SubmitError, WorkersOf, glance};
 use ulid::Ulid;
 
@@ -361,4 +363,37 @@ fn pane(id: &str) -> PaneIdentity {
         pane_pid: 3,
         tag: "rn".to_owned(),
     }
+}
+
+#[test]
+fn leases_of_a_database_of_version_2_are_those_of_persons() {
+    let folder = folder();
+    let path = database(&folder);
+    let (host, id) = (HOST.to_string(), |prefix: &str| format!("{prefix}_{}", Ulid(7)));
+    let (workspace, lane, attachment) = (id("ws"), id("ln"), id("at"));
+    let old = another(&path);
+    old.pragma_update(None, "application_id", i32::from_be_bytes(*b"LANE")).unwrap();
+    old.pragma_update(None, "journal_mode", "wal").unwrap();
+    old.execute_batch(include_str!("../../src/schema/001_start.sql")).unwrap();
+    old.execute_batch(include_str!("../../src/schema/002_supervision.sql")).unwrap();
+    old.execute_batch(&format!(
+        "PRAGMA user_version = 2;
+         INSERT INTO hosts VALUES ('{host}', 0);
+         INSERT INTO meta VALUES (1, '{host}', 1);
+         INSERT INTO workspaces VALUES ('{workspace}', '{host}', x'2f', x'2f', NULL, NULL, 1);
+         INSERT INTO lanes (id, host, workspace, epoch, name, lifecycle, close_requested, branch, branch_ours, adopted,
+             base_ref, base_commit, path, shared, created_at, close_discard, close_merge, close_keep_branch, close_by)
+             VALUES ('{lane}', '{host}', '{workspace}', 1, 'old', 'cleaning', 0, 'lane/old', 1, 0, 'main', 'c0ffee',
+             x'2f6f6c64', 0, 1, 0, 0, 0, 'anna');
+         INSERT INTO attachments VALUES ('{attachment}', '{lane}', 'anna', 'observer', 1, 2, 3);"
+    ))
+    .unwrap();
+    drop(old);
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    let store = Store::open(&path, NewHost(HOST), clock).unwrap();
+    let anna = User::person("anna".parse().unwrap());
+    let known = store.attachments(None).unwrap();
+    assert_eq!((known.len(), &known[0].user, known[0].until), (1, &anna, Timestamp(3)));
+    assert_eq!(store.lanes(None, false).unwrap()[0].close_by.as_ref(), Some(&anna));
+    close(&store);
 }

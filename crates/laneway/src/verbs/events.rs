@@ -11,7 +11,7 @@ use laneway_core::pane::PanePlace;
 use crate::client::{FollowEnd, NOT_RUNNING, Request, WENT_AWAY};
 use crate::context::{Context, Outcome};
 use crate::failure::Failure;
-use crate::text::{FAINT, NAME, short_commit};
+use crate::text::{FAINT, NAME, short_commit, user_name};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -165,11 +165,14 @@ fn what(event: &Event) -> String {
         Event::LaneStateChanged { from, to, failure: Some(failure) } => {
             format!("{from} → {to}: {}", shown(failure))
         }
-        Event::LaneAttachmentJoined { who, role, ttl_ms, .. }
-        | Event::LaneAttachmentRenewed { who, role, ttl_ms, .. } => {
+        Event::LaneAttachmentJoined { who, worker, role, ttl_ms, .. }
+        | Event::LaneAttachmentRenewed { who, worker, role, ttl_ms, .. } => {
+            let who = user_name(who, *worker);
             format!("{who} as {role} for {} s", ttl_ms / 1_000)
         }
-        Event::LaneAttachmentLeft { who, .. } | Event::LaneAttachmentExpired { who, .. } => who.to_string(),
+        Event::LaneAttachmentLeft { who, worker, .. } | Event::LaneAttachmentExpired { who, worker, .. } => {
+            user_name(who, *worker)
+        }
         Event::LaneSharedChanged { shared: true } => "marked as shared".to_owned(),
         Event::LaneSharedChanged { shared: false } => "no longer marked as shared".to_owned(),
         Event::PoolTreeChanged { tree, state } => format!("{tree} {}", shown(state)),

@@ -11,14 +11,14 @@ use laneway_core::attachment::Role;
 use crate::client::Request;
 use crate::complete;
 use crate::context::{Context, Outcome};
-use crate::text::users;
+use crate::text::{user_name, users};
 use laneway_core::duration::{millis, parse};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
   lane join fix                          as yourself, for half an hour
   lane join fix --as anna --ttl 2h
-  lane join fix --as reviewer --role observer
+  lane join fix --as fix/reviewer --role observer
 
 Joining again renews the lease; one that is not renewed ends by itself, and lane events tells so. While
 somebody uses a lane nobody else can close it. Programs run in it as before, those of all who use it side by side.";
@@ -30,7 +30,7 @@ pub(crate) struct JoinArgs {
     /// The lane
     #[arg(value_parser = NonEmptyStringValueParser::new(), add = complete::lanes())]
     lane: String,
-    /// Who: a person or an agent [default: your login name; inside a run, its worker's name]
+    /// Who: a person's name, or an agent as LANE/WORKER [default: your login name; inside a run, its worker's name]
     #[arg(long = "as", value_name = "WHO")]
     who: Option<String>,
     /// Whether you work in it or look on [default: what you were, or driver]
@@ -57,8 +57,9 @@ pub(crate) fn run(args: &JoinArgs, context: &Context) -> Outcome {
 fn in_words(joined: &LaneJoined) -> String {
     let LaneJoined { attachment, renewed, lane } = joined;
     let verb = if *renewed { "still uses" } else { "uses" };
-    let (who, role, until) = (&attachment.who, attachment.role, attachment.until);
-    let others: Vec<_> = lane.attachments.iter().filter(|user| user.who != *who).cloned().collect();
+    let who = user_name(&attachment.who, attachment.worker);
+    let (role, until) = (attachment.role, attachment.until);
+    let others: Vec<_> = lane.attachments.iter().filter(|user| user.id != attachment.id).cloned().collect();
     let beside = if others.is_empty() { String::new() } else { format!(", beside {}", users(&others)) };
     format!("{who} {verb} lane {} as {role} until {until}{beside}", lane.name)
 }

@@ -8,7 +8,7 @@ use laneway_api::routes;
 use crate::client::Request;
 use crate::complete;
 use crate::context::{Context, Outcome};
-use crate::text::users;
+use crate::text::{user_name, users};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -42,7 +42,8 @@ pub(crate) fn run(args: &LeaveArgs, context: &Context) -> Outcome {
 }
 
 fn in_words(left: &LaneLeft) -> String {
-    let LaneLeft { who, was_attached, lane } = left;
+    let LaneLeft { who, worker, was_attached, lane } = left;
+    let who = user_name(who, *worker);
     let rest = match lane.attachments.as_slice() {
         [] => "nobody uses it".to_owned(),
         [_] => format!("{} uses it", users(&lane.attachments)),

@@ -11,7 +11,7 @@ use super::explain::run_in_words;
 use crate::client::Request;
 use crate::complete;
 use crate::context::{Context, Outcome};
-use crate::text::{BAD, Lines, NAME, branch, program, worker_name, worker_status, worker_style};
+use crate::text::{BAD, Lines, NAME, branch, program, user_name, worker_name, worker_status, worker_style};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -83,7 +83,10 @@ fn lane_in_words(lane: &LaneView, context: &Context) -> String {
     facts.add("branch", format!("{} ({ours})", branch(lane)));
     facts.add("base", format!("{} ({})", OsText::from(lane.base_ref.as_str()), lane.base_commit));
     for user in &lane.attachments {
-        facts.add("used by", format!("{} ({} until {})", user.who, user.role, user.until));
+        facts.add(
+            "used by",
+            format!("{} ({} until {})", user_name(&user.who, user.worker), user.role, user.until),
+        );
     }
     facts.add("created", lane.created_at);
     facts.add_if("closed", lane.closed_at);

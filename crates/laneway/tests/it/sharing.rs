@@ -201,6 +201,42 @@ fn inside_a_run_it_is_its_worker_who_joins_and_a_task_has_to_say_who() {
 }
 
 #[test]
+fn a_worker_is_not_the_person_of_its_name_and_is_itself_under_a_new_one() {
+    let world = environment();
+    let _ = world.lane(&["new", "a"]).ok();
+    let (done, go) = (Pipe::new(&world, "done"), Pipe::new(&world, "go"));
+    let script = r#"lane join a && echo joined > "$1"; read go < "$2"
+                    lane join a --json > joined.json; lane close a --json > closing.json; echo closed > "$1"; cat"#;
+    let run = ["run", "a", "--name", "anna", "--", "sh", "-c", script, "sh", done.text(), go.text()];
+    let _ = world.lane(&run).ok();
+    assert_eq!(done.wait(), "joined");
+    let id = world.worker("anna")["id"].as_str().unwrap().to_owned();
+    let joined = world.json(&["join", "a", "--as", "anna"]);
+    assert_eq!((&joined["renewed"], &joined["attachment"]["worker"]), (&json!(false), &Value::Null));
+    let named = world.json(&["join", "a", "--as", "a/anna"]);
+    assert_eq!((&named["renewed"], &named["attachment"]["worker"]), (&json!(true), &json!(id)));
+    assert_eq!(users(&world, "a").len(), 2);
+    let _ = world.lane(&["rename", "a/anna", "bert"]).ok();
+    let listed = world.lane(&["ls"]).ok();
+    assert!(listed.out().contains("worker bert, anna"), "{listed}");
+    go.go();
+    assert_eq!(done.wait(), "closed");
+    let said = |file: &str| -> Value {
+        serde_json::from_slice(&fs::read(world.worktree("a").join(file)).unwrap()).unwrap()
+    };
+    assert_eq!(said("joined.json")["renewed"], true, "it is who it was");
+    let others = &said("closing.json")["error"]["details"]["attachments"]["first"];
+    assert_eq!((others.as_array().unwrap().len(), &others[0]["who"]), (1, &json!("anna")), "{others}");
+    // For a person it is the other way round.
+    let _ = world.lane(&["leave", "a", "--as", "anna"]).ok();
+    let refused = fails(&world, &["close", "a", "--discard"], 5, "would_lose_work");
+    assert!(refused["message"].as_str().unwrap().contains("worker bert"), "{refused}");
+    assert!(refused["hint"].as_str().unwrap().contains(&format!("lane leave a --as {id}\n")), "{refused}");
+    assert_eq!(world.json(&["leave", "a", "--as", "bert"])["was_attached"], true);
+    assert_eq!(users(&world, "a"), []);
+}
+
+#[test]
 fn a_lease_that_is_not_renewed_runs_out_frees_the_lane_and_says_so() {
     let world = environment();
     let _ = world.lane(&["new", "a"]).ok();
