@@ -396,7 +396,10 @@ fn write_until(pipe: &mut ChildStdin, mut bytes: &[u8], deadline: Instant) -> io
 
 /// Whether these words of tmux mean that nothing listens there.
 pub(crate) fn is_no_server(said: &str) -> bool {
+    // The latter two: there was one, and it ended before it had answered.
     said.starts_with("no server running")
+        || said.starts_with("server exited")
+        || said.starts_with("lost server")
         || said.starts_with("error connecting") && (said.contains("No such file") || said.contains("refused"))
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::ids::PaneId;
+use crate::ids::{PaneId, WindowId};
 use crate::program::OLDEST_TMUX;
 use crate::protocol::NotTheProtocol;
 
@@ -89,6 +89,12 @@ pub enum TmuxError {
         socket: PathBuf,
         /// Its process.
         pid: u32,
+    },
+    /// A window is too small for another pane.
+    #[error("the tmux window {window} has no room for another pane")]
+    NoRoom {
+        /// The window.
+        window: WindowId,
     },
     /// tmux refused a command.
     #[error("tmux refused {command}: {said}")]

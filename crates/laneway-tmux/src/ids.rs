@@ -3,8 +3,11 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use laneway_wire::process::{Process, boot_id};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// Text that is no id of this kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,6 +80,20 @@ impl ServerIdentity {
     /// Whether it is one process with this one, wherever its socket stands.
     pub fn is_process(&self, other: &Self) -> bool {
         (self.pid, self.start_ticks, &self.boot_id) == (other.pid, other.start_ticks, &other.boot_id)
+    }
+
+    /// Whether it has ended, or does within the limit: one that is on its way out listens no more.
+    pub(crate) fn ends_within(&self, limit: Duration) -> bool {
+        let process =
+            Pid::from_raw(self.pid.cast_signed()).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        // Looked at once it is held: the number may be another's.
+        if let Some(process) = process.filter(|_| self.is_alive())
+            && let Ok(limit) = Timespec::try_from(limit)
+        {
+            // Looked at again below, whatever woke it.
+            let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&limit));
+        }
+        !self.is_alive()
     }
 
     /// Whether that process still runs.

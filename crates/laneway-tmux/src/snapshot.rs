@@ -109,6 +109,19 @@ impl Snapshot {
         self.panes.iter().find(|seen| seen.session_name == name).map(|seen| seen.session)
     }
 
+    /// By which a pane that was seen is known again.
+    pub fn identity(&self, seen: &PaneSeen) -> PaneIdentity {
+        PaneIdentity {
+            server: self.server.clone(),
+            session: seen.session,
+            window: Some(seen.window),
+            window_name: seen.window_name.clone(),
+            pane: seen.pane,
+            pane_pid: seen.pid,
+            tag: seen.tag.clone(),
+        }
+    }
+
     /// The pane that is meant. Gone if it, or the server that it was in, is not there any more; stale if anything about
     /// it is not as it was recorded: then it is somebody else's.
     pub fn verify(&self, identity: &PaneIdentity) -> Result<&PaneSeen, TmuxError> {

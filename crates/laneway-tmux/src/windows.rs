@@ -4,12 +4,16 @@
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::TmuxError;
 use crate::ids::{PaneId, PaneIdentity, ServerIdentity, SessionId, WindowId};
 use crate::line::Line;
 use crate::server::Server;
 use crate::snapshot::{PaneSeen, Snapshot};
+
+/// What a server that listens no more may take to be gone.
+const END_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a new pane says of itself.
 const MADE: &str = "#{session_id} #{window_id} #{pane_id} #{pane_pid} #{pane_tty}";
@@ -147,24 +151,61 @@ impl Server {
         program: &PaneProgram,
     ) -> Result<Made, TmuxError> {
         let seen = self.verify(pane)?;
+        self.add_pane(&seen, Some(side), Mark::Run(run), program)
+    }
+
+    /// Adds a pane that shows a worker to a window of such panes, and gives all of them the same room.
+    pub fn add_viewer(
+        &self,
+        beside: &PaneIdentity,
+        viewer: &str,
+        program: &PaneProgram,
+    ) -> Result<Made, TmuxError> {
+        let seen = self.verify(beside)?;
+        self.add_pane(&seen, None, Mark::Viewer(viewer), program)
+    }
+
+    /// Adds a pane beside one that was just seen; with no side it is one of a tiling, and goes with its program.
+    fn add_pane(
+        &self,
+        beside: &PaneSeen,
+        side: Option<Side>,
+        mark: Mark<'_>,
+        program: &PaneProgram,
+    ) -> Result<Made, TmuxError> {
+        let server = self.connect()?;
         // A pane that is added to a window has no address until its id is read; one in a window of its own has.
         let once = one_time_name()?;
-        let mark = Mark::Run(run);
-        let target = format!("{}:={once}", seen.session);
-        let line = Line::new("new-window").args(["-d", "-n", &once, "-t"]).arg(format!("{}:", seen.session));
-        let line = program.say(line).then("set-option").args(["-w", "-t", &target, "remain-on-exit", "on"]);
+        let target = format!("{}:={once}", beside.session);
+        let pane = beside.pane.to_string();
+        let line =
+            Line::new("new-window").args(["-d", "-n", &once, "-t"]).arg(format!("{}:", beside.session));
+        let line = program.say(line).then("set-option").args(["-w", "-t", &target, "remain-on-exit"]);
+        let line = line.arg(if side.is_some() { "on" } else { "off" });
         let line = line.then("set-option").args(["-p", "-t", &target]).args(mark.option());
         // What is printed before the pane has moved names the window that it leaves.
         let line = line.then("display-message").args(["-p", "-t", &target, MADE]);
-        let side = match side {
-            Side::Right => "-h",
-            Side::Below => "-v",
+        let line = line.then("join-pane").args(["-d", "-s", &target, "-t", &pane]);
+        let line = match side {
+            Some(Side::Right) => line.arg("-h"),
+            Some(Side::Below) => line.arg("-v"),
+            None => line.then("select-layout").args(["-t", &pane, "tiled"]),
         };
-        let line = line.then("join-pane").args(["-d", side, "-s", &target, "-t", &pane.pane.to_string()]);
-        let said = self.ask("join-pane", &line)?;
+        let said = self.ask("join-pane", &line).map_err(|error| {
+            // It may not even have been made.
+            let _ = self.ask("kill-window", &Line::new("kill-window").args(["-t", &target]));
+            match error {
+                TmuxError::Refused { said, .. }
+                    if said.contains("too small") || said.contains("no space") =>
+                {
+                    TmuxError::NoRoom { window: beside.window }
+                }
+                error => error,
+            }
+        })?;
         let made = said.get(3).map_or(&b""[..], Vec::as_slice);
-        let mut made = read_made(pane.server.clone(), made, &seen.window_name, mark)?;
-        made.identity.window = Some(seen.window);
+        let mut made = read_made(server, made, &beside.window_name, mark)?;
+        made.identity.window = Some(beside.window);
         Ok(made)
     }
 
@@ -180,24 +221,49 @@ impl Server {
     pub fn remove(&self, pane: &PaneIdentity, also: &[PaneIdentity]) -> Result<Removed, TmuxError> {
         let snapshot = match self.snapshot() {
             // The server is gone, and the pane with it.
-            Err(TmuxError::NoServer { .. }) if !pane.server.is_alive() => return Ok(Removed::AlreadyGone),
+            Err(TmuxError::NoServer { .. }) if pane.server.ends_within(END_LIMIT) => {
+                return Ok(Removed::AlreadyGone);
+            }
+            Err(TmuxError::NoServer { socket }) => {
+                return Err(TmuxError::ServerHidden { socket, pid: pane.server.pid });
+            }
             snapshot => snapshot?,
         };
         let seen = match snapshot.verify(pane) {
             Err(TmuxError::Gone { .. }) => return Ok(Removed::AlreadyGone),
             seen => seen?,
         };
-        let ours: BTreeSet<PaneId> = also
-            .iter()
-            .filter(|other| snapshot.verify(other).is_ok())
-            .map(|other| other.pane)
-            .chain([pane.pane])
-            .collect();
+        let also = also.iter().filter(|other| snapshot.verify(other).is_ok()).map(|other| other.pane);
+        self.remove_seen(&snapshot, seen, &also.chain([pane.pane]).collect())
+    }
+
+    /// Closes a window, or the pane of one, that shows a worker, if it still is the one that was seen.
+    pub fn close_viewer(&self, server: &ServerIdentity, viewer: &PaneSeen) -> Result<Removed, TmuxError> {
+        let snapshot = match self.snapshot() {
+            Err(TmuxError::NoServer { .. }) => return Ok(Removed::AlreadyGone),
+            snapshot => snapshot?,
+        };
+        let is_it = |seen: &&PaneSeen| {
+            (seen.pane, seen.pid, &seen.viewer) == (viewer.pane, viewer.pid, &viewer.viewer)
+        };
+        match snapshot.panes.iter().find(is_it).filter(|_| snapshot.server.is_process(server)) {
+            Some(seen) => self.remove_seen(&snapshot, seen, &BTreeSet::from([seen.pane])),
+            None => Ok(Removed::AlreadyGone),
+        }
+    }
+
+    /// Removes what was just seen, and its window if all that is in it is `ours`.
+    fn remove_seen(
+        &self,
+        snapshot: &Snapshot,
+        seen: &PaneSeen,
+        ours: &BTreeSet<PaneId>,
+    ) -> Result<Removed, TmuxError> {
         let is_all_ours = snapshot.panes_of(seen.window).all(|other| ours.contains(&other.pane));
         let result = if is_all_ours {
-            self.kill_window(&snapshot, seen).map(|()| Removed::Window)
+            self.kill_window(snapshot, seen).map(|()| Removed::Window)
         } else {
-            let line = Line::new("kill-pane").args(["-t", &pane.pane.to_string()]);
+            let line = Line::new("kill-pane").args(["-t", &seen.pane.to_string()]);
             self.ask("kill-pane", &line).map(|_| Removed::Pane)
         };
         match result {
@@ -210,7 +276,7 @@ impl Server {
     }
 
     /// Removes the window of a pane that was just seen, wherever it is linked.
-    pub(crate) fn kill_window(&self, snapshot: &Snapshot, seen: &PaneSeen) -> Result<(), TmuxError> {
+    fn kill_window(&self, snapshot: &Snapshot, seen: &PaneSeen) -> Result<(), TmuxError> {
         let line = keep_sessions(snapshot, &[seen.window]);
         // With its session tmux looks whether it still is in there.
         let target = format!("{}:{}", seen.session, seen.window);
@@ -227,7 +293,7 @@ const PLACEHOLDER: [&str; 3] = [
 ];
 
 /// A new window for each session in which nothing but these windows is.
-pub(crate) fn keep_sessions(snapshot: &Snapshot, windows: &[WindowId]) -> Line {
+fn keep_sessions(snapshot: &Snapshot, windows: &[WindowId]) -> Line {
     let is_going = |seen: &&PaneSeen| windows.contains(&seen.window);
     let stay: BTreeSet<SessionId> =
         snapshot.panes.iter().filter(|seen| !is_going(seen)).map(|seen| seen.session).collect();

@@ -1,6 +1,6 @@
 //! Windows are made, found again, restarted and removed, and nothing else is.
 
-use laneway_tmux::{Event, Mark, PaneProgram, Removed, TmuxError};
+use laneway_tmux::{Event, Mark, PaneProgram, Removed, Side, TmuxError};
 
 use crate::support::{World, program_of};
 
@@ -174,4 +174,42 @@ fn the_connection_does_not_keep_a_server_that_people_have_left() {
     assert!(
         process.is_none_or(|process| laneway_testkit::process::ends_within(&process, laneway_testkit::LIMIT))
     );
+}
+
+#[test]
+fn what_shows_workers_is_tiled_and_closed_pane_by_pane() {
+    let Some(world) = World::new() else { return };
+    let program = program_of(&["/bin/cat", "-u"]);
+    let first =
+        world.server.new_window(world.people(), "fix", Mark::Viewer("wk_0 ln_1"), &program, false).unwrap();
+    for n in 1..4 {
+        world.server.add_viewer(&first.identity, &format!("wk_{n} ln_1"), &program).unwrap();
+    }
+    let snapshot = world.server.snapshot().unwrap();
+    let viewers: Vec<_> = snapshot.panes.iter().filter(|seen| !seen.viewer.is_empty()).collect();
+    let mut shown: Vec<&str> = viewers.iter().map(|seen| &*seen.viewer).collect();
+    shown.sort_unstable();
+    assert_eq!(shown, ["wk_0 ln_1", "wk_1 ln_1", "wk_2 ln_1", "wk_3 ln_1"]);
+    assert!(
+        viewers.iter().all(|seen| seen.window == viewers[0].window && seen.columns < 80 && seen.rows < 24)
+    );
+    // Somebody else's by now.
+    let pane = viewers[3].pane.to_string();
+    world.by_hand(&["set-option", "-p", "-t", &pane, "@laneway-viewer", ""]);
+    let closed: Vec<_> =
+        viewers.iter().map(|seen| world.server.close_viewer(&snapshot.server, seen).unwrap()).collect();
+    assert_eq!(closed, [Removed::Pane, Removed::Pane, Removed::Pane, Removed::AlreadyGone]);
+    assert_eq!(world.windows(), ["people:theirs", "people:fix"]);
+}
+
+#[test]
+fn a_pane_that_finds_no_room_leaves_nothing_behind() {
+    let Some(world) = World::new() else { return };
+    let program = program_of(&["/bin/cat", "-u"]);
+    let made = world.make("fix", "rn_1", &["/bin/cat", "-u"]);
+    let error = (0..10)
+        .find_map(|_| world.server.split(&made.identity, Side::Below, "rn_2", &program).err())
+        .unwrap();
+    assert!(matches!(error, TmuxError::NoRoom { .. }), "{error}");
+    assert_eq!(world.windows(), ["people:theirs", "people:fix"]);
 }
