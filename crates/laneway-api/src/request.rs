@@ -30,9 +30,10 @@ pub struct Launch {
     /// What the terminal shows is recorded, also if the user's settings do not say so.
     #[serde(default)]
     pub record: bool,
-    /// Whether it is started again when it has ended by itself; a task never is.
+    /// Whether it is started again when it has ended by itself; a task never is. None: as it is configured for the
+    /// program of `laneway.toml`, else never.
     #[serde(default)]
-    pub restart: RestartPolicy,
+    pub restart: Option<RestartPolicy>,
     /// Exit codes that mean that its work is done; 0 always does.
     #[serde(default)]
     pub done_codes: Vec<u8>,
@@ -304,7 +305,11 @@ pub struct WorkerStopped {
 /// Start a worker.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct StartWorker {}
+pub struct StartWorker {
+    /// Also where the setup of its lane has failed.
+    #[serde(default)]
+    pub force: bool,
+}
 
 /// A worker runs again, or did before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -321,6 +326,9 @@ pub struct WorkerBegun {
 pub struct RestartWorker {
     /// Milliseconds its processes have to end by themselves. None: 5 000.
     pub grace_ms: Option<u64>,
+    /// Also where the setup of its lane has failed.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// Close a lane.

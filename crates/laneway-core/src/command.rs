@@ -286,6 +286,8 @@ pub enum Command {
         worker: WorkerId,
         /// The id its new run will have.
         run: RunId,
+        /// Also where the lane is not set up.
+        forced: bool,
     },
     /// End a worker's program and start it again.
     RestartWorker {
@@ -295,6 +297,8 @@ pub enum Command {
         run: RunId,
         /// Milliseconds its whole tree has to end by itself.
         grace_ms: u64,
+        /// Also where the lane is not set up.
+        forced: bool,
     },
     /// The moment of a planned restart has come.
     RetryWorker {

@@ -114,9 +114,9 @@ fn in_a_lane(facts: &LaneFacts, command: &Command, now: Timestamp) -> Result<Dec
         }
         Command::RecordStarted { run, process, at } => run::started(facts, *run, process, *at),
         Command::RecordExit { run, exit, at, pacing } => run::exited(facts, *run, (exit, *at), pacing, now),
-        Command::StartWorker { worker, run } => restart::start(facts, *worker, *run, now),
-        Command::RestartWorker { worker, run, grace_ms } => {
-            restart::restart(facts, *worker, *run, *grace_ms, now)
+        Command::StartWorker { worker, run, forced } => restart::start(facts, *worker, (*run, *forced), now),
+        Command::RestartWorker { worker, run, grace_ms, forced } => {
+            restart::restart(facts, *worker, (*run, *forced), *grace_ms, now)
         }
         Command::RetryWorker { worker, epoch, run } => restart::retry(facts, *worker, *epoch, *run, now),
         Command::ReplanRestart { worker, epoch, at } => restart::replan(facts, *worker, *epoch, *at),

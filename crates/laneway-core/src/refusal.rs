@@ -191,7 +191,7 @@ impl Refusal {
             }),
             Refusal::SetupRunning { lane } => Some(format!("lane show {lane} says how far it is")),
             Refusal::NotSetUp { lane, .. } => Some(format!(
-                "lane setup {lane} goes on with it\nlane run {lane} --force starts it all the same"
+                "lane setup {lane} goes on with it\nthe same command with --force starts it all the same"
             )),
             Refusal::NotOurTree { lane } => Some(format!("lane close {lane}")),
             Refusal::WouldLose { lane, losses } => Some(what_helps(lane, losses)),

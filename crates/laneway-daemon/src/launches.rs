@@ -173,7 +173,7 @@ mod tests {
             limits: vec![],
             terminal: TerminalSpec::Pipes,
             record: false,
-            restart: laneway_core::supervise::RestartPolicy::Never,
+            restart: None,
             done_codes: vec![],
         };
         let kept = Kept::from_launch(&launch);

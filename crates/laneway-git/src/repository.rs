@@ -299,6 +299,18 @@ impl Repository {
         admin::registered_at(self.common_dir(), path)
     }
 
+    /// What the commit of HEAD has in a file, by its path from the root; None if it has none, or there is no commit.
+    pub fn file_of_head(&self, path: &str) -> Result<Option<Vec<u8>>, RunError> {
+        let name = format!("HEAD:{path}");
+        let asked =
+            self.run("git cat-file --batch-check").reads().args(["cat-file", "--batch-check=%(objecttype)"]);
+        let said = asked.input(format!("{name}\n").as_bytes())?.succeed()?;
+        if said != b"blob\n" {
+            return Ok(None);
+        }
+        self.run("git cat-file").reads().args(["cat-file", "blob", &name]).succeed().map(Some)
+    }
+
     /// A command on the whole repository.
     pub(crate) fn run(&self, what: &'static str) -> Run<'_> {
         self.git().run(what, if self.is_bare() { self.common_dir() } else { self.root() })

@@ -18,7 +18,7 @@ const DEFAULT_SIZE: (u16, u16) = (80, 24);
 /// What becomes of a worker when its program has ended by itself.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Restarting {
-    /// Start it again when it has ended by itself [default: never]
+    /// Start it again when it has ended by itself [default: as laneway.toml says of its program, else never]
     #[arg(long, value_name = "WHEN", value_parser = policy())]
     restart: Option<RestartPolicy>,
     /// An exit code, beside 0, that means that its work is done; can be given several times
@@ -34,7 +34,7 @@ fn policy() -> impl TypedValueParser<Value = RestartPolicy> {
 impl Restarting {
     /// Says it in the launch.
     pub(crate) fn applied_to(&self, launch: Launch) -> Launch {
-        Launch { restart: self.restart.unwrap_or_default(), done_codes: self.done_codes.clone(), ..launch }
+        Launch { restart: self.restart, done_codes: self.done_codes.clone(), ..launch }
     }
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn launch(argv: &[OsString], terminal: TerminalSpec, record: bool) ->
         limits: limits(),
         terminal,
         record,
-        restart: RestartPolicy::Never,
+        restart: None,
         done_codes: Vec::new(),
     })
 }

@@ -1,7 +1,7 @@
 //! What happens to workers between their runs: started, started again, and planned to be.
 
 use crate::command::{LaneFacts, WorkerFacts};
-use crate::decide::run::{ending, find_worker, subject};
+use crate::decide::run::{ending, find_worker, refuse_unless_set_up, subject};
 use crate::decision::{Change, Decision, Effect};
 use crate::event::{Event, Subject};
 use crate::id::{RunId, WorkerId};
@@ -17,21 +17,26 @@ use crate::worker::{Desired, Worker};
 pub(super) fn start(
     facts: &LaneFacts,
     id: WorkerId,
-    new: RunId,
+    (new, forced): (RunId, bool),
     now: Timestamp,
 ) -> Result<Decision, Refusal> {
     let worker = startable(facts, id)?;
     let Some(latest) = &worker.latest else {
         return Ok(Decision::unchanged());
     };
+    let may_start = || if forced { Ok(()) } else { refuse_unless_set_up(&facts.lane) };
     match &latest.state {
         RunState::Starting | RunState::Running(_) => Ok(Decision::unchanged()),
         // The stop it waits for may have failed: it is asked for again.
         RunState::Stopping(_) => {
+            may_start()?;
             let wanted = wanted_after_the_stop(&facts.lane, worker, latest);
             Ok(wanted.then(Effect::StopRun { run: latest.id, grace_ms: GRACE_TO_GO_ON_MS }))
         }
-        RunState::Exited(_) => Ok(begin(&facts.lane, worker, latest, (new, Counting::Anew), now)),
+        RunState::Exited(_) => {
+            may_start()?;
+            Ok(begin(&facts.lane, worker, latest, (new, Counting::Anew), now))
+        }
     }
 }
 
@@ -39,11 +44,14 @@ pub(super) fn start(
 pub(super) fn restart(
     facts: &LaneFacts,
     id: WorkerId,
-    new: RunId,
+    (new, forced): (RunId, bool),
     grace_ms: u64,
     now: Timestamp,
 ) -> Result<Decision, Refusal> {
     let worker = startable(facts, id)?;
+    if !forced {
+        refuse_unless_set_up(&facts.lane)?;
+    }
     let Some(latest) = &worker.latest else {
         return Ok(Decision::unchanged());
     };

@@ -65,7 +65,7 @@ pub(super) fn create(facts: &LaneFacts, new: &NewWorker, now: Timestamp) -> Resu
 }
 
 /// A worker is not started in a lane that is being set up, or could not be; tasks are.
-fn refuse_unless_set_up(lane: &Lane) -> Result<(), Refusal> {
+pub(super) fn refuse_unless_set_up(lane: &Lane) -> Result<(), Refusal> {
     match lane.setup.state {
         SetupState::Running => Err(Refusal::SetupRunning { lane: lane.name.clone() }),
         SetupState::Failed => {

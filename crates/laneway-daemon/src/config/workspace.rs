@@ -1,8 +1,8 @@
 //! The settings of a repository: `laneway.toml` in its main worktree; for a bare repository in the folder that it is
-//! in.
+//! in, or without one there in the commit of its HEAD.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use laneway_core::duration;
@@ -104,6 +104,8 @@ pub enum Piece<'a> {
 pub struct WorkspaceFile {
     /// What is set.
     pub config: WorkspaceConfig,
+    /// Where the text is: a path, for people.
+    pub path: PathBuf,
     /// What tells this text from any other: `sha256:` and the hash in hexadecimal digits.
     pub content: String,
 }
@@ -177,17 +179,30 @@ impl WorkspaceConfig {
 impl WorkspaceFile {
     /// Reads the file of the repository whose main worktree this is; one that is not there is an empty one.
     pub fn read(root: &Path) -> Result<Self, ConfigError> {
+        match Self::find(root)? {
+            Some(found) => Ok(found),
+            None => Self::of_text(root.join(FILE_NAME), ""),
+        }
+    }
+
+    /// The same; None if it is not there.
+    pub fn find(root: &Path) -> Result<Option<Self>, ConfigError> {
         let path = root.join(FILE_NAME);
-        let text = file::read(&path)?.unwrap_or_default();
+        let text = file::read(&path)?;
+        text.map(|text| Self::of_text(path, &text)).transpose()
+    }
+
+    /// What a text sets that is found at this path.
+    pub fn of_text(path: PathBuf, text: &str) -> Result<Self, ConfigError> {
         let config: WorkspaceConfig =
-            file::parse(&text, &settings::keys()).map_err(|mistake| mistake.in_file(&path, &text))?;
+            file::parse(text, &settings::keys()).map_err(|mistake| mistake.in_file(&path, text))?;
         if let Some(name) = config.program.as_ref().filter(|name| !config.programs.contains_key(*name)) {
             let at = text.find("program").unwrap_or(0);
             let message = format!("there is no [programs.{name}], which program = {name:?} is to start");
-            return Err(file::Mistake { at, message }.in_file(&path, &text));
+            return Err(file::Mistake { at, message }.in_file(&path, text));
         }
         let content = format!("sha256:{}", hash_of_bytes(text.as_bytes()));
-        Ok(Self { config, content })
+        Ok(Self { config, path, content })
     }
 }
 

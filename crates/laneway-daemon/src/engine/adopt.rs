@@ -34,7 +34,7 @@ impl Engine {
     ) -> Result<LaneId, Problem> {
         let workspace = self.workspace(cwd, request).await?;
         let repository = self.repository(&workspace).await?;
-        let config = owners_settings(&repository)?.config;
+        let config = owners_settings(&repository).await?.config;
         let open = self.open_lanes(&workspace).await?;
         let name = name.map(|name| open_name(name, &open)).transpose()?;
         let asked = cwd.as_path().join(path.as_path());

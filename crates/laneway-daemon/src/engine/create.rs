@@ -42,12 +42,15 @@ impl Engine {
     pub(crate) async fn new_lane(
         &self,
         cwd: &OsText,
-        wanted: Wanted,
+        mut wanted: Wanted,
         tell: &Tell,
         request: Request,
     ) -> Result<Made, Problem> {
         let workspace = self.workspace(cwd, request).await?;
         let (repository, file) = self.ruled_repository(&workspace).await?;
+        if let Some(launch) = wanted.launch.take() {
+            wanted.launch = Some(self.with_program_of(&workspace, &file, launch).await?);
+        }
         let is_trusted = self.is_trusted(&workspace, &file).await?;
         if !is_trusted && file.config.worktree.is_elsewhere(repository.root()) {
             return Err(not_trusted("the place of its worktrees"));
@@ -280,7 +283,7 @@ impl Engine {
     pub(super) async fn ruled_repository_of_lane(&self, lane: LaneId) -> Result<Arc<Repository>, Problem> {
         let workspace = self.workspace_of_lane(lane).await?;
         let repository = self.repository(&workspace).await?;
-        let rules = match owners_settings(&repository) {
+        let rules = match owners_settings(&repository).await {
             Ok(file) => file.config.rules(self.is_trusted(&workspace, &file).await?),
             Err(problem) => {
                 tracing::warn!(%lane, problem = problem.message, "closed without its owner's settings");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use laneway_api::error::{ErrorKind, Problem};
+use laneway_api::request::RestartWorker;
 use laneway_api::view::{Explanation, RunView};
 use laneway_core::command::Command;
 use laneway_core::decision::Effect;
@@ -105,9 +106,15 @@ impl Engine {
     }
 
     /// Starts a worker whose program does not run, and waits for the proof that it does.
-    pub(crate) async fn start_worker(&self, worker: WorkerId, request: Request) -> Result<Begun, Problem> {
+    /// `forced`: also where the lane is not set up.
+    pub(crate) async fn start_worker(
+        &self,
+        worker: WorkerId,
+        forced: bool,
+        request: Request,
+    ) -> Result<Begun, Problem> {
         let run = RunId::from_ulid(self.ids.next());
-        let committed = self.submit(Command::StartWorker { worker, run }, request).await?;
+        let committed = self.submit(Command::StartWorker { worker, run, forced }, request).await?;
         let row = self.worker_row(worker).await?;
         let begun = match row.latest.as_ref().map(|latest| (&latest.state, latest.id)) {
             Some((RunState::Stopping(_), _)) => Begun::Anew,
@@ -126,13 +133,14 @@ impl Engine {
     pub(crate) async fn restart_worker(
         &self,
         worker: WorkerId,
-        grace_ms: Option<u64>,
+        RestartWorker { grace_ms, force: forced }: RestartWorker,
         request: Request,
     ) -> Result<(), Problem> {
         let before = self.worker_row(worker).await?;
         let run = RunId::from_ulid(self.ids.next());
         let grace_ms = grace_ms.unwrap_or(DEFAULT_GRACE_MS);
-        let committed = self.submit(Command::RestartWorker { worker, run, grace_ms }, request).await?;
+        let committed =
+            self.submit(Command::RestartWorker { worker, run, grace_ms, forced }, request).await?;
         let stopped = committed.effects.iter().find_map(|effect| match effect {
             Effect::StopRun { run, .. } => Some(*run),
             _ => None,

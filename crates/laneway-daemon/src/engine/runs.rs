@@ -83,10 +83,11 @@ impl Engine {
         wanted: &Wanted,
         naming: WorkerNaming,
     ) -> Result<NewWorker, Problem> {
-        if naming == WorkerNaming::Task && wanted.restart != RestartPolicy::Never {
+        let restart = wanted.restart.unwrap_or_default();
+        if naming == WorkerNaming::Task && restart != RestartPolicy::Never {
             let message = "a task runs once; what is to be started again is a worker";
             return Err(Problem::new(ErrorKind::Usage, "task_restarts", message)
-                .hint(format!("lane run LANE --restart {} -- COMMAND", wanted.restart)));
+                .hint(format!("lane run LANE --restart {restart} -- COMMAND")));
         }
         // Both are looked at again when it starts; refused here before anything is made.
         self.refuse_what_would_not_start().await?;
@@ -114,7 +115,7 @@ impl Engine {
             environment,
             terminal: wanted.terminal.clone(),
             record,
-            restart: wanted.restart,
+            restart,
             done_codes: wanted.done_codes.clone(),
             forced: false,
             parent: None,

@@ -63,7 +63,7 @@ impl Engine {
         let root = workspace.root.as_path();
         let config = &file.config;
         Ok(SettingsView {
-            path: root.join(FILE_NAME).as_path().into(),
+            path: file.path.as_path().into(),
             trusted: self.has_consent(workspace, &file.content).await?,
             needs_consent: config.needs_consent(root),
             worktree: config.worktree.is_elsewhere(root).then(|| config.worktree.to_string()),

@@ -15,7 +15,7 @@ use laneway_core::launch::TerminalSpec;
 use laneway_core::os_text::OsText;
 use laneway_core::run::{Exit, RunState};
 use laneway_core::setup::{SetupPlan, SetupState};
-use laneway_core::supervise::RestartPolicy;
+use laneway_core::workspace::Workspace;
 use laneway_fault::fault_point;
 use laneway_git::ToCarry;
 use tokio::sync::mpsc;
@@ -244,10 +244,21 @@ impl Engine {
             .await?
             .ok_or_else(|| not_found("lane", &id))?;
         let (_, file) = self.ruled_repository(&workspace).await?;
-        let Some(program) = file.config.default_program() else { return Ok(launch) };
-        self.refuse_untrusted(&workspace, &file, "the program it starts").await?;
+        self.with_program_of(&workspace, &file, launch).await
+    }
+
+    /// The same where the settings are known.
+    pub(super) async fn with_program_of(
+        &self,
+        workspace: &Workspace,
+        file: &WorkspaceFile,
+        launch: Launch,
+    ) -> Result<Launch, Problem> {
+        let program = file.config.default_program().filter(|_| launch.argv.is_empty());
+        let Some(program) = program else { return Ok(launch) };
+        self.refuse_untrusted(workspace, file, "the program it starts").await?;
         let argv = program.command.iter().map(|word| OsText::from(word.as_str())).collect();
-        let restart = if launch.restart == RestartPolicy::Never { program.restart } else { launch.restart };
+        let restart = launch.restart.or(Some(program.restart));
         Ok(Launch { argv, restart, ..launch })
     }
 
@@ -320,7 +331,7 @@ fn launch_of(step: &Step, caller: &Launch) -> Launch {
         limits: caller.limits.clone(),
         terminal: TerminalSpec::Pipes,
         record: false,
-        restart: RestartPolicy::Never,
+        restart: None,
         done_codes: Vec::new(),
     }
 }

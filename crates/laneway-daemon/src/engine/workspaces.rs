@@ -15,7 +15,7 @@ use laneway_store::Store;
 
 use super::{Engine, Request, blocking, briefly};
 use crate::clock::now;
-use crate::config::workspace::WorkspaceFile;
+use crate::config::workspace::{FILE_NAME, WorkspaceFile};
 use crate::problem::IntoProblem;
 
 impl Engine {
@@ -107,7 +107,7 @@ impl Engine {
         workspace: &Workspace,
     ) -> Result<(Arc<Repository>, WorkspaceFile), Problem> {
         let repository = self.repository(workspace).await?;
-        let file = owners_settings(&repository)?;
+        let file = owners_settings(&repository).await?;
         let is_trusted = self.is_trusted(workspace, &file).await?;
         Ok((Arc::new(repository.with_rules(file.config.rules(is_trusted))), file))
     }
@@ -129,9 +129,26 @@ impl Engine {
     }
 }
 
-/// What a repository's owner has set, as it is now.
-pub(super) fn owners_settings(repository: &Repository) -> Result<WorkspaceFile, Problem> {
-    briefly(|| WorkspaceFile::read(repository.root())).map_err(|error| error.problem())
+/// What a repository's owner has set, as it is now. A bare one has no worktree that a file could be in: it is in the
+/// folder beside it, or if there is none there in the commit of its HEAD.
+pub(super) async fn owners_settings(repository: &Arc<Repository>) -> Result<WorkspaceFile, Problem> {
+    if !repository.is_bare() {
+        return briefly(|| WorkspaceFile::read(repository.root())).map_err(|error| error.problem());
+    }
+    let repository = Arc::clone(repository);
+    blocking(move || {
+        if let Some(beside) = WorkspaceFile::find(repository.root()).map_err(|error| error.problem())? {
+            return Ok(beside);
+        }
+        let committed = repository.file_of_head(FILE_NAME).map_err(IntoProblem::into_problem)?;
+        let path = repository.common_dir().join(format!("HEAD:{FILE_NAME}"));
+        let text = String::from_utf8(committed.unwrap_or_default()).map_err(|error| {
+            let message = format!("{} is no text: {error}", path.display());
+            Problem::new(ErrorKind::Usage, "config_invalid", message).hint("correct it in a commit")
+        })?;
+        WorkspaceFile::of_text(path, &text).map_err(|error| error.problem())
+    })
+    .await?
 }
 
 /// Whether a recorded repository is certainly not where it was.

@@ -97,11 +97,11 @@ pub(super) async fn start(
     State(engine): State<Engine>,
     caller: Caller,
     TargetText(target): TargetText,
-    Json(StartWorker {}): Json<StartWorker>,
+    Json(StartWorker { force }): Json<StartWorker>,
 ) -> Result<Json<WorkerBegun>, Failure> {
     let id = engine.worker_target(&caller.cwd, &target).await?;
     let started = detached(async move {
-        let was_running = matches!(engine.start_worker(id, caller.request).await?, Begun::Before);
+        let was_running = matches!(engine.start_worker(id, force, caller.request).await?, Begun::Before);
         Ok(WorkerBegun { worker: engine.worker_by_id(id).await?, was_running })
     });
     Ok(Json(started.await?))
@@ -116,7 +116,7 @@ pub(super) async fn restart(
     let id = engine.worker_target(&caller.cwd, &target).await?;
     let restarted = detached(async move {
         let was_running = engine.worker_by_id(id).await?.exit.is_none();
-        engine.restart_worker(id, wanted.grace_ms, caller.request).await?;
+        engine.restart_worker(id, wanted, caller.request).await?;
         Ok(WorkerBegun { worker: engine.worker_by_id(id).await?, was_running })
     });
     Ok(Json(restarted.await?))

@@ -408,11 +408,16 @@ fn restarts() -> impl Strategy<Value = Command> {
     let worker = (0..20_u32).prop_map(worker_id);
     let run = (20..60_u32).prop_map(run_id);
     prop_oneof![
-        (worker.clone(), run.clone()).prop_map(|(worker, run)| Command::StartWorker { worker, run }),
+        (worker.clone(), run.clone()).prop_map(|(worker, run)| Command::StartWorker {
+            worker,
+            run,
+            forced: false
+        }),
         (worker.clone(), run.clone()).prop_map(|(worker, run)| Command::RestartWorker {
             worker,
             run,
-            grace_ms: 1
+            grace_ms: 1,
+            forced: false,
         }),
         (worker.clone(), 0..4_u64, run).prop_map(|(worker, epoch, run)| Command::RetryWorker {
             worker,

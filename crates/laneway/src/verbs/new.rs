@@ -54,7 +54,7 @@ pub(crate) struct NewArgs {
     record: bool,
     #[command(flatten)]
     restarting: Restarting,
-    /// Attach to its first worker at once: to the program, or without one to your shell
+    /// Attach to its first worker at once: without a command the program of laneway.toml, else your shell
     #[arg(long)]
     attach: bool,
     /// Do not set it up: `lane setup` does it later

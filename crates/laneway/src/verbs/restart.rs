@@ -30,10 +30,13 @@ pub(crate) struct RestartArgs {
     /// How long they may take to end by themselves [default: 5s]
     #[arg(long, value_name = "DURATION", value_parser = parse)]
     grace: Option<Duration>,
+    /// Start it also where the setup of its lane has failed
+    #[arg(long)]
+    force: bool,
 }
 
 pub(crate) fn run(args: &RestartArgs, context: &Context) -> Outcome {
-    let body = RestartWorker { grace_ms: args.grace.map(millis) };
+    let body = RestartWorker { grace_ms: args.grace.map(millis), force: args.force };
     let request = |target: &str| {
         let route = routes::with_target(routes::WORKER_RESTART, target);
         Request::post(format!("restarting {target}"), route).json(&body)

@@ -25,12 +25,15 @@ pub(crate) struct StartArgs {
     /// The workers
     #[arg(required = true, value_name = "TARGET", value_parser = NonEmptyStringValueParser::new(), add = complete::workers_of_any_kind())]
     targets: Vec<String>,
+    /// Start it also where the setup of its lane has failed
+    #[arg(long)]
+    force: bool,
 }
 
 pub(crate) fn run(args: &StartArgs, context: &Context) -> Outcome {
     let request = |target: &str| {
         let route = routes::with_target(routes::WORKER_START, target);
-        Request::post(format!("starting {target}"), route).json(&StartWorker {})
+        Request::post(format!("starting {target}"), route).json(&StartWorker { force: args.force })
     };
     each(context, (&args.targets, Shape::AsTyped), request, in_words, several::as_it_is)
 }

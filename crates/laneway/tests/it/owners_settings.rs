@@ -164,3 +164,33 @@ fn what_the_owner_does_not_call_disposable_is_work() {
     assert!(world.worktree("b").join("target/file").exists());
     assert!(!world.worktree("b").join("out").exists());
 }
+
+#[test]
+fn a_bare_repository_has_its_settings_beside_it_or_in_the_commit_of_its_head() {
+    let world = environment();
+    settings(&world, "branch = \"committed/{lane}\"\n");
+    world.git(&["add", "--force", "laneway.toml"]);
+    world.git(&["commit", "--quiet", "--message", "settings"]);
+    let folder = world.root().join("bare");
+    fs::create_dir(&folder).unwrap();
+    world.git(&["clone", "--quiet", "--bare", ".", "../bare/repository.git"]);
+    let bare = folder.join("repository.git");
+    let new = |name: &str| {
+        let made = world.json(&["new", name, "--workspace", bare.to_str().unwrap()]);
+        made["lane"]["branch"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(new("a"), "committed/a");
+    fs::write(folder.join("laneway.toml"), "branch = \"beside/{lane}\"\n").unwrap();
+    assert_eq!(new("b"), "beside/b");
+    fs::remove_file(folder.join("laneway.toml")).unwrap();
+    settings(&world, "brunch = \"committed/{lane}\"\n");
+    world.git(&["commit", "--quiet", "--all", "--message", "a mistake"]);
+    world.git(&["push", "--quiet", bare.to_str().unwrap(), "main"]);
+    let error = fails(&world, &["new", "c", "--workspace", bare.to_str().unwrap()], 2, "config_invalid");
+    let said = error["message"].as_str().unwrap();
+    assert!(said.contains("HEAD:laneway.toml:1:1") && said.contains("`branch`"), "{said}");
+    world.git(&["rm", "--quiet", "--force", "laneway.toml"]);
+    world.git(&["commit", "--quiet", "--message", "none"]);
+    world.git(&["push", "--quiet", bare.to_str().unwrap(), "main"]);
+    assert_eq!(new("d"), "lane/d");
+}

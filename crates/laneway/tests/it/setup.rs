@@ -119,6 +119,14 @@ fn a_step_that_fails_keeps_the_lane_without_a_worker_and_setup_goes_on_with_it()
     fails(&world, &["run", "a", "--", "fake-agent", "wait"], 5, "not_set_up");
     world.lane(&["exec", "a", "--", "true"]).ok();
     world.lane(&["run", "a", "--force", "--", "fake-agent", "wait"]).ok();
+    // The same holds for one that ran before.
+    fails(&world, &["restart", "a"], 5, "not_set_up");
+    assert_eq!(world.worker("a")["run_number"], 1, "it was not ended");
+    world.lane(&["stop", "a"]).ok();
+    fails(&world, &["start", "a"], 5, "not_set_up");
+    world.lane(&["start", "a", "--force"]).ok();
+    world.lane(&["restart", "a", "--force"]).ok();
+    assert_eq!(world.worker("a")["run_number"], 3);
     fs::write(world.repository.join("allowed"), "").unwrap();
     world.lane(&["setup", "a"]).ok();
     assert_eq!(fs::read_to_string(world.worktree("a").join("once.log")).unwrap(), "once\n");
@@ -357,6 +365,22 @@ fn a_lane_without_a_command_runs_the_program_of_its_owner_once_that_is_agreed_to
     let started = world.worker("a");
     assert_eq!(started["argv"], serde_json::json!(["fake-agent", "wait"]));
     assert_eq!(started["restart"], "on-failure");
+    world.lane(&["run", "a", "--name", "once", "--restart", "never"]).ok();
+    let once = world.worker("once");
+    assert_eq!((&once["argv"], &once["restart"]), (&started["argv"], &serde_json::json!("never")));
+    // So does a new lane that is to be used at once.
+    let a = lane(&world, "a")["id"].clone();
+    let window = world.window(&["new", "b", "--attach"], 80, 24);
+    world
+        .wait_for_event(0, "the first worker", |event| event["event"] == "run.started" && event["lane"] != a);
+    let first = world.worker("b");
+    assert_eq!((&first["argv"], &first["restart"]), (&started["argv"], &started["restart"]));
+    window.close();
+    fs::write(world.repository.join("laneway.toml"), format!("{settings}# other\n")).unwrap();
+    let mut refused = world.window(&["new", "c", "--attach"], 80, 24);
+    refused.wait_for("lane trust");
+    refused.close();
+    assert_eq!(world.json(&["ls", "--closed"])["lanes"].as_array().unwrap().len(), 2, "it was not begun");
     let error = {
         fs::write(world.repository.join("laneway.toml"), "program = 'gone'\n").unwrap();
         fails(&world, &["run", "a"], 2, "config_invalid")

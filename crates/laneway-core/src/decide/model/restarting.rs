@@ -23,11 +23,16 @@ pub(super) fn restarts() -> impl Strategy<Value = Command> {
     let worker = (0..20_u8).prop_map(|n| WorkerId::from_ulid(Ulid::from(u128::from(n))));
     let run = (20..60_u8).prop_map(|n| RunId::from_ulid(Ulid::from(u128::from(n))));
     prop_oneof![
-        (worker.clone(), run.clone()).prop_map(|(worker, run)| Command::StartWorker { worker, run }),
+        (worker.clone(), run.clone()).prop_map(|(worker, run)| Command::StartWorker {
+            worker,
+            run,
+            forced: false
+        }),
         (worker.clone(), run.clone()).prop_map(|(worker, run)| Command::RestartWorker {
             worker,
             run,
-            grace_ms: 1
+            grace_ms: 1,
+            forced: false,
         }),
         (worker.clone(), 0..6_u64, run).prop_map(|(worker, epoch, run)| Command::RetryWorker {
             worker,
@@ -135,7 +140,8 @@ fn a_failing_worker_is_tried_again_later_and_later_and_then_given_up() {
     let status = facts.workers[0].worker.status(facts.workers[0].latest.as_ref());
     assert_eq!(status, WorkerStatus::Failed);
     // Only somebody who asks for it starts it again, and then nothing is counted.
-    let (facts, decision) = after(&facts, &Command::StartWorker { worker, run: run_id(9) }, now);
+    let (facts, decision) =
+        after(&facts, &Command::StartWorker { worker, run: run_id(9), forced: false }, now);
     assert_eq!(decision.effects, [Effect::StartRun { run: run_id(9) }]);
     let Supervision { n_restarts, failed_at, outlook, .. } = &facts.workers[0].worker.supervision;
     assert_eq!((*n_restarts, failed_at.len(), outlook), (0, 0, &Outlook::Rests));
@@ -145,7 +151,7 @@ fn a_failing_worker_is_tried_again_later_and_later_and_then_given_up() {
 fn a_start_during_a_stop_asks_for_the_stop_again_and_shortens_nothing() {
     let mut facts = with_a_lane(Lifecycle::Open);
     facts.workers[0].latest.as_mut().unwrap().state = RunState::Stopping(None);
-    let start = Command::StartWorker { worker: facts.workers[0].worker.id, run: run_id(9) };
+    let start = Command::StartWorker { worker: facts.workers[0].worker.id, run: run_id(9), forced: false };
     for desired in [Desired::Stopped, Desired::Running] {
         facts.workers[0].worker.desired = desired;
         let decision = decided(&facts, &start).unwrap();
@@ -173,7 +179,7 @@ fn a_stop_ends_every_wish_to_run_and_a_late_exit_does_not_bring_it_back() {
     let retry = Command::RetryWorker { worker, epoch, run: run_id(2) };
     assert_eq!(decided(&stopped, &retry), Ok(Decision::unchanged()));
     // While it is stopped to be started again.
-    let restart = Command::RestartWorker { worker, run: run_id(2), grace_ms: 1 };
+    let restart = Command::RestartWorker { worker, run: run_id(2), grace_ms: 1, forced: false };
     let (restarting, _) = after(&facts, &restart, now);
     let (stopped, _) = after(&restarting, &stop, now);
     let (_, decision) = after(&stopped, &ends(run, Exit::Code { code: 0 }, now), now);
@@ -185,7 +191,7 @@ fn stop_start_and_the_exit_in_any_order_leave_it_as_it_was_asked_for_last() {
     let facts = with_a_lane(Lifecycle::Open);
     let (worker, run, now) = (facts.workers[0].worker.id, run_id(1), Timestamp(1));
     let stop = Command::StopWorker { worker, grace_ms: 1 };
-    let start = Command::StartWorker { worker, run: run_id(2) };
+    let start = Command::StartWorker { worker, run: run_id(2), forced: false };
     let exit = ends(run, Exit::Signal { signal: 15 }, now);
     let is_retried = |decision: &Decision| decision.effects.iter().any(|e| matches!(e, Effect::Retry { .. }));
     let (stopping, _) = after(&facts, &stop, now);
@@ -217,12 +223,12 @@ fn nothing_is_started_in_a_lane_that_is_not_open_and_no_task_twice() {
         let worker = facts.workers[0].worker.id;
         let (ended, decision) = after(&facts, &ends(run_id(1), Exit::Lost, Timestamp(1)), Timestamp(1));
         assert_eq!(decision.effects, [Effect::ReleaseHolder { run: run_id(1) }]);
-        let start = Command::StartWorker { worker, run: run_id(2) };
+        let start = Command::StartWorker { worker, run: run_id(2), forced: false };
         assert_eq!(decided(&ended, &start), Err(Refusal::LaneNotOpen { lane: name(0), lifecycle }));
     }
     let mut facts = with_a_lane(Lifecycle::Open);
     facts.workers[0].worker.name = None;
     let worker = facts.workers[0].worker.id;
-    let start = Command::RestartWorker { worker, run: run_id(2), grace_ms: 1 };
+    let start = Command::RestartWorker { worker, run: run_id(2), grace_ms: 1, forced: false };
     assert_eq!(decided(&facts, &start), Err(Refusal::TaskRunsOnce { worker }));
 }
