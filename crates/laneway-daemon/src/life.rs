@@ -171,7 +171,14 @@ fn run(options: &Options) -> Result<(), ServeError> {
             let (lock, listener) = startup::taken_over(handed)?;
             (lock, Some(listener))
         }
-        None => (DaemonLock::take(&options.home)?, None),
+        None => match DaemonLock::take(&options.home)? {
+            Some(lock) => (lock, None),
+            None => {
+                tracing::info!("another daemon serves, which was started at the same time");
+                startup::report(options.report.as_deref(), Ok(()));
+                return Ok(());
+            }
+        },
     };
     fault_point!("start.locked");
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! lock HOME/daemon.lock (wait for a daemon that is just ending) → database → reconcile → HOME/socket → report
+//!   └─ another one begins as well, of a client that was killed meanwhile: when that serves, this one is not needed
 //! ```
 //!
 //! A daemon that executes itself anew hands the lock and the listening socket to its successor, so that
@@ -14,19 +15,23 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use laneway_api::error::{ErrorBody, Problem};
 use laneway_wire::sockets;
-use rustix::fs::{FlockOperation, OFlags, flock};
-use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::fs::{FlockOperation, OFlags, flock, inotify};
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
 
 use crate::home::Home;
 use crate::sys;
 
 /// How long a new daemon waits for one that is just ending: longer than that takes at most.
 const LOCK_LIMIT: Duration = Duration::from_secs(40);
+
+/// How long one that serves may take to take a connection.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Connections that wait to be accepted; more than the processes of a person's scripts.
 const BACKLOG: i32 = 1024;
@@ -118,8 +123,9 @@ impl StartLock {
 }
 
 impl DaemonLock {
-    /// Takes the lock, waiting for a daemon that is just ending. The file is never deleted.
-    pub fn take(home: &Home) -> Result<Self, StartupError> {
+    /// Takes the lock, waiting for a daemon that is just ending. None: another one serves by now. The file is never
+    /// deleted.
+    pub fn take(home: &Home) -> Result<Option<Self>, StartupError> {
         let path = home.daemon_lock();
         let failed = |source| StartupError::Lock { path: path.clone(), source };
         let file = OpenOptions::new()
@@ -132,15 +138,11 @@ impl DaemonLock {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
-                let (done, waiting) = mpsc::channel();
                 let waiter = file.try_clone().map_err(failed)?;
-                // The lock belongs to the open file, not to the thread: a waiter that comes too late dies
-                // with the process, which then has nothing to say.
-                let wait = move || done.send(flock(&waiter, FlockOperation::LockExclusive));
-                std::thread::Builder::new().spawn(wait).map_err(failed)?;
-                match waiting.recv_timeout(LOCK_LIMIT) {
-                    Ok(locked) => locked.map_err(|errno| failed(errno.into()))?,
-                    Err(_) => return Err(StartupError::Held { path }),
+                match wait_for_lock_or_socket(home, waiter).map_err(failed)? {
+                    Some(Turn::Own) => {}
+                    Some(Turn::AnotherServes) => return Ok(None),
+                    None => return Err(StartupError::Held { path }),
                 }
             }
             Err(errno) => return Err(failed(errno.into())),
@@ -151,7 +153,55 @@ impl DaemonLock {
         if (locked.st_dev, locked.st_ino) != (named.st_dev, named.st_ino) {
             return Err(failed(io::Error::other("it was replaced while it was being locked")));
         }
-        Ok(Self(file))
+        Ok(Some(Self(file)))
+    }
+}
+
+/// What a daemon has waited for.
+enum Turn {
+    /// It has the lock.
+    Own,
+    /// The one that has it serves.
+    AnotherServes,
+}
+
+/// Waits until this open file is locked, or somebody serves at the socket. None: neither came in time.
+fn wait_for_lock_or_socket(home: &Home, file: File) -> io::Result<Option<Turn>> {
+    let folder = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+    let flags = inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::CREATE;
+    inotify::add_watch(&folder, home.root(), flags)?;
+    let locked = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
+    let (done, outcome) = mpsc::channel();
+    let wake = Arc::clone(&locked);
+    // The lock belongs to the open file, not to the thread: a waiter that comes too late dies with the process, which
+    // then has nothing to say.
+    std::thread::Builder::new().spawn(move || {
+        let _ = done.send(flock(&file, FlockOperation::LockExclusive));
+        let _ = rustix::io::write(&*wake, &1_u64.to_ne_bytes());
+    })?;
+    let deadline = Instant::now() + LOCK_LIMIT;
+    loop {
+        // After the watch began, so that none is missed.
+        let served = sockets::open_folder(home.root())
+            .and_then(|folder| sockets::connect(folder, Home::SOCKET_NAME, CONNECT_LIMIT));
+        if served.is_ok() {
+            return Ok(Some(Turn::AnotherServes));
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        let mut waited = [PollFd::new(&*locked, PollFlags::IN), PollFd::new(&folder, PollFlags::IN)];
+        let left = left.try_into().expect("it is less than a minute");
+        match poll(&mut waited, Some(&left)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        if !waited[0].revents().is_empty() {
+            let locked = outcome.recv().map_err(io::Error::other)?;
+            return locked.map(|()| Some(Turn::Own)).map_err(Into::into);
+        }
+        while rustix::io::read(&folder, &mut [0_u8; 4 << 10]).is_ok() {}
     }
 }
 
@@ -207,6 +257,25 @@ pub fn report(to: Option<&Path>, outcome: Result<(), &Problem>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_daemon_that_is_not_needed_any_more_does_not_wait_for_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path().to_owned());
+        let held = DaemonLock::take(&home).unwrap().expect("nobody has it");
+        let waiting = {
+            let home = Home::at(folder.path().to_owned());
+            std::thread::spawn(move || DaemonLock::take(&home).unwrap().is_none())
+        };
+        let listener = listen(&home).unwrap();
+        assert!(waiting.join().unwrap(), "another one serves");
+        assert!(DaemonLock::take(&home).unwrap().is_none(), "it did so from the first moment");
+        // One that is just ending serves nobody.
+        drop(listener);
+        let waiting = std::thread::spawn(move || DaemonLock::take(&home).unwrap().is_some());
+        drop(held);
+        assert!(waiting.join().unwrap());
+    }
 
     #[test]
     fn the_lock_of_a_start_is_held_by_one_and_its_file_stays() {

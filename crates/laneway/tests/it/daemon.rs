@@ -2,14 +2,16 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Stdio;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use laneway_testkit::LIMIT;
 use laneway_testkit::process::{self, ends_within};
+use rustix::fs::inotify;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -123,6 +125,44 @@ fn a_daemon_started_from_inside_a_task_survives_the_end_of_that_task() {
         assert_eq!(world.daemon_pid(), daemon, "the daemon must outlive the task that it was started from");
     });
     assert_eq!(numbers_of(&events(world), "daemon.started"), 2);
+}
+
+#[test]
+fn a_daemon_whose_client_was_killed_while_it_began_serves_the_next_one() {
+    let world = environment();
+    // Held up in the middle of its start.
+    let (begun, go) = (Pipe::new(&world, "begun"), Pipe::new(&world, "go"));
+    let folder = world.root().join("slow");
+    fs::create_dir(&folder).unwrap();
+    let script = format!(
+        "#!/bin/sh\nPATH=${{PATH#*:}}\nif mkdir {folder}/once 2> /dev/null; then echo > {begun}; read go < {go}; fi\nexec git \"$@\"\n",
+        folder = folder.display(),
+        begun = begun.text(),
+        go = go.text(),
+    );
+    fs::write(folder.join("git"), script).unwrap();
+    fs::set_permissions(folder.join("git"), PermissionsExt::from_mode(0o755)).unwrap();
+    let mut first = world.lane_command(&["ls"]);
+    let path =
+        first.get_envs().find_map(|(name, value)| (name == "PATH").then_some(value?.to_owned())).unwrap();
+    let path = format!("{}:{}", folder.display(), path.to_str().unwrap());
+    let mut first = first.env("PATH", path).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let _ = begun.wait();
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let since = Instant::now();
+    let second = thread::scope(|scope| {
+        let watched = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
+        inotify::add_watch(&watched, world.home.join("daemon.lock"), inotify::WatchFlags::OPEN).unwrap();
+        let second = scope.spawn(|| world.lane(&["daemon", "start", "--json"]));
+        // It has started one of its own, which waits for the first.
+        assert!(process::readable_within(&watched, LIMIT));
+        go.go();
+        second.join().unwrap()
+    });
+    let _ = second.ok();
+    assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
+    assert_eq!(numbers_of(&events(&world), "daemon.started"), 1);
 }
 
 #[test]
