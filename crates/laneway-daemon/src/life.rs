@@ -164,21 +164,18 @@ fn run(options: &Options) -> Result<(), ServeError> {
         (None, None) => Some(StartLock::take(&options.home)?),
         (Some(_), _) | (None, Some(_)) => None,
     };
-    let (lock, listener) = match options.handed {
-        Some(handed) => {
-            // Children of the former daemon are this one's now; those that have ended wait to be reaped.
-            while let Ok(Some(_)) = waitpid(None, WaitOptions::NOHANG) {}
-            let (lock, listener) = startup::taken_over(handed)?;
-            (lock, Some(listener))
-        }
-        None => match DaemonLock::take(&options.home)? {
-            Some(lock) => (lock, None),
-            None => {
-                tracing::info!("another daemon serves, which was started at the same time");
-                startup::report(options.report.as_deref(), Ok(()));
-                return Ok(());
-            }
-        },
+    let (lock, listener) = if let Some(handed) = options.handed {
+        // Children of the former daemon are this one's now; those that have ended wait to be reaped.
+        while let Ok(Some(_)) = waitpid(None, WaitOptions::NOHANG) {}
+        let (lock, listener) = startup::taken_over(handed)?;
+        (lock, Some(listener))
+    } else {
+        let Some(lock) = DaemonLock::take(&options.home)? else {
+            tracing::info!("another daemon serves, which was started at the same time");
+            startup::report(options.report.as_deref(), Ok(()));
+            return Ok(());
+        };
+        (lock, None)
     };
     fault_point!("start.locked");
     let runtime = tokio::runtime::Builder::new_multi_thread()
