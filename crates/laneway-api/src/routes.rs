@@ -94,6 +94,10 @@ pub const WORKER_TERMINAL: &str = "/api/v1/workers/{target}/terminal";
 pub const WORKER_TEXT: &str = "/api/v1/workers/{target}/text";
 /// POST: octets, with [`crate::request::SendInput`] as a query: [`crate::request::Sent`].
 pub const WORKER_INPUT: &str = "/api/v1/workers/{target}/input";
+/// POST [`crate::tmux::TmuxPlace`]: [`crate::tmux::Synced`].
+pub const TMUX_SYNC: &str = "/api/v1/tmux/sync";
+/// POST [`crate::tmux::TmuxPlace`]: [`crate::tmux::Spread`].
+pub const TMUX_SPREAD: &str = "/api/v1/tmux/spread/{target}";
 /// POST [`crate::request::Reconcile`]: [`crate::view::Comparison`].
 pub const RECONCILE: &str = "/api/v1/reconcile";
 /// GET: [`crate::view::Resolved`].

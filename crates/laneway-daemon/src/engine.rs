@@ -59,6 +59,8 @@ use crate::config::Config;
 use crate::holders::{HolderProgram, Holders, Teller, Told};
 use crate::home::Home;
 use crate::problem::{IntoProblem, chain};
+use crate::tmux::TmuxHere;
+use crate::viewers::Viewing;
 
 /// How long the store is given before it is offered again what it could not take. There is such a wait only while
 /// something was not taken: the system does not tell when a disk has room again.
@@ -75,6 +77,8 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) ids: Ids,
     pub(crate) holders: Holders,
+    pub(crate) tmux: TmuxHere,
+    pub(crate) viewing: Viewing,
     pub(crate) started_at: Timestamp,
     git: Git,
     holder_program: HolderProgram,
@@ -163,6 +167,8 @@ impl Engine {
             store: of.store,
             ids: of.ids,
             holders: Holders::default(),
+            tmux: TmuxHere::default(),
+            viewing: Viewing::default(),
             started_at: now(),
             git: of.git,
             holder_program: of.holder_program,
@@ -185,6 +191,11 @@ impl Engine {
             start_problems: Mutex::default(),
         };
         (Self(Arc::new(parts)), told)
+    }
+
+    /// The `lane` program that belongs to this daemon.
+    pub(crate) fn lane_program(&self) -> PathBuf {
+        self.holder_program.lane()
     }
 
     /// The user's settings as they are now.

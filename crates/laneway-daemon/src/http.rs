@@ -12,6 +12,7 @@ mod serving;
 mod settings;
 mod sharing;
 pub(crate) mod tcp;
+mod tmux;
 mod workers;
 
 use std::convert::Infallible;
@@ -135,6 +136,8 @@ fn router(served: Served) -> Router {
         .route(routes::PRUNE, post(rescues::prune))
         .route(routes::LANE_WORKERS, post(lanes::run))
         .route(routes::LANE_TASKS, post(lanes::exec))
+        .route(routes::TMUX_SYNC, post(tmux::sync))
+        .route(routes::TMUX_SPREAD, post(tmux::spread))
         .route(routes::WORKERS, get(workers::list))
         .route(routes::WORKER, get(workers::show))
         .route(routes::WORKER_EXIT, get(workers::exit))

@@ -7,6 +7,7 @@
 //! * `holders`: the holders of this host, and the only place that starts a program
 //! * `http`, `targets`, `views`, `terminals`: requests and their answers
 //! * `serving`, `tokens`: whether requests also come over TCP, and who may send them
+//! * `tmux`: the one of this machine; `viewers`: windows in it that show workers
 //! * `problem`: the one place where errors become what a person reads
 //! * `launches`: environments of workers, kept by reference; `files`: small files replaced as a whole; `clock`: time
 //!   and ids
@@ -30,7 +31,9 @@ pub mod startup;
 mod sys;
 mod targets;
 mod terminals;
+mod tmux;
 mod tokens;
+mod viewers;
 mod views;
 
 pub use life::{Options, ServeError, serve};

@@ -6,6 +6,7 @@
 //! * [`client`]: requests to the daemon, which is started when it is needed; [`complete`]: what a shell is offered
 //! * [`launch`]: what a program inherits from the caller; [`terminal`]: the caller's own terminal
 //! * [`output`]: what a program writes, as it comes; [`waiting`]: until something holds of it
+//! * [`tmux`](mod@tmux): which tmux server is meant
 //! * [`machine`]: what is around: other programs, systemd, the kernel, filesystems
 //! * [`losses`], [`table`], [`text`]: pure helpers for input and output
 //! * [`sys`]: the one place with `unsafe`
@@ -26,6 +27,7 @@ mod sys;
 mod table;
 mod terminal;
 mod text;
+mod tmux;
 mod verbs;
 mod waiting;
 

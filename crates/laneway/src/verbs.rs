@@ -42,6 +42,7 @@ pub(crate) mod share;
 pub(crate) mod show;
 pub(crate) mod start;
 pub(crate) mod stop;
+pub(crate) mod tmux;
 pub(crate) mod token;
 pub(crate) mod trust;
 pub(crate) mod version;

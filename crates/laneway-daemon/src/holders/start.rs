@@ -87,6 +87,11 @@ impl HolderProgram {
         let path = lane.with_file_name("lane-holder");
         if path.is_file() { Ok(Self(path)) } else { Err(path) }
     }
+
+    /// The `lane` beside it.
+    pub(crate) fn lane(&self) -> PathBuf {
+        self.0.with_file_name("lane")
+    }
 }
 
 /// A program that was proven to run, under a holder that nobody watches yet.

@@ -28,6 +28,7 @@ fn every_verb_has_help_with_an_example() {
         "join",
         "leave",
         "share",
+        "tmux",
         "unshare",
         "rename",
         "run",

@@ -46,6 +46,7 @@ mod support;
 mod surroundings;
 mod systemd;
 mod terminals;
+mod tmux_viewers;
 mod versions;
 mod viewers;
 mod waiting;

@@ -1,0 +1,260 @@
+//! Windows of tmux that show workers, on a server of each test's own.
+
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use laneway_testkit::process::{ends_within, finish, open, readable_within};
+use laneway_testkit::{Finished, LIMIT, TestEnvironment};
+use rustix::fs::{CWD, Mode, mkfifoat};
+use serde_json::Value;
+
+use crate::environment;
+use crate::support::{fails, has_failed};
+
+/// A world with a tmux server, which ends with it.
+struct World {
+    lane: TestEnvironment,
+    socket: PathBuf,
+}
+
+impl World {
+    /// None if there is no tmux.
+    fn new() -> Option<Self> {
+        let lane = environment();
+        let there = lane
+            .program("sh")
+            .args(["-c", "command -v tmux"])
+            .output()
+            .is_ok_and(|said| said.status.success());
+        assert!(there || std::env::var_os("CI").is_none(), "tests in CI need tmux");
+        let socket = lane.root().join("t");
+        there.then_some(Self { lane, socket })
+    }
+
+    /// With a person's session in it.
+    fn with_people() -> Option<Self> {
+        let world = Self::new()?;
+        world.tmux(&[
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-s",
+            "people",
+            "-n",
+            "theirs",
+            "--",
+            "cat",
+            "-u",
+        ]);
+        Some(world)
+    }
+
+    #[track_caller]
+    fn tmux(&self, arguments: &[&str]) -> String {
+        finish(self.lane.program("tmux").arg("-S").arg(&self.socket).args(arguments), b"").ok().out()
+    }
+
+    /// `lane`, as it is typed outside of tmux.
+    #[track_caller]
+    fn outside(&self, arguments: &[&str]) -> Finished {
+        finish(self.lane.lane_command(arguments).env("LANEWAY_TMUX_SOCKET", &self.socket), b"")
+    }
+
+    /// `lane`, as it is typed in a person's pane.
+    #[track_caller]
+    fn inside(&self, arguments: &[&str]) -> Finished {
+        let pane = self.tmux(&["display-message", "-p", "-t", "=people:=theirs", "#{pane_id}"]);
+        let tmux = format!("{},1,0", self.socket.display());
+        finish(self.lane.lane_command(arguments).env("TMUX", tmux).env("TMUX_PANE", pane.trim()), b"")
+    }
+
+    #[track_caller]
+    fn synced(&self) -> Value {
+        self.inside(&["tmux", "sync", "--json"]).ok().json()
+    }
+
+    fn windows(&self) -> Vec<String> {
+        let said = self.tmux(&["list-windows", "-a", "-F", "#{session_name}:#{window_name}"]);
+        said.lines().filter(|line| !line.starts_with("laneway-control")).map(str::to_owned).collect()
+    }
+
+    /// Waits until this window is gone.
+    #[track_caller]
+    fn goes(&self, window: &str, by: impl FnOnce()) {
+        let pid = self.tmux(&["display-message", "-p", "-t", window, "#{pane_pid}"]);
+        let process = open(pid.trim().parse().expect("a process id")).expect("it runs");
+        by();
+        assert!(ends_within(&process, LIMIT), "what runs in {window} does not end");
+    }
+
+    /// Waits until a pane shows this.
+    #[track_caller]
+    fn shows(&self, pane: &str, text: &str) {
+        let path = self.lane.root().join("shown");
+        let mut pipe = held_pipe(&path);
+        // From then on nothing is missed; what was there before is on the screen.
+        self.tmux(&["pipe-pane", "-O", "-t", pane, &format!("exec cat >'{}'", path.display())]);
+        let mut shown = self.tmux(&["capture-pane", "-p", "-t", pane]).into_bytes();
+        let mut buffer = [0; 4096];
+        while !String::from_utf8_lossy(&shown).contains(text) {
+            let so_far = || String::from_utf8_lossy(&shown).into_owned();
+            assert!(readable_within(&pipe, LIMIT), "{pane} does not show {text:?}: {}", so_far());
+            let n = pipe.read(&mut buffer).expect("a pipe that is readable");
+            shown.extend_from_slice(&buffer[..n]);
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let said = self
+            .lane
+            .program("tmux")
+            .arg("-S")
+            .arg(&self.socket)
+            .args(["display-message", "-p", "#{pid}"])
+            .output();
+        let pid = said.ok().and_then(|said| String::from_utf8(said.stdout).ok()?.trim().parse().ok());
+        if let Some(server) = pid.and_then(open) {
+            self.tmux(&["kill-server"]);
+            assert!(ends_within(&server, LIMIT) || std::thread::panicking(), "the tmux server does not end");
+        }
+    }
+}
+
+/// A named pipe that is open here at both ends, so that it has no end of file.
+fn held_pipe(path: &Path) -> File {
+    mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR).expect("a new pipe");
+    OpenOptions::new().read(true).write(true).open(path).expect("the pipe that was just made")
+}
+
+fn names(of: &Value) -> Vec<&str> {
+    of.as_array().expect("a list").iter().map(|viewer| viewer["name"].as_str().expect("a name")).collect()
+}
+
+#[test]
+fn every_worker_has_a_window_that_shows_it_and_repeating_it_changes_nothing() {
+    let Some(world) = World::with_people() else { return };
+    world.tmux(&["set-option", "-g", "base-index", "1"]);
+    world.tmux(&["set-option", "-g", "pane-base-index", "1"]);
+    world.lane.start("fix", &["fake-agent", "echo"]);
+    world.lane.start("docs", &["fake-agent", "echo"]);
+    world.lane.lane(&["run", "docs", "--name", "docs-1", "--", "fake-agent", "echo"]).ok();
+    let synced = world.synced();
+    assert_eq!(names(&synced["opened"]), ["fix", "docs", "docs-1"], "{synced}");
+    assert_eq!(synced["session"], "people", "{synced}");
+    let expected = ["people:theirs", "people:fix", "people:docs", "people:docs-1"];
+    assert_eq!(world.windows(), expected);
+    let again = world.synced();
+    assert_eq!((names(&again["kept"]).len(), names(&again["opened"]).len()), (3, 0), "{again}");
+    assert_eq!(world.windows(), expected);
+    world.lane.lane(&["send", "fix", "to fix", "--enter"]).ok();
+    world.shows("=people:=fix", "to fix");
+    world.tmux(&["send-keys", "-t", "=people:=docs", "-l", "to docs"]);
+    world.tmux(&["send-keys", "-t", "=people:=docs", "Enter"]);
+    world.lane.lane(&["wait", "docs", "--for", "output=to docs"]).ok();
+}
+
+#[test]
+fn what_is_closed_by_hand_ends_nothing_and_comes_back() {
+    let Some(world) = World::with_people() else { return };
+    world.lane.start("fix", &["fake-agent", "echo"]);
+    let window = world.synced()["opened"][0]["window_id"].as_str().expect("an id").to_owned();
+    world.goes(&window, || {
+        world.tmux(&["kill-window", "-t", &window]);
+    });
+    assert_eq!(world.lane.worker("fix")["status"], "running");
+    assert_eq!(names(&world.synced()["opened"]), ["fix"]);
+}
+
+#[test]
+fn windows_of_workers_that_ended_go_and_others_stay_whatever_they_are_called() {
+    let Some(world) = World::with_people() else { return };
+    world.lane.start("fix", &["fake-agent", "echo"]);
+    world.lane.start("docs", &["fake-agent", "echo"]);
+    let synced = world.synced();
+    let window = |at: usize| synced["opened"][at]["window_id"].as_str().expect("an id").to_owned();
+    world.tmux(&["rename-window", "-t", &window(1), "by hand"]);
+    world.tmux(&["new-window", "-d", "-n", "fix", "-t", "people:", "cat", "-u"]);
+    world.goes(&window(0), || {
+        world.lane.lane(&["stop", "fix"]).ok();
+    });
+    let again = world.synced();
+    assert_eq!(names(&again["kept"]), ["docs"], "{again}");
+    assert_eq!(again["kept"][0]["window_name"], "by hand", "{again}");
+    assert_eq!(world.windows(), ["people:theirs", "people:by hand", "people:fix"]);
+    // One that a person keeps after its program's end.
+    world.tmux(&["set-option", "-w", "-t", &window(1), "remain-on-exit", "on"]);
+    world.goes(&window(1), || {
+        world.lane.lane(&["stop", "docs"]).ok();
+    });
+    let last = world.synced();
+    assert_eq!(names(&last["closed"]), ["docs"], "{last}");
+    assert_eq!(world.windows(), ["people:theirs", "people:fix"]);
+}
+
+#[test]
+fn outside_of_tmux_a_server_and_a_session_are_made() {
+    let Some(world) = World::new() else { return };
+    world.lane.start("fix", &["fake-agent", "echo"]);
+    let said = world.outside(&["tmux", "sync"]).ok().out();
+    assert!(said.starts_with("opened  fix  window @"), "{said}");
+    assert!(said.contains(&format!("tmux -S {} attach -t '=laneway'", world.socket.display())), "{said}");
+    assert_eq!(world.windows(), ["laneway:laneway", "laneway:fix"]);
+}
+
+#[test]
+fn the_workers_of_a_lane_stand_side_by_side() {
+    let Some(world) = World::with_people() else { return };
+    world.lane.start("fix", &["fake-agent", "echo"]);
+    world.lane.start("docs", &["fake-agent", "echo"]);
+    world.lane.lane(&["run", "fix", "--name", "second", "--", "fake-agent", "echo"]).ok();
+    let spread = world.inside(&["tmux", "spread", "fix", "--json"]).ok().json();
+    assert_eq!(names(&spread["opened"]), ["fix", "second"], "{spread}");
+    world.lane.lane(&["run", "fix", "--name", "third", "--", "fake-agent", "echo"]).ok();
+    let again = world.inside(&["tmux", "spread", "fix", "--json"]).ok().json();
+    assert_eq!(
+        (names(&again["kept"]), names(&again["opened"])),
+        (vec!["fix", "second"], vec!["third"]),
+        "{again}"
+    );
+    assert_eq!(again["window_id"], spread["window_id"]);
+    let window = again["window_id"].as_str().expect("an id");
+    assert_eq!(world.tmux(&["list-panes", "-t", window]).lines().count(), 3);
+    // A window of its own is another thing.
+    assert_eq!(names(&world.synced()["opened"]).len(), 4);
+    let pane = again["opened"][0]["pane_id"].as_str().expect("an id");
+    world.goes(pane, || {
+        world.lane.lane(&["stop", "third"]).ok();
+    });
+    assert_eq!(world.lane.worker("second")["status"], "running");
+    let error = world.outside(&["tmux", "spread", "nowhere", "--json"]);
+    has_failed(&error, 3, "not_found");
+}
+
+#[test]
+fn no_tmux_and_no_such_server_are_told_with_what_to_do() {
+    let Some(world) = World::new() else { return };
+    world.lane.start("fix", &["fake-agent", "echo"]);
+    let tmux = format!("{},1,0", world.socket.display());
+    let gone = finish(
+        world.lane.lane_command(&["tmux", "sync", "--json"]).env("TMUX", tmux).env("TMUX_PANE", "%7"),
+        b"",
+    );
+    has_failed(&gone, 6, "tmux_not_running");
+    let bare = environment();
+    let folder = bare.root().join("bin");
+    std::fs::create_dir(&folder).expect("a new folder");
+    let git = bare.program("sh").args(["-c", "command -v git"]).output().expect("sh runs");
+    let git = String::from_utf8(git.stdout).expect("a path");
+    std::os::unix::fs::symlink(git.trim(), folder.join("git")).expect("a new link");
+    finish(bare.lane_command(&["daemon", "start"]).env("PATH", &folder), b"").ok();
+    let error = fails(&bare, &["tmux", "sync"], 1, "tmux_missing");
+    assert!(
+        error["message"].as_str().is_some_and(|said| said.contains("install tmux 3.3 or newer")),
+        "{error}"
+    );
+    assert!(error["hint"].as_str().is_some_and(|hint| hint.contains("lane attach")), "{error}");
+}
