@@ -467,6 +467,15 @@ pub struct ReadText {
     pub run: Option<u32>,
 }
 
+/// Ask how to get at a worker's terminal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessTerminal {
+    /// Somebody is about to use it: from now on it is what `-` means.
+    #[serde(default)]
+    pub attaching: bool,
+}
+
 /// Wait until the end of a worker's run is recorded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -7,6 +7,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_e
 pub const VERSION_HEADER: &str = "laneway-version";
 /// Every request that names a target: the caller's folder, percent-encoded bytes.
 pub const CWD_HEADER: &str = "laneway-cwd";
+/// The socket of the tmux server that the caller is in or has named, as [`CWD_HEADER`] tells a folder.
+pub const TMUX_HEADER: &str = "laneway-tmux";
 /// From inside a run: its id.
 pub const RUN_HEADER: &str = "laneway-run";
 
@@ -88,7 +90,7 @@ pub const WORKER_START: &str = "/api/v1/workers/{target}/start";
 pub const WORKER_RESTART: &str = "/api/v1/workers/{target}/restart";
 /// GET: [`crate::view::Explanation`].
 pub const WORKER_EXPLANATION: &str = "/api/v1/workers/{target}/explanation";
-/// GET: [`crate::view::TerminalAccess`].
+/// GET [`crate::request::AccessTerminal`] as a query: [`crate::view::TerminalAccess`].
 pub const WORKER_TERMINAL: &str = "/api/v1/workers/{target}/terminal";
 /// GET [`crate::request::ReadText`] as a query: [`crate::view::TextView`].
 pub const WORKER_TEXT: &str = "/api/v1/workers/{target}/text";
@@ -102,6 +104,8 @@ pub const TMUX_SPREAD: &str = "/api/v1/tmux/spread/{target}";
 pub const RECONCILE: &str = "/api/v1/reconcile";
 /// GET: [`crate::view::Resolved`].
 pub const RESOLVE: &str = "/api/v1/resolve/{target}";
+/// GET: [`crate::view::ResolvedTarget`].
+pub const TARGET: &str = "/api/v1/targets/{target}";
 /// GET [`crate::request::ReadEvents`] as a query: JSON lines of [`crate::view::EventView`].
 pub const EVENTS: &str = "/api/v1/events";
 

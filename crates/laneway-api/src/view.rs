@@ -433,6 +433,40 @@ pub enum Resolved {
     Worker(Box<WorkerView>),
 }
 
+/// `lane resolve --json`: what a target means, and by what it was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolvedTarget {
+    /// By what: `id`, `worker`, `lane`, `lane_worker`, `worker_pane`, `pane`, `window`, `session_window`, `session`,
+    /// `caller`, `parent`, `last_attached`, `former_worker` or `prefix`.
+    pub method: String,
+    /// The repository; none for a pane that is nobody's.
+    pub workspace: Option<WorkspaceId>,
+    /// The lane's name.
+    pub lane: Option<Name>,
+    /// The lane.
+    pub lane_id: Option<LaneId>,
+    /// The worker's name; a task has none.
+    pub worker: Option<Name>,
+    /// The worker; none if a lane is meant.
+    pub worker_id: Option<WorkerId>,
+    /// Its latest run.
+    pub run: Option<RunId>,
+    /// Which of its panes; 0 is the terminal of its program, in tmux or not.
+    pub pane_index: Option<u32>,
+    /// What holds that; none on pipes.
+    pub terminal: Option<TerminalKind>,
+    /// The worker's run is alive; of a lane, that it is open.
+    pub alive: bool,
+    /// In tmux: the name of the session.
+    pub session: Option<String>,
+    /// In tmux: the id of the window (`@4`).
+    pub window_id: Option<String>,
+    /// In tmux: the name of the window.
+    pub window_name: Option<String>,
+    /// In tmux: the id of the pane (`%7`).
+    pub pane_id: Option<String>,
+}
+
 /// `lane daemon status --json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DaemonStatus {

@@ -117,6 +117,7 @@ fn router(served: Served) -> Router {
         .route(routes::TOKEN_REVOKE, post(serving::revoke_token))
         .route(routes::RECONCILE, post(host::reconcile))
         .route(routes::RESOLVE, get(host::resolve))
+        .route(routes::TARGET, get(host::target))
         .route(routes::WORKSPACES, get(host::workspaces))
         .route(routes::INIT, post(settings::init))
         .route(routes::TRUST, get(settings::show).post(settings::trust))
@@ -234,6 +235,8 @@ pub(crate) struct Caller {
     pub(crate) pid: Option<u32>,
     /// It asks over TCP.
     over_tcp: bool,
+    /// The socket of the tmux server that it means when it says nothing else.
+    pub(crate) tmux_socket: Option<OsText>,
 }
 
 impl Caller {
@@ -277,7 +280,9 @@ impl FromRequestParts<Served> for Caller {
         served.engine.report_again();
         let pid = parts.extensions.get::<ConnectInfo<Peer>>().and_then(|ConnectInfo(peer)| peer.pid);
         let over_tcp = parts.extensions.get::<Admitted>().is_some();
-        Ok(Self { request: Request { actor, correlation }, cwd, pid, over_tcp })
+        // Who asks from elsewhere has no tmux here, and names no socket to be connected to.
+        let tmux_socket = header(routes::TMUX_HEADER).filter(|_| !over_tcp).map(routes::decode_path);
+        Ok(Self { request: Request { actor, correlation }, cwd, pid, over_tcp, tmux_socket })
     }
 }
 

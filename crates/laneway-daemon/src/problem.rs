@@ -110,6 +110,41 @@ impl IntoProblem for TargetError {
             }
             TargetError::NoWorker { lane } => Problem::new(ErrorKind::NotFound, "no_worker", message)
                 .hint(format!("lane run {lane} -- COMMAND")),
+            TargetError::Closed { worker, .. } => Problem::new(ErrorKind::NotFound, "worker_closed", message)
+                .hint(format!("lane show {worker}")),
+            TargetError::NotInTmux { what, known, .. } => {
+                let message = if known.is_empty() {
+                    format!("{message}; none is known")
+                } else {
+                    format!("{message}; there is {}", known.join(", "))
+                };
+                let code = if what == "window" { "no_such_window" } else { "no_such_tmux_pane" };
+                Problem::new(ErrorKind::NotFound, code, message).hint("lane ps shows which worker is where")
+            }
+            TargetError::NotOurs { .. } => Problem::new(ErrorKind::Refused, "not_our_pane", message)
+                .hint("lane ps shows which panes are workers'"),
+            TargetError::NoSuchPane { worker, in_tmux, .. } => {
+                let hint = if in_tmux {
+                    format!("lane split {worker} adds one")
+                } else {
+                    "lane run LANE --terminal tmux -- COMMAND starts one in tmux, which can have more"
+                        .to_owned()
+                };
+                Problem::new(ErrorKind::NotFound, "no_such_pane", message).hint(hint)
+            }
+            TargetError::Elsewhere { root, worker, .. } => {
+                let root = root.shown();
+                Problem::new(ErrorKind::Refused, "other_repository", message)
+                    .hint(format!("lane --workspace {root} show {worker}"))
+            }
+            TargetError::InNoWorker { .. } => {
+                Problem::new(ErrorKind::NotFound, "in_no_worker", message).hint("name it: lane ps")
+            }
+            TargetError::NoParent => {
+                Problem::new(ErrorKind::NotFound, "no_parent", message).hint("name it: lane ps")
+            }
+            TargetError::NeverAttached => Problem::new(ErrorKind::NotFound, "never_attached", message)
+                .hint("lane attach TARGET, or name it: lane ps"),
         }
     }
 }

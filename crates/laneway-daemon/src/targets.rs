@@ -1,36 +1,136 @@
 //! What a request names, resolved over what is recorded of the caller's repository.
 
-use laneway_api::error::Problem;
+use laneway_api::error::{ErrorKind, Problem};
+use laneway_api::view::{ResolvedTarget, TerminalKind};
+use laneway_core::command::Command;
 use laneway_core::id::{LaneId, WorkerId};
-use laneway_core::os_text::OsText;
-use laneway_core::target::{Snapshot, Target, Wanted, resolve};
+use laneway_core::pane::PRIMARY;
+use laneway_core::target::{Meant, Snapshot, Target, Use, Wanted, resolve};
+use laneway_store::Store;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Request};
+use crate::http::Caller;
 use crate::problem::IntoProblem;
 
 impl Engine {
-    /// What `text` means in the repository that `cwd` is in.
-    pub(crate) async fn target(&self, cwd: &OsText, text: &str, wanted: Wanted) -> Result<Target, Problem> {
-        let snapshot = match self.known_workspace(cwd).await? {
+    /// What `text` means in the repository that the caller stands in.
+    pub(crate) async fn target(
+        &self,
+        caller: &Caller,
+        text: &str,
+        wanted: Wanted,
+        how: Use,
+    ) -> Result<Meant, Problem> {
+        let mut snapshot = match self.known_workspace(&caller.cwd).await? {
             Some(workspace) => self.read(move |store| store.target_snapshot(workspace.id)).await?,
             None => Snapshot::default(),
         };
-        resolve(&snapshot, text, wanted).map_err(IntoProblem::into_problem)
+        snapshot.caller = caller.request.actor.worker();
+        for pane in &mut snapshot.panes {
+            pane.near = Some(&pane.server.socket) == caller.tmux_socket.as_ref();
+        }
+        resolve(&snapshot, text, wanted, how).map_err(IntoProblem::into_problem)
     }
 
     /// The lane that `text` means.
-    pub(crate) async fn lane_target(&self, cwd: &OsText, text: &str) -> Result<LaneId, Problem> {
-        match self.target(cwd, text, Wanted::Lane).await? {
+    pub(crate) async fn lane_target(&self, caller: &Caller, text: &str) -> Result<LaneId, Problem> {
+        match self.target(caller, text, Wanted::Lane, Use::Acting).await?.target {
             Target::Lane(lane) => Ok(lane),
-            Target::Worker(_) => unreachable!("workers are not looked up when a lane is wanted"),
+            Target::Worker { .. } | Target::Pane { .. } => {
+                unreachable!("workers are not looked up when a lane is wanted")
+            }
         }
     }
 
-    /// The worker that `text` means.
-    pub(crate) async fn worker_target(&self, cwd: &OsText, text: &str) -> Result<WorkerId, Problem> {
-        match self.target(cwd, text, Wanted::Worker).await? {
-            Target::Worker(worker) => Ok(worker),
-            Target::Lane(_) => unreachable!("a lane's name means its worker when a worker is wanted"),
+    /// The worker that `text` means as a whole, and not one of its further panes.
+    pub(crate) async fn worker_target(&self, caller: &Caller, text: &str) -> Result<WorkerId, Problem> {
+        match whole(self.target(caller, text, Wanted::Worker, Use::Acting).await?.target, text)? {
+            Whole::Worker(worker) => Ok(worker),
+            Whole::Lane(_) => unreachable!("a lane's name means its worker when a worker is wanted"),
+        }
+    }
+
+    /// Somebody attaches to a worker's terminal: from now on `-` means it.
+    pub(crate) async fn attached(&self, worker: WorkerId, request: Request) -> Result<(), Problem> {
+        if self.read(Store::last_attached).await? != Some(worker) {
+            self.submit(Command::RecordAttached { worker }, request).await?;
+        }
+        Ok(())
+    }
+
+    /// What `text` means, for `lane resolve`.
+    pub(crate) async fn resolved(&self, caller: &Caller, text: &str) -> Result<ResolvedTarget, Problem> {
+        let meant = self.target(caller, text, Wanted::Either, Use::Reading).await?;
+        let method = meant.method.as_str().to_owned();
+        match meant.target {
+            Target::Lane(id) => {
+                let lane = self.lane_by_id(id).await?;
+                let alive = lane.closed_at.is_none();
+                let workspace = Some(lane.workspace);
+                let (lane, lane_id) = (Some(lane.name), Some(id));
+                Ok(ResolvedTarget { method, workspace, lane, lane_id, alive, ..ResolvedTarget::default() })
+            }
+            Target::Worker { id, pane } => {
+                let worker = self.worker_by_id(id).await?;
+                let further = worker.panes.into_iter().find(|further| further.number == pane);
+                let (session, window_id, window_name, pane_id) = match further {
+                    Some(pane) => {
+                        (Some(pane.session), pane.window_id, Some(pane.window_name), Some(pane.pane_id))
+                    }
+                    None => (worker.session, worker.window_id, worker.window_name, worker.pane_id),
+                };
+                let workspace =
+                    self.read(move |store| store.worker(id)).await?.map(|row| row.worker.workspace);
+                Ok(ResolvedTarget {
+                    method,
+                    workspace,
+                    lane: Some(worker.lane),
+                    lane_id: Some(worker.lane_id),
+                    worker: worker.name,
+                    worker_id: Some(id),
+                    run: worker.run,
+                    pane_index: Some(pane),
+                    terminal: worker.terminal.tty.then_some(worker.terminal.kind),
+                    // A further pane that is closed is not found.
+                    alive: pane != PRIMARY || worker.run.is_some() && worker.exit.is_none(),
+                    session,
+                    window_id,
+                    window_name,
+                    pane_id,
+                })
+            }
+            Target::Pane { pane_id, .. } => Ok(ResolvedTarget {
+                method,
+                terminal: Some(TerminalKind::Tmux),
+                alive: true,
+                pane_id: Some(pane_id),
+                ..ResolvedTarget::default()
+            }),
+        }
+    }
+}
+
+/// A lane, or a worker with all its panes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Whole {
+    /// A lane.
+    Lane(LaneId),
+    /// A worker.
+    Worker(WorkerId),
+}
+
+/// What is meant where a pane alone cannot be.
+pub(crate) fn whole(target: Target, text: &str) -> Result<Whole, Problem> {
+    match target {
+        Target::Lane(lane) => Ok(Whole::Lane(lane)),
+        Target::Worker { id, pane: PRIMARY } => Ok(Whole::Worker(id)),
+        Target::Worker { id, pane } => {
+            let message = format!("{text} is pane {pane} of {id}, and this is about the whole worker");
+            Err(Problem::new(ErrorKind::Usage, "pane_of_worker", message).hint(format!("lane show {id}")))
+        }
+        Target::Pane { pane_id, .. } => {
+            let message = format!("{text} is the pane {pane_id} of tmux, and no worker");
+            Err(Problem::new(ErrorKind::Usage, "pane_of_nobody", message).hint("lane ps"))
         }
     }
 }

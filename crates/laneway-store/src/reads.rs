@@ -11,10 +11,10 @@ use laneway_core::id::{LaneId, RunId, WorkerId, WorkspaceId};
 use laneway_core::lane::{Lane, Lifecycle};
 use laneway_core::launch::LaunchSpec;
 use laneway_core::os_text::OsText;
-use laneway_core::pane::Pane;
+use laneway_core::pane::{Pane, PaneIdentity};
 use laneway_core::pool::PoolTree;
 use laneway_core::run::Run;
-use laneway_core::target::{LaneEntry, Snapshot, WorkerEntry};
+use laneway_core::target::{LaneEntry, Owner, PaneEntry, Snapshot, WorkerEntry};
 use laneway_core::time::Timestamp;
 use laneway_core::worker::Worker;
 use laneway_core::workspace::Workspace;
@@ -261,7 +261,7 @@ impl Store {
 
     /// The worker whose terminal somebody attached to last.
     pub fn last_attached(&self) -> Result<Option<WorkerId>, ReadError> {
-        self.ask(|db| first(db, "SELECT worker FROM last_attached", [], |cells| cells.text("last_attached")))
+        self.ask(last_attached)
     }
 
     /// One run.
@@ -323,7 +323,7 @@ impl Store {
         Ok(greatest.flatten().and_then(|text| Ulid::from_string(&text).ok()))
     }
 
-    /// Everything in a repository that a person can mean, as of one moment.
+    /// Everything in a repository that a person can mean, and every pane that is recorded anywhere, as of one moment.
     pub fn target_snapshot(&self, workspace: WorkspaceId) -> Result<Snapshot, ReadError> {
         let id = workspace.to_string();
         self.ask(|db| {
@@ -336,8 +336,8 @@ impl Store {
                     open: row.word("lanes", lifecycle)? != Lifecycle::Closed,
                 })
             })?;
-            let sql = "SELECT workers.id, workers.lane, workers.name, runs.id, runs.state <> 'exited' \
-                       FROM workers LEFT JOIN runs ON runs.worker = workers.id AND runs.number = \
+            let sql = "SELECT workers.id, workers.lane, workers.name, workers.parent, runs.id, \
+                       runs.state <> 'exited' FROM workers LEFT JOIN runs ON runs.worker = workers.id AND runs.number = \
                        (SELECT max(number) FROM runs AS every WHERE every.worker = workers.id) \
                        WHERE workers.workspace = ?1 ORDER BY workers.id";
             let workers = all(&moment, sql, [&id], |row| {
@@ -345,11 +345,14 @@ impl Store {
                     id: row.text("workers")?,
                     lane: row.text("workers")?,
                     name: row.text_if_any("workers")?,
+                    parent: row.text_if_any("workers")?,
                     run: row.text_if_any("workers")?,
                     alive: row.value::<Option<bool>>("workers")?.unwrap_or(false),
                 })
             })?;
-            Ok(Snapshot { lanes, workers })
+            let panes = target_panes(&moment, &id)?;
+            let last_attached = last_attached(&moment)?;
+            Ok(Snapshot { lanes, workers, panes, caller: None, last_attached })
         })
     }
 
@@ -455,6 +458,34 @@ fn panes_there(db: &Connection) -> Result<Vec<Pane>, QueryError> {
         " FROM panes INDEXED BY panes_there WHERE NOT gone ORDER BY worker, number"
     );
     all(db, sql, [], record::<PaneRecord>)
+}
+
+fn last_attached(db: &Connection) -> Result<Option<WorkerId>, QueryError> {
+    first(db, "SELECT worker FROM last_attached", [], |cells| cells.text("last_attached"))
+}
+
+/// The panes that can be meant from this repository: its own, also those that are gone, and those of others that are
+/// there.
+fn target_panes(db: &Connection, workspace: &str) -> Result<Vec<PaneEntry>, QueryError> {
+    let sql = concat!(
+        "SELECT ",
+        pane_columns!(),
+        ", workers.workspace = ?1, workers.name, workspaces.root FROM panes \
+          JOIN workers ON workers.id = panes.worker JOIN workspaces ON workspaces.id = workers.workspace \
+          WHERE workers.workspace = ?1 OR NOT panes.gone ORDER BY panes.worker, panes.number"
+    );
+    all(db, sql, [workspace], |row| {
+        let pane = record::<PaneRecord>(row)?;
+        let (is_here, name) = (row.value("workers")?, row.value::<Option<String>>("workers")?);
+        let root = OsText::from_bytes(row.value::<Vec<u8>>("workspaces")?);
+        let owner = if is_here {
+            Owner::Worker { id: pane.worker, number: pane.number, gone: pane.gone }
+        } else {
+            Owner::Elsewhere { worker: name.unwrap_or_else(|| pane.worker.to_string()), root }
+        };
+        let PaneIdentity { server, place, pane_id, .. } = pane.identity;
+        Ok(PaneEntry { server, near: false, pane_id, pane_index: None, place, owner })
+    })
 }
 
 /// The rows with their panes.

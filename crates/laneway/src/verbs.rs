@@ -31,6 +31,7 @@ pub(crate) mod read;
 pub(crate) mod rename;
 pub(crate) mod replay;
 pub(crate) mod rescued;
+pub(crate) mod resolve;
 pub(crate) mod restart;
 pub(crate) mod restore;
 pub(crate) mod run;

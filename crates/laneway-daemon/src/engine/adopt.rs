@@ -12,13 +12,15 @@ use laneway_core::lane::{Lane, LaneTree};
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
 use laneway_core::refusal::Refusal;
-use laneway_core::target::{Target, Wanted};
+use laneway_core::target::{Use, Wanted};
 use laneway_git::{Label, label};
 
 use super::create::{Naming, open_name};
 use super::workspaces::owners_settings;
 use super::{Engine, Request, blocking};
+use crate::http::Caller;
 use crate::problem::{IntoProblem, chain};
+use crate::targets::{Whole, whole};
 
 /// What a worktree is called that has no branch and no folder name to be called after.
 const NAMELESS: &str = "adopted";
@@ -71,35 +73,30 @@ impl Engine {
     }
 
     /// Gives a lane or a worker another name. The name of a lane means the lane, also where a worker has it.
-    pub(crate) async fn rename(
-        &self,
-        cwd: &OsText,
-        target: &str,
-        to: Name,
-        request: Request,
-    ) -> Result<Renamed, Problem> {
-        let meant = match self.target(cwd, target, Wanted::Lane).await {
+    pub(crate) async fn rename(&self, caller: &Caller, target: &str, to: Name) -> Result<Renamed, Problem> {
+        let meant = match self.target(caller, target, Wanted::Lane, Use::Acting).await {
             Err(problem) if problem.kind == ErrorKind::NotFound => {
-                self.target(cwd, target, Wanted::Either).await?
+                self.target(caller, target, Wanted::Either, Use::Acting).await?
             }
             meant => meant?,
         };
+        let meant = whole(meant.target, target)?;
         let (renamed, command) = match meant {
-            Target::Lane(lane) => (RenamedWhat::Lane, Command::RenameLane { lane, to: to.clone() }),
-            Target::Worker(worker) => (RenamedWhat::Worker, Command::RenameWorker { worker, to: to.clone() }),
+            Whole::Lane(lane) => (RenamedWhat::Lane, Command::RenameLane { lane, to: to.clone() }),
+            Whole::Worker(worker) => (RenamedWhat::Worker, Command::RenameWorker { worker, to: to.clone() }),
         };
-        let committed = self.submit(command, request).await?;
+        let committed = self.submit(command, caller.request).await?;
         // The first event is about what was asked for; none says that it was called so before.
         let from = committed.events.first().and_then(|event| match &event.event {
             Event::LaneRenamed { from, .. } | Event::WorkerRenamed { from, .. } => Some(from.clone()),
             _ => None,
         });
         let (lane, worker) = match meant {
-            Target::Lane(lane) => match committed.events.iter().find_map(|event| event.subject.worker) {
+            Whole::Lane(lane) => match committed.events.iter().find_map(|event| event.subject.worker) {
                 Some(along) => (lane, Some(self.worker_by_id(along).await?)),
                 None => (lane, None),
             },
-            Target::Worker(worker) => {
+            Whole::Worker(worker) => {
                 let worker = self.worker_by_id(worker).await?;
                 (worker.lane_id, Some(worker))
             }

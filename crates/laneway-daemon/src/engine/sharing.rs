@@ -6,11 +6,11 @@ use laneway_core::attachment::User;
 use laneway_core::command::{Command, Join};
 use laneway_core::event::Event;
 use laneway_core::id::{AttachmentId, LaneId, WorkerId};
-use laneway_core::os_text::OsText;
 
 use super::{Engine, Request, parse_name};
 use crate::alarm::Alarm;
 use crate::clock::now;
+use crate::http::Caller;
 use crate::login;
 
 impl Engine {
@@ -31,17 +31,12 @@ impl Engine {
 
     /// Who is meant: the one who asks, if nobody is named or that is its own name; a worker that is named as one
     /// (`LANE/WORKER`, or its id); else a person.
-    pub(crate) async fn who_is_meant(
-        &self,
-        named: Option<&str>,
-        cwd: &OsText,
-        actor: Actor,
-    ) -> Result<User, Problem> {
-        let asks = self.user_of(actor).await?;
+    pub(crate) async fn who_is_meant(&self, named: Option<&str>, caller: &Caller) -> Result<User, Problem> {
+        let asks = self.user_of(caller.request.actor).await?;
         let user = match named {
             None => asks,
             Some(named) if named.contains('/') || named.parse::<WorkerId>().is_ok() => {
-                let worker = self.worker_target(cwd, named).await?;
+                let worker = self.worker_target(caller, named).await?;
                 self.user_of_worker(worker).await?
             }
             Some(named) => {
@@ -61,10 +56,9 @@ impl Engine {
         &self,
         lane: LaneId,
         named: Option<&str>,
-        cwd: &OsText,
-        actor: Actor,
+        caller: &Caller,
     ) -> Result<User, Problem> {
-        let meant = self.who_is_meant(named, cwd, actor).await?;
+        let meant = self.who_is_meant(named, caller).await?;
         let use_it = self.read(move |store| store.attachments(Some(lane))).await?;
         if meant.worker.is_some() || use_it.iter().any(|known| known.user.is(&meant)) {
             return Ok(meant);

@@ -10,15 +10,16 @@ use futures_util::stream;
 use laneway_api::error::{ErrorKind, Problem};
 use laneway_api::request::{ReadEvents, Reconcile, Restart};
 use laneway_api::version::VERSION;
-use laneway_api::view::{Comparison, DaemonStatus, Resolved, WorkerView, Workspaces};
+use laneway_api::view::{Comparison, DaemonStatus, Resolved, ResolvedTarget, WorkerView, Workspaces};
 use laneway_core::event::Recorded;
-use laneway_core::target::{Target, Wanted};
+use laneway_core::target::{Use, Wanted};
 use laneway_store::{Store, WorkerRow, WorkersOf};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use super::{All, Caller, Ending, Failure, Json, Line, Query, TargetText, detached};
 use crate::engine::{EVENT_PAGE, Engine};
+use crate::targets::{Whole, whole};
 use crate::views::event_view;
 
 /// Events that are shown if nothing else is said.
@@ -83,13 +84,23 @@ pub(super) async fn resolve(
     caller: Caller,
     TargetText(target): TargetText,
 ) -> Result<Json<Resolved>, Failure> {
-    Ok(Json(match engine.target(&caller.cwd, &target, Wanted::Either).await? {
-        Target::Lane(lane) => Resolved::Lane(Box::new(engine.lane_by_id(lane).await?)),
-        Target::Worker(worker) => {
-            let runs = engine.last_runs(worker).await?;
-            Resolved::Worker(Box::new(WorkerView { runs, ..engine.worker_by_id(worker).await? }))
+    // What a pane is, beside its worker, `lane resolve` says.
+    let meant = engine.target(&caller, &target, Wanted::Either, Use::Acting).await?;
+    Ok(Json(match whole(meant.target, &target)? {
+        Whole::Lane(lane) => Resolved::Lane(Box::new(engine.lane_by_id(lane).await?)),
+        Whole::Worker(id) => {
+            let runs = engine.last_runs(id).await?;
+            Resolved::Worker(Box::new(WorkerView { runs, ..engine.worker_by_id(id).await? }))
         }
     }))
+}
+
+pub(super) async fn target(
+    State(engine): State<Engine>,
+    caller: Caller,
+    TargetText(target): TargetText,
+) -> Result<Json<ResolvedTarget>, Failure> {
+    Ok(Json(engine.resolved(&caller, &target).await?))
 }
 
 pub(super) async fn events(

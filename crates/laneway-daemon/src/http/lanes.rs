@@ -82,7 +82,7 @@ pub(super) async fn rename(
     Json(wanted): Json<Rename>,
 ) -> Result<Json<Renamed>, Failure> {
     let to = parse_name(&wanted.to)?;
-    Ok(Json(engine.rename(&caller.cwd, &target, to, caller.request).await?))
+    Ok(Json(engine.rename(&caller, &target, to).await?))
 }
 
 pub(super) async fn show(
@@ -90,7 +90,7 @@ pub(super) async fn show(
     caller: Caller,
     TargetText(target): TargetText,
 ) -> Result<Json<LaneView>, Failure> {
-    let lane = engine.lane_target(&caller.cwd, &target).await?;
+    let lane = engine.lane_target(&caller, &target).await?;
     Ok(Json(engine.lane_by_id(lane).await?))
 }
 
@@ -103,7 +103,7 @@ pub(super) async fn close(
     if wanted.discard {
         caller.must_be_a_person("closing a lane with --discard")?;
     }
-    let lane = engine.lane_target(&caller.cwd, &target).await?;
+    let lane = engine.lane_target(&caller, &target).await?;
     let closed = detached(async move {
         let asked = CloseAsked {
             grace_ms: wanted.grace_ms.unwrap_or(DEFAULT_GRACE_MS),
@@ -129,7 +129,7 @@ pub(super) async fn diff(
     caller: Caller,
     TargetText(target): TargetText,
 ) -> Result<Json<LaneDiff>, Failure> {
-    let lane = engine.lane_target(&caller.cwd, &target).await?;
+    let lane = engine.lane_target(&caller, &target).await?;
     Ok(Json(engine.diff(lane).await?))
 }
 
@@ -139,7 +139,7 @@ pub(super) async fn diff_text(
     TargetText(target): TargetText,
     Query(how): Query<DiffText>,
 ) -> Result<Response, Failure> {
-    let lane = engine.lane_target(&caller.cwd, &target).await?;
+    let lane = engine.lane_target(&caller, &target).await?;
     let file = engine.diff_text(lane, how).await?;
     let file = tokio::fs::File::from_std(file);
     let pieces = stream::try_unfold((file, BytesMut::new()), |(mut file, mut buffer)| async move {
@@ -156,7 +156,7 @@ pub(super) async fn forecast(
     TargetText(target): TargetText,
     Query(wanted): Query<CloseLane>,
 ) -> Result<Json<CloseForecast>, Failure> {
-    let id = engine.lane_target(&caller.cwd, &target).await?;
+    let id = engine.lane_target(&caller, &target).await?;
     let by = engine.user_of(caller.request.actor).await?;
     let asked = CloseAsked { terms: terms_of(&wanted), by, caller: caller.pid, ..CloseAsked::default() };
     let (would, findings, branch_goes) = engine.forecast(id, asked).await?;
@@ -181,7 +181,7 @@ pub(super) async fn run(
     TargetText(target): TargetText,
     Json(wanted): Json<RunWorker>,
 ) -> Result<(StatusCode, Json<WorkerStarted>), Failure> {
-    let lane = engine.lane_target(&caller.cwd, &target).await?;
+    let lane = engine.lane_target(&caller, &target).await?;
     let naming = match &wanted.name {
         Some(name) => WorkerNaming::Exactly(parse_name(name)?),
         None => WorkerNaming::FirstFree(engine.lane_by_id(lane).await?.name),
@@ -203,7 +203,7 @@ pub(super) async fn exec(
     TargetText(target): TargetText,
     Json(wanted): Json<RunTask>,
 ) -> Result<(StatusCode, Json<WorkerStarted>), Failure> {
-    let lane = engine.lane_target(&caller.cwd, &target).await?;
+    let lane = engine.lane_target(&caller, &target).await?;
     let started = detached(async move {
         let how = RunHow { owned: !wanted.detach, forced: false };
         let (worker, run) =

@@ -51,7 +51,7 @@ pub(super) async fn set_up(
     Query(how): Query<InSteps>,
     Json(wanted): Json<SetUpLane>,
 ) -> Result<Response, Failure> {
-    let lane = engine.lane_target(&caller.cwd, &target).await?;
+    let lane = engine.lane_target(&caller, &target).await?;
     in_steps(how.progress, StatusCode::OK, |tell| async move {
         engine.set_up(lane, wanted.caller, &tell, caller.request).await?;
         engine.lane_by_id(lane).await

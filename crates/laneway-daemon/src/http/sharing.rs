@@ -19,10 +19,9 @@ pub(super) async fn join(
     if wanted.ttl_ms.is_some_and(|ttl_ms| !(MIN_TTL_MS..=MAX_TTL_MS).contains(&ttl_ms)) {
         return Err(usage("bad_ttl", &"a lease lasts at least 1s and at most 168h"));
     }
-    let lane = engine.lane_target(&caller.cwd, &target).await?;
+    let lane = engine.lane_target(&caller, &target).await?;
     let joined = detached(async move {
-        let (who, actor) = (wanted.who.as_deref(), caller.request.actor);
-        let user = engine.who_is_meant(who, &caller.cwd, actor).await?;
+        let user = engine.who_is_meant(wanted.who.as_deref(), &caller).await?;
         let (role, ttl_ms) = (wanted.role, wanted.ttl_ms);
         let asked = Join { id: engine.new_attachment(), user: user.clone(), role, ttl_ms };
         let renewed = engine.join(lane, asked, caller.request).await?;
@@ -46,10 +45,9 @@ pub(super) async fn leave(
     TargetText(target): TargetText,
     Json(wanted): Json<LeaveLane>,
 ) -> Result<Json<LaneLeft>, Failure> {
-    let lane = engine.lane_target(&caller.cwd, &target).await?;
+    let lane = engine.lane_target(&caller, &target).await?;
     let left = detached(async move {
-        let (who, actor) = (wanted.who.as_deref(), caller.request.actor);
-        let user = engine.who_is_to_leave(lane, who, &caller.cwd, actor).await?;
+        let user = engine.who_is_to_leave(lane, wanted.who.as_deref(), &caller).await?;
         let was_attached = engine.leave(lane, user.clone(), caller.request).await?;
         let User { name: who, worker } = user;
         Ok(LaneLeft { who, worker, was_attached, lane: engine.lane_by_id(lane).await? })
@@ -63,7 +61,7 @@ pub(super) async fn share(
     TargetText(target): TargetText,
     Json(wanted): Json<ShareLane>,
 ) -> Result<Json<LaneShared>, Failure> {
-    let lane = engine.lane_target(&caller.cwd, &target).await?;
+    let lane = engine.lane_target(&caller, &target).await?;
     let shared = detached(async move {
         let changed = engine.share(lane, wanted.shared, caller.request).await?;
         Ok(LaneShared { changed, lane: engine.lane_by_id(lane).await? })

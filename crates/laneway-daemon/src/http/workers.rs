@@ -6,8 +6,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use laneway_api::request::{
-    AwaitExit, AwaitStatus, ReadText, RestartWorker, SendInput, SendStep, StartWorker, StopWorker,
-    WorkerBegun, WorkerStopped,
+    AccessTerminal, AwaitExit, AwaitStatus, ReadText, RestartWorker, SendInput, SendStep, StartWorker,
+    StopWorker, WorkerBegun, WorkerStopped,
 };
 use laneway_api::view::{Explanation, TerminalAccess, TextView, WorkerView, Workers};
 use laneway_core::worker::WorkerStatus;
@@ -40,7 +40,7 @@ pub(super) async fn show(
     caller: Caller,
     TargetText(target): TargetText,
 ) -> Result<Json<WorkerView>, Failure> {
-    let worker = engine.worker_target(&caller.cwd, &target).await?;
+    let worker = engine.worker_target(&caller, &target).await?;
     Ok(Json(engine.worker_by_id(worker).await?))
 }
 
@@ -50,7 +50,7 @@ pub(super) async fn exit(
     TargetText(target): TargetText,
     Query(wanted): Query<AwaitExit>,
 ) -> Result<Json<WorkerView>, Failure> {
-    let worker = engine.worker_target(&caller.cwd, &target).await?;
+    let worker = engine.worker_target(&caller, &target).await?;
     engine.exit_is_recorded(worker, wanted.run).await;
     Ok(Json(engine.worker_by_id(worker).await?))
 }
@@ -67,7 +67,7 @@ pub(super) async fn status(
             .ok_or_else(|| usage("unknown_status", &format!("no worker is {word:?}; they are {}", known())))
     });
     let statuses: Vec<WorkerStatus> = statuses.collect::<Result<_, _>>()?;
-    let worker = served.engine.worker_target(&caller.cwd, &target).await?;
+    let worker = served.engine.worker_target(&caller, &target).await?;
     tokio::select! {
         view = served.engine.status_is(worker, &statuses) => Ok(Json(view?)),
         // A daemon that ends waits for its answers, and not for ever for this one.
@@ -81,7 +81,7 @@ pub(super) async fn stop(
     TargetText(target): TargetText,
     Json(wanted): Json<StopWorker>,
 ) -> Result<Json<WorkerStopped>, Failure> {
-    let id = engine.worker_target(&caller.cwd, &target).await?;
+    let id = engine.worker_target(&caller, &target).await?;
     let stopped = detached(async move {
         let before = engine.worker_by_id(id).await?;
         engine.stop_worker(id, wanted.grace_ms, caller.request).await?;
@@ -99,7 +99,7 @@ pub(super) async fn start(
     TargetText(target): TargetText,
     Json(StartWorker { force }): Json<StartWorker>,
 ) -> Result<Json<WorkerBegun>, Failure> {
-    let id = engine.worker_target(&caller.cwd, &target).await?;
+    let id = engine.worker_target(&caller, &target).await?;
     let started = detached(async move {
         let was_running = matches!(engine.start_worker(id, force, caller.request).await?, Begun::Before);
         Ok(WorkerBegun { worker: engine.worker_by_id(id).await?, was_running })
@@ -113,7 +113,7 @@ pub(super) async fn restart(
     TargetText(target): TargetText,
     Json(wanted): Json<RestartWorker>,
 ) -> Result<Json<WorkerBegun>, Failure> {
-    let id = engine.worker_target(&caller.cwd, &target).await?;
+    let id = engine.worker_target(&caller, &target).await?;
     let restarted = detached(async move {
         let was_running = engine.worker_by_id(id).await?.exit.is_none();
         engine.restart_worker(id, wanted, caller.request).await?;
@@ -127,7 +127,7 @@ pub(super) async fn explain(
     caller: Caller,
     TargetText(target): TargetText,
 ) -> Result<Json<Explanation>, Failure> {
-    let worker = engine.worker_target(&caller.cwd, &target).await?;
+    let worker = engine.worker_target(&caller, &target).await?;
     Ok(Json(engine.explain(worker).await?))
 }
 
@@ -135,8 +135,12 @@ pub(super) async fn terminal(
     State(engine): State<Engine>,
     caller: Caller,
     TargetText(target): TargetText,
+    Query(wanted): Query<AccessTerminal>,
 ) -> Result<Json<TerminalAccess>, Failure> {
-    let worker = engine.worker_target(&caller.cwd, &target).await?;
+    let worker = engine.worker_target(&caller, &target).await?;
+    if wanted.attaching {
+        engine.attached(worker, caller.request).await?;
+    }
     Ok(Json(engine.terminal_access(worker).await?))
 }
 
@@ -146,7 +150,7 @@ pub(super) async fn text(
     TargetText(target): TargetText,
     Query(wanted): Query<ReadText>,
 ) -> Result<Json<TextView>, Failure> {
-    let worker = engine.worker_target(&caller.cwd, &target).await?;
+    let worker = engine.worker_target(&caller, &target).await?;
     Ok(Json(engine.read_text(worker, &wanted).await?))
 }
 
@@ -157,7 +161,7 @@ pub(super) async fn input(
     Query(how): Query<SendInput>,
     Octets(text): Octets,
 ) -> Result<Response, Failure> {
-    let worker = engine.worker_target(&caller.cwd, &target).await?;
+    let worker = engine.worker_target(&caller, &target).await?;
     let mut steps = engine.send_input(worker, text.into(), &how).await?;
     if how.progress {
         let lines = stream::unfold(steps, |mut steps| async move {

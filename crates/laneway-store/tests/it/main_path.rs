@@ -7,10 +7,11 @@ use laneway_core::findings::Findings;
 use laneway_core::id::RunId;
 use laneway_core::lane::{CloseTerms, Lane, LaneBranch, LaneTree, Lifecycle};
 use laneway_core::launch::{LaunchSpec, TerminalSpec};
+use laneway_core::pane::{PaneIdentity, PanePlace, TmuxServer};
 use laneway_core::refusal::Refusal;
 use laneway_core::run::{Exit, ProcessIdentity, RunState};
 use laneway_core::setup::{LaneSetup, SetupStart};
-use laneway_core::target::{Target, Wanted, resolve};
+use laneway_core::target::{Owner, Target, Use, Wanted, resolve};
 use laneway_core::time::Timestamp;
 use laneway_core::worker::Desired;
 use laneway_store::{NewHost, ReadError, Store, SubmitError, WorkersOf};
@@ -193,10 +194,12 @@ fn worker_names_are_taken_in_the_whole_repository_until_their_lane_closes() {
     done(&store, run(2, 4, WorkerNaming::Exactly(name("edit"))));
 
     let snapshot = store.target_snapshot(WORKSPACE).unwrap();
-    assert_eq!(resolve(&snapshot, "edit", Wanted::Worker), Ok(Target::Worker(worker_id(4))));
-    assert_eq!(resolve(&snapshot, "lane-2/edit-2", Wanted::Worker), Ok(Target::Worker(worker_id(3))));
-    assert_eq!(resolve(&snapshot, &id.to_string(), Wanted::Lane), Ok(Target::Lane(id)));
-    assert!(resolve(&snapshot, "lane-1", Wanted::Lane).is_err(), "a closed lane is found by id only");
+    let meant = |text: &str, wanted| resolve(&snapshot, text, wanted, Use::Acting).map(|meant| meant.target);
+    let worker = |n| Ok(Target::Worker { id: worker_id(n), pane: 0 });
+    assert_eq!(meant("edit", Wanted::Worker), worker(4));
+    assert_eq!(meant("lane-2/edit-2", Wanted::Worker), worker(3));
+    assert_eq!(meant(&id.to_string(), Wanted::Lane), Ok(Target::Lane(id)));
+    assert!(meant("lane-1", Wanted::Lane).is_err(), "a closed lane is found by id only");
 }
 
 #[test]
@@ -251,4 +254,43 @@ fn a_closed_store_says_so() {
     close(&other);
     assert!(matches!(submit(&other, create_lane(1)), Err(SubmitError::Closed)));
     assert!(matches!(other.lanes(None, true), Err(ReadError::Closed)));
+}
+
+#[test]
+fn panes_are_targets_as_they_are_recorded() {
+    let (_folder, store) = store();
+    open_lane(&store, 1);
+    let worker = new_worker(1, WorkerNaming::Exactly(name("edit")));
+    done(&store, Command::RunWorker { lane: lane_id(1), worker });
+    let pane = |id: &str, window: &str| PaneIdentity {
+        server: TmuxServer { socket: "/s".into(), pid: 1, start_time: 2, boot_id: "b".to_owned() },
+        place: PanePlace {
+            session_id: "$0".to_owned(),
+            session: "dev".to_owned(),
+            window_id: Some(window.to_owned()),
+            window_name: "edit".to_owned(),
+        },
+        pane_id: id.to_owned(),
+        pane_pid: 3,
+        tag: "t".to_owned(),
+    };
+    let worker = worker_id(1);
+    done(&store, Command::RecordPane { worker, run: run_id(1), pane: pane("%0", "@0") });
+    done(&store, Command::AddPane { worker, pane: pane("%1", "@0") });
+    done(&store, Command::AddPane { worker, pane: pane("%2", "@0") });
+    let (server, pane_id) = (pane("%1", "@0").server, "%1".to_owned());
+    done(&store, Command::RecordPaneGone { worker, server, pane_id });
+    done(&store, Command::RecordAttached { worker });
+    let snapshot = store.target_snapshot(WORKSPACE).unwrap();
+    let meant = |text: &str| match resolve(&snapshot, text, Wanted::Worker, Use::Acting) {
+        Ok(meant) => Some(meant.target),
+        Err(_) => None,
+    };
+    let of_it = |pane| Some(Target::Worker { id: worker, pane });
+    assert_eq!((meant("%2"), meant("@0"), meant("dev:edit")), (of_it(2), of_it(0), of_it(0)));
+    assert_eq!((meant("edit:2"), meant("edit:1"), meant("%1"), meant("-")), (of_it(2), None, None, of_it(0)));
+    let elsewhere = store.target_snapshot(laneway_core::id::WorkspaceId::from_ulid(Ulid(77))).unwrap();
+    let owners: Vec<_> = elsewhere.panes.into_iter().map(|pane| pane.owner).collect();
+    let root = workspace().root;
+    assert_eq!(owners, vec![Owner::Elsewhere { worker: "edit".to_owned(), root }; 2]);
 }

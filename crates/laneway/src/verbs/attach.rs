@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use laneway_api::error::{ErrorKind, Problem, exit_code};
-use laneway_api::request::{ReadText, Which};
+use laneway_api::request::{AccessTerminal, ReadText, Which};
 use laneway_api::routes;
 use laneway_api::view::{TerminalAccess, TextView, WorkerView};
 use laneway_core::id::{RunId, WorkerId};
@@ -132,10 +132,9 @@ fn attach(args: &AttachArgs, key: DetachKey, context: &Context) -> Outcome {
 }
 
 fn ask_for_access(client: &Client, target: &str) -> Result<TerminalAccess, Failure> {
-    client.ask(&Request::get(
-        format!("attaching to {target}"),
-        routes::with_target(routes::WORKER_TERMINAL, target),
-    ))
+    let path = routes::with_target(routes::WORKER_TERMINAL, target);
+    let request = Request::get(format!("attaching to {target}"), path);
+    client.ask(&request.query(&AccessTerminal { attaching: true })?)
 }
 
 fn refuse_what_cannot_be_attached(worker: &WorkerView) -> Result<(), Failure> {

@@ -45,6 +45,7 @@ mod strangers;
 mod support;
 mod surroundings;
 mod systemd;
+mod targets;
 mod terminals;
 mod tmux_viewers;
 mod versions;
