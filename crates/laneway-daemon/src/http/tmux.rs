@@ -21,6 +21,6 @@ pub(super) async fn spread(
     TargetText(target): TargetText,
     Json(place): Json<TmuxPlace>,
 ) -> Result<Json<Spread>, Failure> {
-    let lane = engine.lane_target(&caller.cwd, &target).await?;
+    let lane = engine.lane_target(&caller, &target).await?;
     Ok(Json(detached(async move { engine.spread(lane, place).await }).await?))
 }
