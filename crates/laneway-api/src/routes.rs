@@ -18,6 +18,9 @@ pub const HEALTH: &str = "/healthz";
 pub const READY: &str = "/readyz";
 /// GET: numbers in the text format of Prometheus.
 pub const METRICS: &str = "/metrics";
+/// GET with [`crate::socket::SocketQuery`]: a WebSocket of [`crate::socket::ClientMessage`] and
+/// [`crate::socket::ServerMessage`], and events.
+pub const EVENT_SOCKET: &str = "/ws";
 /// GET: [`crate::serving::ServingView`]; POST [`crate::serving::Serve`]: the same.
 pub const SERVE: &str = "/api/v1/serve";
 /// POST: [`crate::serving::ServingView`], of what was served until then.

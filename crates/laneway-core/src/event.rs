@@ -333,6 +333,51 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Its name in the catalogue, as it is recorded and sent.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Event::DaemonStarted { .. } => "daemon.started",
+            Event::DaemonStopped { .. } => "daemon.stopped",
+            Event::ReconcileCompleted { .. } => "reconcile.completed",
+            Event::WorkspaceRegistered { .. } => "workspace.registered",
+            Event::LaneCreated { .. } => "lane.created",
+            Event::LaneAdopted { .. } => "lane.adopted",
+            Event::LaneRenamed { .. } => "lane.renamed",
+            Event::LaneStateChanged { .. } => "lane.state.changed",
+            Event::LaneAttachmentJoined { .. } => "lane.attachment.joined",
+            Event::LaneAttachmentRenewed { .. } => "lane.attachment.renewed",
+            Event::LaneAttachmentLeft { .. } => "lane.attachment.left",
+            Event::LaneAttachmentExpired { .. } => "lane.attachment.expired",
+            Event::LaneSharedChanged { .. } => "lane.shared.changed",
+            Event::LaneSetupStarted { .. } => "lane.setup.started",
+            Event::LaneSetupStep { .. } => "lane.setup.step",
+            Event::LaneSetupFinished { .. } => "lane.setup.finished",
+            Event::LaneCloseRemembered { .. } => "lane.close.remembered",
+            Event::LaneCloseRefused { .. } => "lane.close.refused",
+            Event::LaneMerged { .. } => "lane.merged",
+            Event::LaneRescued { .. } => "lane.rescued",
+            Event::LaneRestored { .. } => "lane.restored",
+            Event::PoolTreeChanged { .. } => "pool.tree.changed",
+            Event::WorkerCreated { .. } => "worker.created",
+            Event::WorkerRenamed { .. } => "worker.renamed",
+            Event::WorkerWithdrawn { .. } => "worker.withdrawn",
+            Event::RestartPlanned { .. } => "worker.restart.planned",
+            Event::RestartCancelled { .. } => "worker.restart.cancelled",
+            Event::StartRemembered { .. } => "worker.start.remembered",
+            Event::WorkerGivenUp { .. } => "worker.given_up",
+            Event::WorkerRestarted { .. } => "worker.restarted",
+            Event::RunStarted { .. } => "run.started",
+            Event::RunStopping { .. } => "run.stopping",
+            Event::RunStopFailed { .. } => "run.stop.failed",
+            Event::PaneOpened { .. } => "worker.pane.opened",
+            Event::PaneMoved { .. } => "worker.pane.moved",
+            Event::PaneClosed { .. } => "worker.pane.closed",
+            Event::WorkerExited { .. } => "worker.exited",
+        }
+    }
+}
+
 /// What an event is about.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {

@@ -1,8 +1,9 @@
 //! HTTP on the unix socket, and over TCP where that is asked for: who may ask, what is asked, and the answers.
 //!
-//! The handlers ([`lanes`], [`sharing`], [`rescues`], [`workers`], [`settings`], [`host`], [`serving`], [`health`])
-//! translate; what happens is the engine's. [`tcp`] takes connections of strangers, [`gate`] says who of them is let in.
+//! The handlers ([`lanes`], [`sharing`], [`rescues`], [`workers`], [`settings`], [`host`], [`serving`], [`health`],
+//! [`socket`]) translate; what happens is the engine's. [`tcp`] takes connections of strangers, [`gate`] says who of them is let in.
 
+mod feed;
 mod gate;
 mod health;
 mod host;
@@ -11,11 +12,13 @@ mod rescues;
 mod serving;
 mod settings;
 mod sharing;
+pub(crate) mod socket;
 pub(crate) mod tcp;
 mod tmux;
 mod workers;
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::connect_info::ConnectInfo;
@@ -38,6 +41,7 @@ use laneway_core::os_text::OsText;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Asking, Engine, Request, who_asks};
@@ -72,6 +76,8 @@ pub(crate) struct Served {
     pub(crate) closing: CancellationToken,
     /// Whether it is also reached over TCP, and by whom.
     pub(crate) serving: Serving,
+    /// Places for `WebSockets`.
+    pub(crate) sockets: Arc<Semaphore>,
 }
 
 impl FromRef<Served> for Engine {
@@ -111,6 +117,7 @@ fn router(served: Served) -> Router {
         .route(routes::DAEMON, get(host::status))
         .route(routes::DAEMON_STOP, post(host::stop))
         .route(routes::EVENTS, get(host::events))
+        .route(routes::EVENT_SOCKET, get(socket::events))
         .route(routes::SERVE, get(serving::show).post(serving::start))
         .route(routes::SERVE_STOP, post(serving::stop))
         .route(routes::TOKENS, get(serving::tokens).post(serving::create_token))

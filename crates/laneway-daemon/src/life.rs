@@ -22,6 +22,7 @@ use laneway_wire::sockets;
 use rustix::process::{Signal, WaitOptions, waitpid};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::alarm::Alarm;
@@ -29,6 +30,7 @@ use crate::clock::{Ids, now};
 use crate::engine::{Engine, Ingredients};
 use crate::holders::HolderProgram;
 use crate::home::{Home, HomeError};
+use crate::http::socket::MAX_CLIENTS;
 use crate::http::{self, Ending, Served};
 use crate::problem::chain;
 use crate::serving::Serving;
@@ -236,8 +238,13 @@ async fn live(
     let (ending, mut asked) = tokio::sync::watch::channel(None);
     let closing = CancellationToken::new();
     let serving = Serving::new(home);
-    let shared =
-        Served { engine: engine.clone(), ending, closing: closing.clone(), serving: serving.clone() };
+    let shared = Served {
+        engine: engine.clone(),
+        ending,
+        closing: closing.clone(),
+        serving: serving.clone(),
+        sockets: Arc::new(Semaphore::new(MAX_CLIENTS)),
+    };
     serving.go_on(&shared).await;
     let server = tokio::spawn(http::serve(listener, shared));
     startup::report(options.report.as_deref(), Ok(()));

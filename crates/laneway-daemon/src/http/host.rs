@@ -1,7 +1,5 @@
 //! Requests about the daemon itself, its events, and what a target means.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -13,12 +11,11 @@ use laneway_api::version::VERSION;
 use laneway_api::view::{Comparison, DaemonStatus, Resolved, ResolvedTarget, WorkerView, Workspaces};
 use laneway_core::event::Recorded;
 use laneway_core::target::{Use, Wanted};
-use laneway_store::{Store, WorkerRow, WorkersOf};
-use tokio::sync::broadcast;
-use tokio_util::sync::CancellationToken;
+use laneway_store::{WorkerRow, WorkersOf};
 
+use super::feed::{Feed, Next};
 use super::{All, Caller, Ending, Failure, Json, Line, Query, TargetText, detached};
-use crate::engine::{EVENT_PAGE, Engine};
+use crate::engine::Engine;
 use crate::targets::{Whole, whole};
 use crate::views::event_view;
 
@@ -107,73 +104,32 @@ pub(super) async fn events(
     State(served): All,
     Query(wanted): Query<ReadEvents>,
 ) -> Result<Response, Failure> {
-    let engine = served.engine.clone();
-    // Subscribed before the first page is read, so that nothing falls in between.
-    let live = engine.store.subscribe();
-    let (first, after) = match (wanted.since, wanted.follow) {
-        (Some(since), _) => (Vec::new(), since),
-        (None, true) => (Vec::new(), engine.read(Store::last_seq).await?),
-        (None, false) => {
-            let last = engine.read(|store| store.events_before(u64::MAX, LAST_EVENTS)).await?;
-            let after = last.last().map_or(0, |event| event.seq);
-            (last, after)
-        }
+    let engine = &served.engine;
+    let feed = match (wanted.since, wanted.follow) {
+        (Some(since), follow) => Feed::since(engine, since, follow),
+        (None, true) => Feed::to_come(engine).await?.0,
+        (None, false) => Feed::last(engine, LAST_EVENTS).await?,
     };
-    let feed = Feed {
-        engine,
-        after,
-        ready: first.into_iter().collect(),
-        live: wanted.follow.then_some(live),
-        caught_up: wanted.since.is_none(),
-        closing: served.closing.clone(),
-    };
-    let lines = stream::unfold(feed, |mut feed| async move { feed.next().await.map(|line| (line, feed)) });
-    Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
-}
-
-/// Events in order: first from the record, then as they come; from the record again after a lag.
-struct Feed {
-    engine: Engine,
-    /// The last number that was sent or skipped.
-    after: u64,
-    ready: std::collections::VecDeque<Recorded>,
-    live: Option<broadcast::Receiver<Arc<Recorded>>>,
-    /// The record has no more than what was read.
-    caught_up: bool,
-    closing: CancellationToken,
-}
-
-impl Feed {
-    async fn next(&mut self) -> Option<Line> {
+    let state = (feed, served.closing.clone());
+    let lines = stream::unfold(state, |(mut feed, closing)| async move {
         loop {
-            if let Some(event) = self.ready.pop_front() {
-                self.after = self.after.max(event.seq);
-                return Some(Ok(line(&event)));
-            }
-            if !self.caught_up {
-                let after = self.after;
-                let page = self.engine.read(move |store| store.events_since(after, EVENT_PAGE)).await;
-                let page = page.inspect_err(|problem| tracing::warn!(problem.message, "events")).ok()?;
-                self.caught_up = page.len() < EVENT_PAGE as usize;
-                self.ready.extend(page);
-                continue;
-            }
-            let live = self.live.as_mut()?;
-            let event = tokio::select! {
-                event = live.recv() => event,
-                () = self.closing.cancelled() => return None,
+            // What is there is told also by a daemon that is ending.
+            let next = match feed.at_once().await.transpose() {
+                Some(next) => next,
+                None => closing.run_until_cancelled(feed.next()).await?,
             };
-            match event {
-                Ok(event) if event.seq > self.after => {
-                    self.after = event.seq;
-                    return Some(Ok(line(&event)));
+            match next {
+                Ok(Next::Event(event)) => return Some((Line::Ok(line(&event)), (feed, closing))),
+                Ok(Next::Lagged { .. }) => {}
+                Ok(Next::End) => return None,
+                Err(problem) => {
+                    tracing::warn!(problem.message, "events cannot be told");
+                    return None;
                 }
-                Ok(_) => {}
-                Err(broadcast::error::RecvError::Lagged(_)) => self.caught_up = false,
-                Err(broadcast::error::RecvError::Closed) => return None,
             }
         }
-    }
+    });
+    Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
 }
 
 fn line(event: &Recorded) -> bytes::Bytes {

@@ -25,6 +25,9 @@ const MAX_HEAD: usize = 64 << 10;
 /// [`HEAD_LIMIT`].
 const MAX_CONNECTIONS: usize = 2048;
 
+/// What the system holds of what a client has not read, in bytes; it takes twice that for itself.
+const SEND_BUFFER: usize = 128 << 10;
+
 /// How long nothing is accepted after the system had no descriptor left.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -67,6 +70,8 @@ pub(crate) async fn accept(listener: TcpListener, clients: Clients, served: Serv
 async fn talk(stream: TcpStream, router: Router, stop: CancellationToken, _place: OwnedSemaphorePermit) {
     // Answers are small and are waited for.
     let _ = stream.set_nodelay(true);
+    // Else the system takes some megabytes for each client that does not read.
+    let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER);
     let service = TowerToHyperService::new(router);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

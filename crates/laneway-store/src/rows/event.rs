@@ -58,6 +58,7 @@ impl From<&Recorded> for EventRecord {
             unreachable!("an event is a JSON object with its name and its data")
         };
         let name = event.remove("event").and_then(|name| name.as_str().map(str::to_owned));
+        debug_assert_eq!(name.as_deref(), Some(recorded.event.name()));
         let subject = recorded.subject;
         Self {
             seq: recorded.seq.cast_signed(),

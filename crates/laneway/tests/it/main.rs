@@ -51,6 +51,7 @@ mod tmux_viewers;
 mod versions;
 mod viewers;
 mod waiting;
+mod websocket;
 mod workers;
 
 use laneway_testkit::TestEnvironment;

@@ -1,0 +1,279 @@
+//! The WebSocket of events: what a client subscribes to is sent as it happens, and what has happened again if it asks.
+//!
+//! ```text
+//! events of the feed ────┐
+//! words of the client ───┼─► Event ─► handle ─► what is said, or the end
+//! time, revoked, ending ─┘
+//! ```
+//!
+//! A client that reads slowly holds up nobody: events that it has not taken are read from the record when it is ready,
+//! and at most [`MAX_UNSENT`] bytes wait for it.
+
+mod pattern;
+mod session;
+
+use std::time::{Duration, Instant};
+
+use axum::Extension;
+use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
+use axum::response::Response;
+use futures_util::SinkExt;
+use laneway_api::error::{ErrorKind, Problem};
+use laneway_api::socket::{ServerMessage, SocketQuery};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use super::feed::{Feed, Next};
+use super::{All, Failure, Query, usage};
+use crate::engine::Engine;
+use crate::tokens::Admitted;
+use session::{Due, Life, Session};
+
+/// `WebSockets` that are there at a time, of all kinds.
+pub(crate) const MAX_CLIENTS: usize = 2048;
+
+/// The longest message of a client, in bytes: its patterns.
+const MAX_MESSAGE: usize = 64 << 10;
+
+/// Bytes that are written at once.
+const WRITE_AT_ONCE: usize = 16 << 10;
+
+/// The most that waits for one client beside what the system holds for it, in bytes; more is not read for it.
+const MAX_UNSENT: usize = 256 << 10;
+
+/// Events that are written before the client is heard again.
+const EVENTS_AT_ONCE: usize = 128;
+
+/// How long a client may take nothing of what is written to it: as long as it may give no sign of life.
+const SEND_LIMIT: Duration = session::PING_AFTER.saturating_add(session::PONG_LIMIT);
+
+/// How long the last word may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
+/// A place for one more client.
+pub(super) fn place(served: &super::Served) -> Result<OwnedSemaphorePermit, Failure> {
+    std::sync::Arc::clone(&served.sockets).try_acquire_owned().map_err(|_| {
+        let message = format!("there are {MAX_CLIENTS} WebSockets already");
+        Failure(Problem::new(ErrorKind::Refused, "too_many_clients", message))
+    })
+}
+
+/// An upgrade with bounds, or a refusal in our own words.
+pub(super) fn bounded(
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    max_message: usize,
+) -> Result<WebSocketUpgrade, Failure> {
+    let upgrade = upgrade.map_err(|rejection| usage("no_websocket", &rejection.body_text()))?;
+    Ok(upgrade
+        .read_buffer_size(4 << 10)
+        .write_buffer_size(WRITE_AT_ONCE)
+        .max_write_buffer_size(MAX_UNSENT.max(2 * max_message))
+        .max_message_size(max_message)
+        .max_frame_size(max_message))
+}
+
+pub(super) async fn events(
+    State(served): All,
+    Query(how): Query<SocketQuery>,
+    admitted: Option<Extension<Admitted>>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Failure> {
+    let upgrade = bounded(upgrade, MAX_MESSAGE)?;
+    let place = place(&served)?;
+    // From before the client hears that it is connected, so that it misses nothing from then on.
+    let (feed, seq) = Feed::to_come(&served.engine).await?;
+    let client = Client {
+        session: Session::new(how.names),
+        feed,
+        life: Life::new(Instant::now()),
+        closing: served.closing.clone(),
+        revoked: admitted.map_or_else(CancellationToken::new, |Extension(admitted)| admitted.revoked),
+    };
+    let engine = served.engine;
+    Ok(upgrade.on_upgrade(async move |mut socket| {
+        let _place = place;
+        let why = client.serve(&mut socket, seq, &engine).await;
+        if let Some((code, reason)) = why.in_words() {
+            let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
+            let _ = tokio::time::timeout(CLOSE_LIMIT, socket.send(Message::Close(Some(frame)))).await;
+        }
+    }))
+}
+
+struct Client {
+    session: Session,
+    feed: Feed,
+    life: Life,
+    closing: CancellationToken,
+    revoked: CancellationToken,
+}
+
+enum Event {
+    Heard(Option<Result<Message, axum::Error>>),
+    Happened(Result<Next, Problem>),
+    TimePassed,
+    Over(End),
+}
+
+/// Why a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The client has gone, or cannot be reached.
+    Gone,
+    /// It takes nothing, or gave no sign of life.
+    Silent,
+    /// Its token was revoked.
+    Revoked,
+    /// The daemon ends; it may execute itself anew.
+    Ending,
+    /// The record cannot be read.
+    Failed,
+}
+
+impl End {
+    /// The close code and the reason for it; none if nobody is there to be told.
+    fn in_words(self) -> Option<(u16, &'static str)> {
+        match self {
+            End::Gone | End::Silent => None,
+            End::Revoked => Some((close_code::POLICY, "the token was revoked")),
+            End::Ending => Some((close_code::AWAY, "the daemon is ending")),
+            End::Failed => Some((close_code::ERROR, "the record cannot be read")),
+        }
+    }
+}
+
+impl Client {
+    async fn serve(mut self, socket: &mut WebSocket, seq: u64, engine: &Engine) -> End {
+        tracing::debug!(host = %engine.store.host(), "a WebSocket of events begins");
+        let connected = vec![message(&ServerMessage::Connected { seq })];
+        let mut end = write(socket, connected).await.err();
+        loop {
+            if let Some(end) = end {
+                return end;
+            }
+            let due = match self.life.due(Instant::now()) {
+                Due::At(at) => at,
+                Due::Ask => {
+                    self.life.asked();
+                    end = write(socket, vec![Message::Ping(bytes::Bytes::new())]).await.err();
+                    continue;
+                }
+                Due::Drop => return End::Silent,
+            };
+            let event = tokio::select! {
+                biased;
+                () = self.revoked.cancelled() => Event::Over(End::Revoked),
+                () = self.closing.cancelled() => Event::Over(End::Ending),
+                heard = socket.recv() => Event::Heard(heard),
+                next = self.feed.next() => Event::Happened(next),
+                () = tokio::time::sleep_until(due.into()) => Event::TimePassed,
+            };
+            end = match self.handle(event).await {
+                Ok(said) => write(socket, said).await.err(),
+                Err(end) => Some(end),
+            };
+        }
+    }
+
+    /// What is to be said about it.
+    async fn handle(&mut self, event: Event) -> Result<Vec<Message>, End> {
+        match event {
+            Event::Over(end) => Err(end),
+            Event::TimePassed => Ok(Vec::new()),
+            Event::Heard(None | Some(Err(_))) => Err(End::Gone),
+            Event::Heard(Some(Ok(heard))) => {
+                self.life.heard(Instant::now());
+                Ok(self.answer(heard).await?.into_iter().collect())
+            }
+            Event::Happened(next) => self.tell(next).await,
+        }
+    }
+
+    async fn answer(&mut self, heard: Message) -> Result<Option<Message>, End> {
+        let text = match heard {
+            Message::Text(text) => text,
+            Message::Binary(_) => {
+                let said = "messages here are texts; a terminal has a WebSocket of its own".to_owned();
+                return Ok(Some(message(&ServerMessage::Error { message: said })));
+            }
+            Message::Close(_) => return Err(End::Gone),
+            Message::Ping(_) | Message::Pong(_) => return Ok(None),
+        };
+        match self.session.heard(text.as_str()) {
+            session::Response::Say(answer) => Ok(Some(message(&answer))),
+            session::Response::Replay(since) => Ok(self.feed.go_back_to(since).await.err().map(|last| {
+                let said = format!("there is no event {since} yet: the last one is {last}");
+                message(&ServerMessage::Error { message: said })
+            })),
+        }
+    }
+
+    /// This one, and those that are there already behind it.
+    async fn tell(&mut self, first: Result<Next, Problem>) -> Result<Vec<Message>, End> {
+        let mut said = Vec::new();
+        let mut next = Some(first);
+        for _ in 0..EVENTS_AT_ONCE {
+            match next {
+                None => break,
+                Some(Ok(Next::Event(event))) => {
+                    said.extend(self.session.tell(&event).map(|text| Message::Text(text.into())));
+                }
+                Some(Ok(Next::Lagged { from, to })) => {
+                    said.push(message(&ServerMessage::Lagged { from, to }));
+                }
+                Some(Ok(Next::End)) => return Err(End::Ending),
+                Some(Err(problem)) => {
+                    tracing::warn!(problem.message, "events cannot be told");
+                    return Err(End::Failed);
+                }
+            }
+            if said.len() == EVENTS_AT_ONCE {
+                break;
+            }
+            next = self.feed.at_once().await.transpose();
+        }
+        Ok(said)
+    }
+}
+
+fn message(said: &ServerMessage) -> Message {
+    let text = serde_json::to_string(said).expect("it is made of strings and numbers");
+    Message::Text(text.into())
+}
+
+/// Writes all of it; a client that takes nothing of it for too long is given up.
+pub(super) async fn write_all(socket: &mut WebSocket, said: Vec<Message>) -> Result<(), Unsent> {
+    for message in said {
+        within(socket.feed(message)).await?;
+    }
+    within(socket.flush()).await
+}
+
+/// Why something could not be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unsent {
+    /// The client has gone.
+    Gone,
+    /// It takes nothing.
+    Silent,
+}
+
+async fn within(written: impl Future<Output = Result<(), axum::Error>>) -> Result<(), Unsent> {
+    match tokio::time::timeout(SEND_LIMIT, written).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(Unsent::Gone),
+        Err(_) => Err(Unsent::Silent),
+    }
+}
+
+async fn write(socket: &mut WebSocket, said: Vec<Message>) -> Result<(), End> {
+    if said.is_empty() {
+        return Ok(());
+    }
+    write_all(socket, said).await.map_err(|unsent| match unsent {
+        Unsent::Gone => End::Gone,
+        Unsent::Silent => End::Silent,
+    })
+}
