@@ -363,6 +363,9 @@ pub struct LaneClosed {
     pub merged_into: Option<String>,
     /// There was work in it, and all of it is kept.
     pub rescued: bool,
+    /// Its repository was not there: nothing of it was looked at, and nothing taken away.
+    #[serde(default)]
+    pub left_behind: bool,
 }
 
 /// What a close would do.

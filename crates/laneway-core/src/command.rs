@@ -162,6 +162,9 @@ pub enum Removed {
         /// What was kept, if there was work in it.
         rescue: Option<RescueNote>,
     },
+    /// The repository is not where it was, and that nothing of the lane is looked at was consented to: what there is of
+    /// it stays as it is, wherever that is.
+    LeftBehind,
     /// Something was written since the second look: they are as they were.
     WorkFound(Box<Losses>),
     /// They could not be taken away.

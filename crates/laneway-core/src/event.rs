@@ -205,6 +205,14 @@ pub enum Event {
         /// Things in the worktree that no commit could hold.
         n_only_in_trash: u32,
     },
+    /// A lane was closed while its repository was not there: nothing of it was looked at, and nothing taken away.
+    #[serde(rename = "lane.left_behind")]
+    LaneLeftBehind {
+        /// Where its worktree was.
+        path: OsText,
+        /// The branch it was on.
+        branch: Option<String>,
+    },
     /// A closed lane is brought back as this one.
     #[serde(rename = "lane.restored")]
     LaneRestored {

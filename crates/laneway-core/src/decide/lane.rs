@@ -373,17 +373,17 @@ pub(super) fn finish_closing(
 ) -> Result<Decision, Refusal> {
     let lane = &facts.lane;
     expect(lane, epoch, Lifecycle::Cleaning)?;
+    let closed = || {
+        let users = Users::as_of(facts, now).without(|_| true);
+        let closed =
+            Lane { lifecycle: Lifecycle::Closed, closed_at: Some(now), shared: users.mark(), ..lane.clone() };
+        let mut decision = becomes(lane, closed);
+        users.add_to(&mut decision);
+        decision
+    };
     Ok(match outcome {
         Removed::Gone { rescue } => {
-            let users = Users::as_of(facts, now).without(|_| true);
-            let closed = Lane {
-                lifecycle: Lifecycle::Closed,
-                closed_at: Some(now),
-                shared: users.mark(),
-                ..lane.clone()
-            };
-            let mut decision = becomes(lane, closed);
-            users.add_to(&mut decision);
+            let mut decision = closed();
             let rescued = rescue.map(|rescue| Event::LaneRescued {
                 in_trash: rescue.in_trash,
                 n_refs: rescue.n_refs,
@@ -392,6 +392,14 @@ pub(super) fn finish_closing(
             decision.events.extend(rescued.map(|event| (about(lane), event)));
             decision
         }
+        Removed::LeftBehind if lane.close_terms.discard => {
+            let mut decision = closed();
+            let branch = lane.branch().map(str::to_owned);
+            let left = Event::LaneLeftBehind { path: lane.path.clone(), branch };
+            decision.events.push((about(lane), left));
+            decision
+        }
+        Removed::LeftBehind => reopened(lane, Some("its repository is not there".to_owned())),
         Removed::WorkFound(_) if lane.close_terms.discard => {
             Decision::unchanged().then(Effect::Rescue { lane: lane.id, epoch })
         }

@@ -75,7 +75,11 @@ pub fn plan_repository(lanes: &[Lane], pool: &[PoolTree], seen: &RepositorySeen)
         }
         let TreeSeen { path, lane, .. } = tree;
         actions.push(report(match here().next_back() {
-            Some(closed) => format!("lane {} is closed, and git has its worktree at {path}", closed.name),
+            Some(closed) => format!(
+                "lane {} is closed, and git has its worktree at {path}, perhaps since its repository was not there \
+                 then: git worktree unlock {path}, then: lane adopt {path}",
+                closed.name
+            ),
             None => format!(
                 "git's entry of {path} names a lane {lane}, which is not recorded here; it is in use under another \
                  LANEWAY_HOME, and only if that is gone: git worktree unlock {path}, then: lane adopt {path}"

@@ -51,6 +51,8 @@ pub(crate) struct Close {
     pub(crate) merged_into: Option<String>,
     /// All that was in it is kept.
     pub(crate) rescued: bool,
+    /// Its repository was not there.
+    pub(crate) left_behind: bool,
 }
 
 /// How a close is asked for.
@@ -155,6 +157,7 @@ impl Engine {
                     _ if event.subject.lane != Some(id) => {}
                     Event::LaneMerged { into, .. } => close.merged_into = Some(into),
                     Event::LaneRescued { .. } => close.rescued = true,
+                    Event::LaneLeftBehind { .. } => close.left_behind = true,
                     _ => {}
                 }
             }
@@ -230,6 +233,21 @@ impl Engine {
         if lane.is_adopted() {
             let mut look = Look::default();
             look.findings.losses.attachments = attachments;
+            return Ok(look);
+        }
+        if let Some(root) = self.repository_is_gone(id).await? {
+            let root = root.shown();
+            if !terms.discard {
+                let message = format!("the repository {root} is not there: deleted, or moved");
+                return Err(Problem::new(ErrorKind::Failed, "repository_gone", message).hint(format!(
+                    "put it back there, or: lane close {} --discard --workspace {root} ends the lane here, and \
+                     touches nothing of it",
+                    lane.name
+                )));
+            }
+            let mut look = Look::default();
+            look.findings.losses.attachments = attachments;
+            look.findings.losses.not_looked_at = Some(format!("the repository {root} is not there"));
             return Ok(look);
         }
         let repository = self.ruled_repository_of_lane(lane.id).await?;
@@ -493,7 +511,7 @@ impl Engine {
     }
 
     pub(super) async fn finish_closing(&self, id: LaneId, epoch: u64, outcome: Removed, request: Request) {
-        let gone = matches!(outcome, Removed::Gone { .. });
+        let gone = matches!(outcome, Removed::Gone { .. } | Removed::LeftBehind);
         self.report(Command::FinishClosing { lane: id, epoch, outcome }, request).await;
         fault_point!("close.recorded");
         self.lock_asked_to_close().remove(&id);

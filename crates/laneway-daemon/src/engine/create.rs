@@ -269,7 +269,7 @@ impl Engine {
         self.repository(&self.workspace_of_lane(lane).await?).await
     }
 
-    async fn workspace_of_lane(&self, lane: LaneId) -> Result<Workspace, Problem> {
+    pub(super) async fn workspace_of_lane(&self, lane: LaneId) -> Result<Workspace, Problem> {
         self.read(move |store| match store.lane(lane)? {
             Some(lane) => store.workspace(lane.workspace),
             None => Ok(None),

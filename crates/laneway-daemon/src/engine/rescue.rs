@@ -99,7 +99,8 @@ impl Engine {
     /// The effect: takes worktree and branch away with what is in them, and keeps all of it.
     pub(super) async fn rescue_lane(&self, id: LaneId, epoch: u64, request: Request) {
         let outcome = match self.rescue(id).await {
-            Ok(rescued) => {
+            Ok(None) => Removed::LeftBehind,
+            Ok(Some(rescued)) => {
                 let note = RescueNote {
                     in_trash: rescued.trashed.is_some(),
                     n_refs: u32::try_from(rescued.refs.len()).unwrap_or(u32::MAX),
@@ -113,8 +114,12 @@ impl Engine {
         self.finish_closing(id, epoch, outcome, request).await;
     }
 
-    async fn rescue(&self, id: LaneId) -> Result<Rescued, Problem> {
+    /// None: the repository is not there.
+    async fn rescue(&self, id: LaneId) -> Result<Option<Rescued>, Problem> {
         let lane = self.lane(id).await?;
+        if self.repository_is_gone(id).await?.is_some() {
+            return Ok(None);
+        }
         let repository = self.ruled_repository_of_lane(id).await?;
         let rescued = blocking(move || {
             let path = lane.path.to_path_buf();
@@ -126,7 +131,9 @@ impl Engine {
             })
         })
         .await?;
-        rescued.map_err(|error: RemoveError| Problem::new(ErrorKind::Failed, "not_rescued", chain(&error)))
+        rescued
+            .map(Some)
+            .map_err(|error: RemoveError| Problem::new(ErrorKind::Failed, "not_rescued", chain(&error)))
     }
 
     /// What was kept of a lane that a removal found gone: it had been rescued before a crash.

@@ -87,6 +87,12 @@ impl Engine {
         })
     }
 
+    /// Where a lane's repository was, if it is certainly not there any more.
+    pub(super) async fn repository_is_gone(&self, lane: LaneId) -> Result<Option<OsText>, Problem> {
+        let workspace = self.workspace_of_lane(lane).await?;
+        Ok(is_gone(&workspace).then_some(workspace.root))
+    }
+
     async fn by_common_dir(&self, location: &Location) -> Result<Option<Workspace>, Problem> {
         let common_dir = OsText::from(location.common_dir.as_path());
         self.read(move |store| store.workspace_by_common_dir(&common_dir)).await

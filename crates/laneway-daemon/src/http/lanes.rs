@@ -119,6 +119,7 @@ pub(super) async fn close(
             stashes: closed.stashes,
             merged_into: closed.merged_into,
             rescued: closed.rescued,
+            left_behind: closed.left_behind,
         })
     });
     Ok(Json(closed.await?))

@@ -28,7 +28,8 @@ EXAMPLES:
 A lane is closed only if nothing is lost: no uncommitted or untracked files, no commits that nothing else
 holds, nobody else's program in its folder. Else it is refused (exit 5), and what would be lost is listed. And
 nobody else may use it, whatever is asked: lane leave ends that. Of an
-adopted lane only the programs are stopped: its worktree, its branch and git's entry stay as they are.";
+adopted lane only the programs are stopped: its worktree, its branch and git's entry stay as they are. If its
+repository is not there, moved or deleted, --discard ends the lane here and touches nothing of it.";
 
 /// Close lanes: stop what runs in them and remove their worktrees; refused if work would be lost
 #[derive(Debug, clap::Args)]
@@ -84,6 +85,15 @@ fn in_words(closed: &LaneClosed) -> String {
         return format!(
             "{} is closed; its worktree {} and all in it stay as they were",
             lane.name, lane.path
+        );
+    }
+    if closed.left_behind {
+        return format!(
+            "{} is closed, as it is recorded here; its repository is not there, so nothing of it was looked at or \
+             removed: branch {} and {} are as they were, wherever it is now",
+            lane.name,
+            branch(lane),
+            lane.path
         );
     }
     let branch = branch(lane);

@@ -151,6 +151,7 @@ fn what(event: &Event) -> String {
         Event::LaneMerged { into, commit } => {
             format!("into {} at {}", OsText::from(into.as_str()), short_commit(commit))
         }
+        Event::LaneLeftBehind { path, .. } => format!("what there is of it is where {} is now", path.shown()),
         Event::LaneRescued { in_trash, n_refs, n_only_in_trash } => {
             let tree = if *in_trash { "its worktree is in the trash, " } else { "" };
             let only = match n_only_in_trash {
