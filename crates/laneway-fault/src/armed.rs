@@ -52,10 +52,8 @@ pub fn reach(point: &str) {
         None => log(&format!("{} {point}\n", std::process::id())),
         Some(Action::Pause) => {
             log(&format!("{} {point} pause\n", std::process::id()));
-            if let Some(mut gate) = std::env::var_os(GATE).and_then(|gate| File::open(gate).ok()) {
-                // Its end is the word to go on.
-                let _ = gate.read_to_end(&mut Vec::new());
-            }
+            // Outside of a runtime this is nothing but a call.
+            tokio::task::block_in_place(wait_at_the_gate);
         }
         Some(Action::Kill) => {
             log(&format!("{} {point} kill\n", std::process::id()));
@@ -64,6 +62,13 @@ pub fn reach(point: &str) {
                 let _ = kill_process(getpid(), Signal::KILL);
             }
         }
+    }
+}
+
+fn wait_at_the_gate() {
+    if let Some(mut gate) = std::env::var_os(GATE).and_then(|gate| File::open(gate).ok()) {
+        // Its end is the word to go on.
+        let _ = gate.read_to_end(&mut Vec::new());
     }
 }
 

@@ -31,6 +31,12 @@ pub const POINTS: &[&str] = &[
     "run.exit-told",
     "run.released",
     "run.folder-removed",
+    // a planned restart: its moment has come, and nobody was told yet
+    "restart.due",
+    // a lease that is over
+    "lease.looked-at",
+    // what was found by comparing
+    "doctor.repaired",
     // in the holder
     "holder.socket-made",
     "holder.record-made",
