@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use conversation::LinkError;
 pub(crate) use cut_off::CutOff;
-pub(crate) use link::connect;
+pub(crate) use link::{connect, connect_patiently};
 pub(crate) use start::{HolderProgram, StartError, keep_some_free, launch};
 
 /// What a holder tells of its own accord.

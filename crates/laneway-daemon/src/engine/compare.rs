@@ -18,6 +18,7 @@ use laneway_core::reconcile::{
 };
 use laneway_core::run::Run;
 use laneway_core::workspace::Workspace;
+use laneway_fault::fault_point;
 use laneway_git::{RunError, Traces};
 use laneway_store::Store;
 
@@ -61,7 +62,10 @@ impl Engine {
                 (None, _) => (FindingOutcome::Reported, None),
                 (Some(_), false) => (FindingOutcome::Would, None),
                 (Some(_), true) => match self.repair(action, request).await {
-                    Ok(()) => (FindingOutcome::Done, None),
+                    Ok(()) => {
+                        fault_point!("doctor.repaired");
+                        (FindingOutcome::Done, None)
+                    }
                     Err(problem) => (FindingOutcome::Failed, Some(problem.message)),
                 },
             };

@@ -212,7 +212,12 @@ impl Engine {
                     let folder = folder.clone();
                     blocking(move || holders::remove_dead_socket(&folder)).await.ok();
                 }
-                Err(error) => return unknown(chain(&error)),
+                Err(error) => {
+                    if let (LinkError::Silent, Which::All) = (&error, which) {
+                        self.hear_later(id, lane);
+                    }
+                    return unknown(chain(&error));
+                }
             }
             let folder = folder.clone();
             match blocking(move || without_holder(&folder, may_begin)).await {
@@ -230,6 +235,27 @@ impl Engine {
                 Err(problem) => return unknown(problem.message),
             }
         }
+    }
+
+    /// Listens to a holder that is there and does not answer, since somebody has stopped it or the machine is busy, until
+    /// it does; what it says then is taken as it would have been at the start.
+    fn hear_later(&self, run: RunId, lane: LaneId) {
+        let engine = self.clone();
+        tokio::spawn(async move {
+            let folder = engine.home.run(run);
+            let answer = holders::connect_patiently(&folder, run, lane, &engine.holders, &engine.teller);
+            // Also where it has ended instead: what became of the run can be seen now.
+            if engine.ending.run_until_cancelled(answer).await.is_none() {
+                return;
+            }
+            let Ok(Some(row)) = engine.read(move |store| store.run(run)).await else { return };
+            let seen = engine.look_at_run(&row, Which::All).await;
+            let seen = engine.unless_cut_off(&row.run, lane, seen);
+            for action in plan(&[], &[(row.run, seen)]) {
+                tracing::info!(?action, "a holder has answered that did not before");
+                engine.take(action, engine.own_request()).await;
+            }
+        });
     }
 
     /// What lives is not lost, whatever became of the folder of its run.
@@ -357,7 +383,8 @@ fn wait_for_socket(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn has_socket(folder: &Path) -> bool {
+/// Whether a run's folder has its holder's socket, or what is left of it.
+pub(super) fn has_socket(folder: &Path) -> bool {
     laneway_wire::sockets::place(folder, SOCKET_NAME).exists()
 }
 

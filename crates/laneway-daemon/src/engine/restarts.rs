@@ -13,11 +13,15 @@ use laneway_core::launch::DEFAULT_GRACE_MS;
 use laneway_core::run::{Exit, Run, RunState};
 use laneway_core::supervise::{Outlook, Pace, Pacing, Planned, spread, why};
 use laneway_core::time::Timestamp;
+use laneway_fault::fault_point;
 use laneway_store::{Committed, RunRow, WorkerRow, WorkersOf};
 
+use super::reconcile::has_socket;
 use super::runs::{START_LIMIT, Started, still_alive};
-use super::{Engine, Request, not_found};
+use super::{Engine, Request, blocking, not_found};
 use crate::clock::{any_number, now};
+use crate::holders::{self, LinkError};
+use crate::problem::chain;
 use crate::views::{event_view, run_view};
 
 /// Runs of which is told where one worker is shown.
@@ -61,6 +65,7 @@ impl Engine {
         tokio::spawn(async move {
             let left = Duration::from_millis(at.millis_since(now()));
             if engine.ending.run_until_cancelled(passed(left)).await.is_some() {
+                fault_point!("restart.due");
                 let run = RunId::from_ulid(engine.ids.next());
                 let retry = Command::RetryWorker { worker, epoch, run };
                 engine.report(retry, engine.own_request()).await;
@@ -89,6 +94,7 @@ impl Engine {
 
     /// What former runs have left behind ends before the next one begins: no run is alive twice.
     pub(super) async fn end_former_runs(&self, row: &RunRow) -> Result<(), Problem> {
+        self.find_former_holders(row).await?;
         let mut held = self.holders.of_lane(row.worker.lane);
         held.retain(|(_, holder)| !holder.is_over());
         let ids: Vec<RunId> = held.iter().map(|(run, _)| *run).collect();
@@ -101,6 +107,37 @@ impl Engine {
                 return Err(still_alive(&left.iter().map(|process| process.pid).collect::<Vec<_>>()));
             }
             holder.over().await;
+        }
+        Ok(())
+    }
+
+    /// Holders of former runs that could not be reached when this daemon began are looked for once more. One that is
+    /// there and still cannot be reached may have something alive that nobody else can end.
+    async fn find_former_holders(&self, row: &RunRow) -> Result<(), Problem> {
+        let (worker, number) = (row.worker.id, row.run.number);
+        if number == 1 {
+            return Ok(());
+        }
+        let mut former = self.read(move |store| store.runs_of_worker(worker, number)).await?;
+        former.retain(|former| former.number < number && self.holders.of_run(former.id).is_none());
+        let home = self.home.clone();
+        let former = blocking(move || {
+            former.retain(|former| has_socket(&home.run(former.id)));
+            former
+        });
+        for Run { id, number, .. } in former.await? {
+            let folder = self.home.run(id);
+            match holders::connect(&folder, id, row.worker.lane, &self.holders, &self.teller).await {
+                Ok(_) | Err(LinkError::Nobody) => {}
+                Err(error) => {
+                    let message = format!(
+                        "run {number} may have left something behind that is alive, and its holder cannot be reached: {}",
+                        chain(&error)
+                    );
+                    return Err(Problem::new(ErrorKind::Failed, "former_run_unreachable", message)
+                        .hint(format!("see what it is: ps -eo pid,stat,args | grep {id}")));
+                }
+            }
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use laneway_core::attachment::User;
 use laneway_core::command::{Command, Join};
 use laneway_core::event::Event;
 use laneway_core::id::{AttachmentId, LaneId, WorkerId};
+use laneway_fault::fault_point;
 
 use super::{Engine, Request, parse_name};
 use crate::alarm::Alarm;
@@ -106,6 +107,7 @@ impl Engine {
                 Ok((lanes, next)) => {
                     for lane in lanes {
                         self.report(Command::LookAtLeases { lane }, self.own_request()).await;
+                        fault_point!("lease.looked-at");
                     }
                     next
                 }

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 /// How long a holder has to answer when it is found again.
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why a holder could not be talked to.
 #[derive(Debug, thiserror::Error)]
@@ -93,8 +93,12 @@ impl Conversation {
 }
 
 /// Finds the holder in a run's folder again: a conversation in which it tells what happens, its process, and its
-/// status of this moment.
-pub(super) async fn open(folder: &Path, run: RunId) -> Result<(Conversation, u32, Status), LinkError> {
+/// status of this moment. It may take so long to answer.
+pub(super) async fn open(
+    folder: &Path,
+    run: RunId,
+    limit: Duration,
+) -> Result<(Conversation, u32, Status), LinkError> {
     let folder = folder.to_owned();
     let opened = tokio::task::spawn_blocking(move || laneway_wire::client::connect(&folder, CONNECT_LIMIT))
         .await
@@ -109,7 +113,7 @@ pub(super) async fn open(folder: &Path, run: RunId) -> Result<(Conversation, u32
     })?;
     socket.set_nonblocking(true).map_err(LinkError::Socket)?;
     let mut conversation = Conversation::over(UnixStream::from_std(socket).map_err(LinkError::Socket)?);
-    let (status, pid) = tokio::time::timeout(CONNECT_LIMIT, introduce(&mut conversation, run))
+    let (status, pid) = tokio::time::timeout(limit, introduce(&mut conversation, run))
         .await
         .map_err(|_| LinkError::Silent)??;
     Ok((conversation, pid, status))

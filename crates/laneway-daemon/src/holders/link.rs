@@ -20,7 +20,7 @@ use laneway_wire::message::{Exited, FromHolder, Incoming, Phase, ProcessNote, St
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::conversation::{Conversation, LinkError, open};
+use super::conversation::{CONNECT_LIMIT, Conversation, LinkError, open};
 use super::{Ask, Holder, Holders, Teller, Told};
 use crate::sys::Watched;
 
@@ -38,7 +38,28 @@ pub(crate) async fn connect(
     holders: &Holders,
     teller: &Teller,
 ) -> Result<Status, LinkError> {
-    let (conversation, pid, status) = open(folder, run).await?;
+    connect_within(CONNECT_LIMIT, folder, (run, lane), holders, teller).await
+}
+
+/// The same for a holder that is there and did not answer in time: it is listened to for as long as that takes.
+pub(crate) async fn connect_patiently(
+    folder: &Path,
+    run: RunId,
+    lane: LaneId,
+    holders: &Holders,
+    teller: &Teller,
+) -> Result<Status, LinkError> {
+    connect_within(Duration::MAX, folder, (run, lane), holders, teller).await
+}
+
+async fn connect_within(
+    limit: Duration,
+    folder: &Path,
+    (run, lane): (RunId, LaneId),
+    holders: &Holders,
+    teller: &Teller,
+) -> Result<Status, LinkError> {
+    let (conversation, pid, status) = open(folder, run, limit).await?;
     // What was recorded of the exit before this connection is in the status, and the caller records it.
     let found = Found { conversation, pid, lingers: lingers(&status), was_stopping: is_stopping(&status) };
     watch_over(found, folder, (run, lane), holders, teller);
@@ -202,7 +223,7 @@ impl Link {
         }
         tracing::warn!(run = %self.run, "a holder runs on without its connection; it is looked for again");
         loop {
-            match open(&self.folder, self.run).await {
+            match open(&self.folder, self.run, CONNECT_LIMIT).await {
                 Ok((conversation, _, status)) => {
                     self.process = Some(process);
                     self.lingering.store(lingers(&status), Ordering::Relaxed);

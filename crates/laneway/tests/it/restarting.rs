@@ -291,18 +291,67 @@ fn whoever_stops_starts_and_restarts_at_once_leaves_one_run_or_none() {
 }
 
 #[test]
+fn a_holder_that_does_not_answer_when_a_daemon_begins_is_heard_when_it_does() {
+    let world = quick();
+    let _ = world.lane(&["new", "a", "--restart", "on-failure", "--", "sleep", "1000"]).ok();
+    let pid = world.pid("a");
+    let holder = process::open(parent(pid).unwrap()).unwrap();
+    let _ = world.lane(&["daemon", "stop"]).ok();
+    pidfd_send_signal(&holder, Signal::STOP).unwrap();
+    assert_eq!(world.worker("a")["status"], "running", "as far as anybody knows");
+    pidfd_send_signal(process::open(pid).unwrap(), Signal::KILL).unwrap();
+    pidfd_send_signal(&holder, Signal::CONT).unwrap();
+    wait_for_run(&world, "a", 2);
+    // One that ends instead is no less heard of.
+    let holder = process::open(parent(world.pid("a")).unwrap()).unwrap();
+    let _ = world.lane(&["daemon", "stop"]).ok();
+    pidfd_send_signal(&holder, Signal::STOP).unwrap();
+    assert_eq!(world.worker("a")["run_number"], 2);
+    pidfd_send_signal(&holder, Signal::KILL).unwrap();
+    wait_for_run(&world, "a", 3);
+}
+
+#[test]
+fn what_an_earlier_run_has_left_under_a_holder_that_did_not_answer_ends_before_another_begins() {
+    let world = environment();
+    let _ = world.lane(&["new", "a", "--", "sh", "-c", "fake-agent detach; exec sleep 1000"]).ok();
+    let detached = detached(&world, "a");
+    let pid = world.pid("a");
+    let holder = process::open(parent(pid).unwrap()).unwrap();
+    pidfd_send_signal(process::open(pid).unwrap(), Signal::TERM).unwrap();
+    let _ = world.lane(&["wait", "a", "--for", "exit"]).ok();
+    // The next daemon does not get to know of it: somebody has stopped the holder.
+    let _ = world.lane(&["daemon", "stop"]).ok();
+    pidfd_send_signal(&holder, Signal::STOP).unwrap();
+    let _ = fails(&world, &["start", "a"], 1, "former_run_unreachable");
+    assert!(!ends_within(&detached, Duration::ZERO));
+    assert_eq!(world.worker("a")["pid"], Value::Null, "no second one beside it");
+    // Run 2 has come to nothing, and run 3 asks for what run 1 has left.
+    pidfd_send_signal(&holder, Signal::CONT).unwrap();
+    let _ = world.lane(&["start", "a"]).ok();
+    assert!(ends_within(&detached, Duration::ZERO), "it was ended before");
+    assert_eq!(world.worker("a")["run_number"], 3);
+}
+
+/// The process that the program of a worker has left behind by `fake-agent detach`.
+#[track_caller]
+fn detached(world: &TestEnvironment, worker: &str) -> OwnedFd {
+    let starts_so = |line: &String| line.starts_with("detached ");
+    let text = screen::wait_until(&world.run_folder(worker), "who has detached itself", |text| {
+        text.lines.iter().any(starts_so)
+    });
+    let line = text.lines.iter().find(|line| starts_so(line)).unwrap();
+    process::open(line["detached ".len()..].trim().parse().unwrap()).unwrap()
+}
+
+#[test]
 fn what_a_run_left_behind_ends_before_the_next_one_begins() {
     let world = quick();
     let go = Pipe::new(&world, "go");
     let script = r#"fake-agent detach; read go < "$0"; exit 4"#;
     let program = ["sh", "-c", script, go.text()];
     let _ = world.lane(&[&["new", "a", "--restart", "on-failure", "--"][..], &program].concat()).ok();
-    let starts_so = |line: &String| line.starts_with("detached ");
-    let text = screen::wait_until(&world.run_folder("a"), "who has detached itself", |text| {
-        text.lines.iter().any(starts_so)
-    });
-    let line = text.lines.iter().find(|line| starts_so(line)).unwrap();
-    let detached = process::open(line["detached ".len()..].trim().parse().unwrap()).unwrap();
+    let detached = detached(&world, "a");
     go.go();
     wait_for_run(&world, "a", 2);
     assert!(ends_within(&detached, Duration::ZERO), "it was ended before");
