@@ -1,11 +1,14 @@
 //! `cargo xtask chaos`: the daemon and holders killed at every point and at any moment, and what must hold then.
 //!
 //! * [`points`]: every fault point, in every operation that reaches it
-//! * [`operations`]: those operations
+//! * [`operations`]: those operations; [`holds`]: windows in which others do something meanwhile
 //! * [`random`]: random commands of several clients, and random kills
+//! * [`crowd`]: many lanes at once, of two daemons
 //! * [`world`]: one repository and home, with programs that have fault points
 //! * [`ledger`]: what was in lanes and must not be lost; [`invariants`]: what must hold when all is quiet
 
+mod crowd;
+mod holds;
 mod invariants;
 mod ledger;
 mod operations;
@@ -25,7 +28,7 @@ use crate::{shell, tools};
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ChaosArgs {
     /// Walk every fault point in every operation that reaches it
-    #[arg(long, required_unless_present = "random")]
+    #[arg(long, required_unless_present_any = ["random", "crowd"])]
     points: bool,
     /// Random commands and kills for so long, such as 90s or 10m
     #[arg(long, value_name = "TIME", conflicts_with = "points", value_parser = duration)]
@@ -33,6 +36,9 @@ pub(crate) struct ChaosArgs {
     /// What the random commands and kills follow from [default: one of its own, which is printed]
     #[arg(long, value_name = "N", requires = "random")]
     seed: Option<u64>,
+    /// So many lanes at once in one repository, of two daemons, beside a person who uses git there
+    #[arg(long, value_name = "N", conflicts_with_all = ["points", "random"], value_parser = clap::value_parser!(u16).range(2..))]
+    crowd: Option<u16>,
     /// Only operations and points whose names contain one of these
     #[arg(long, value_name = "NAME", num_args = 1.., requires = "points")]
     only: Vec<String>,
@@ -48,6 +54,13 @@ pub(crate) fn run(args: &ChaosArgs) -> Result<ExitCode> {
     if let Some(time) = args.random {
         let seed = args.seed.unwrap_or_else(|| u64::from(std::process::id()));
         let ended = random::run(&stage, time, seed)?;
+        if ended == ExitCode::SUCCESS {
+            stage.clear()?;
+        }
+        return Ok(ended);
+    }
+    if let Some(n_lanes) = args.crowd {
+        let ended = crowd::run(&stage, usize::from(n_lanes))?;
         if ended == ExitCode::SUCCESS {
             stage.clear()?;
         }

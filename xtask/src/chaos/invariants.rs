@@ -42,6 +42,7 @@ pub(crate) fn after_settling(world: &World, trees: bool) -> Result<Vec<String>> 
         }
     }
     world.lane(&["daemon", "start"])?;
+    world.wait_for_fresh_pool()?;
     let mut broken = Vec::new();
     let events = world.events()?;
     let last = events.iter().rev().find(|event| event["event"] == "reconcile.completed");
@@ -136,7 +137,7 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_default()
 }
 
-fn gaps(events: &[Value]) -> Option<String> {
+pub(crate) fn gaps(events: &[Value]) -> Option<String> {
     let numbers: Vec<u64> = events.iter().filter_map(|event| event["seq"].as_u64()).collect();
     let is_whole = numbers.iter().copied().eq(1..=numbers.len() as u64);
     (!is_whole).then(|| format!("the numbers of events have a gap: {numbers:?}"))
@@ -308,8 +309,8 @@ fn run_of(pid: u32, called: &str) -> Option<String> {
         .map(|run| String::from_utf8_lossy(run).into_owned())
 }
 
-/// Nothing that was only needed on the way is left.
-fn leftovers(world: &World, observed: &Observed) -> Result<Vec<String>> {
+/// Locks and half-made files that are left in git's folder.
+pub(crate) fn left_by_git(world: &World) -> Result<Vec<String>> {
     let mut broken = Vec::new();
     let mut folders = vec![world.repository().join(".git")];
     while let Some(folder) = folders.pop() {
@@ -329,6 +330,25 @@ fn leftovers(world: &World, observed: &Observed) -> Result<Vec<String>> {
             }
         }
     }
+    Ok(broken)
+}
+
+/// Processes that are left without a daemon, when nothing is to run.
+pub(crate) fn processes_left(world: &World) -> Result<Vec<String>> {
+    let mut broken = Vec::new();
+    for (pid, called) in processes::belonging_to(world.folder()) {
+        if let Some(process) = processes::open(pid)
+            && !processes::ends_within(&process, LINGERING)?
+        {
+            broken.push(format!("process {pid} is left: {called}"));
+        }
+    }
+    Ok(broken)
+}
+
+/// Nothing that was only needed on the way is left.
+fn leftovers(world: &World, observed: &Observed) -> Result<Vec<String>> {
+    let mut broken = left_by_git(world)?;
     let n_environments = fs::read_dir(world.home().join("launch"))?.count();
     if n_environments != observed.workers.len() {
         broken.push(format!("{n_environments} environments of {} workers", observed.workers.len()));

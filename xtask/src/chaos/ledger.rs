@@ -82,6 +82,16 @@ impl Ledger {
         self.commits.retain(|commit| !commits.contains(commit));
     }
 
+    /// What is to be found again of all of them.
+    pub(crate) fn of_all<'a>(ledgers: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut all = Self::default();
+        for ledger in ledgers {
+            all.contents.extend_from_slice(&ledger.contents);
+            all.commits.extend_from_slice(&ledger.commits);
+        }
+        all
+    }
+
     /// What of it is nowhere.
     pub(crate) fn lost(&self, world: &World) -> Result<Vec<String>> {
         let mut lost = Vec::new();
@@ -98,11 +108,10 @@ impl Ledger {
         let mut there = HashSet::new();
         read_all(&world.repository(), &mut there)?;
         let objects = reachable(world, &["--objects"])?;
-        // One after the other; what separates them does not matter to a search.
         let held = world.git_with_input(&["cat-file", "--batch"], (objects.join("\n") + "\n").as_bytes())?;
+        let held = objects_of(&held);
         for content in &self.contents {
-            let is_held = || held.windows(content.len()).any(|window| window == content);
-            if !there.contains(content) && !is_held() {
+            if !there.contains(content) && !held.contains(content.as_slice()) {
                 let shown = String::from_utf8_lossy(content);
                 lost.push(format!("a file is nowhere: {}", shown.trim_end()));
             }
@@ -136,6 +145,24 @@ fn reachable(world: &World, options: &[&str]) -> Result<Vec<String>> {
     arguments.extend(worktrees.lines().filter_map(|line| line.strip_prefix("HEAD ")));
     let said = world.git(&arguments)?;
     Ok(said.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
+}
+
+/// The objects that `git cat-file --batch` has printed: `NAME TYPE SIZE`, then so many bytes and a line's end.
+fn objects_of(printed: &[u8]) -> HashSet<&[u8]> {
+    let mut found = HashSet::new();
+    let mut rest = printed;
+    while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+        let (head, after) = (String::from_utf8_lossy(&rest[..end]), &rest[end + 1..]);
+        let size = head.rsplit(' ').next().and_then(|size| size.parse::<usize>().ok());
+        let Some(size) = size.filter(|size| *size < after.len()) else {
+            // `NAME missing`
+            rest = after;
+            continue;
+        };
+        found.insert(&after[..size]);
+        rest = &after[size + 1..];
+    }
+    found
 }
 
 /// The contents of all files below a folder, but for those that are git's.
@@ -179,4 +206,16 @@ fn files(tree: &Path) -> Result<Files> {
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_told_apart_whatever_is_in_them() {
+        let printed = b"aa blob 6\na blob\nbb missing\ncc blob 0\n\ndd blob 10\nb\nc blob 1\n";
+        let expected: [&[u8]; 3] = [b"a blob", b"", b"b\nc blob 1"];
+        assert_eq!(objects_of(printed), HashSet::from(expected));
+    }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::ledger::Ledger;
+use super::random::FAILING;
 use super::world::World;
 
 /// One operation.
@@ -30,10 +31,18 @@ pub(crate) enum Act {
     StartInPeace,
     /// The daemon fills the pool by itself.
     FillPool,
+    /// This command, and what the daemon does by itself after it until it tells of this event.
+    Until { of: &'static [&'static str], event: &'static str },
+    /// `lane doctor --fix`, and once more after a crash: nobody else repairs what a person was to see.
+    Repair,
 }
 
 /// A program that stays.
-const SLEEP: [&str; 2] = ["sleep", "1000"];
+pub(super) const SLEEP: [&str; 2] = ["sleep", "1000"];
+
+/// A worker that fails each time.
+const FAILS_AGAIN_AND_AGAIN: [&str; 9] =
+    ["run", "a", "--name", FAILING, "--restart=on-failure", "--", "sh", "-c", "sleep 0.1; exit 3"];
 
 /// All of them.
 pub(crate) const OPERATIONS: &[Operation] = &[
@@ -87,6 +96,19 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         prelude: at_once,
         act: Act::Lane(&["restart", "a"]),
     },
+    Operation {
+        name: "planned restarts",
+        prepare: with_work_and_little_patience,
+        prelude: at_once,
+        act: Act::Until { of: &FAILS_AGAIN_AND_AGAIN, event: "worker.given_up" },
+    },
+    Operation {
+        name: "a lease that ends",
+        prepare: with_work,
+        prelude: at_once,
+        act: Act::Until { of: &["join", "a", "--as", "b", "--ttl", "1s"], event: "lane.attachment.expired" },
+    },
+    Operation { name: "doctor --fix", prepare: with_something_left, prelude: at_once, act: Act::Repair },
     Operation { name: "rename", prepare: with_work, prelude: at_once, act: Act::Lane(&["rename", "a", "b"]) },
     Operation {
         name: "close",
@@ -244,7 +266,7 @@ fn no_checkout(world: &World, _: &mut Ledger) -> Result<()> {
 }
 
 /// A lane with everything in it that could be lost.
-fn with_work(world: &World, ledger: &mut Ledger) -> Result<()> {
+pub(super) fn with_work(world: &World, ledger: &mut Ledger) -> Result<()> {
     world.lane(&["new", "a"])?;
     let tree = world.tree("a");
     ledger.write(&tree.join("src/first.c"), "a first commit")?;
@@ -264,7 +286,22 @@ fn with_work(world: &World, ledger: &mut Ledger) -> Result<()> {
     ledger.note_work(world, "a")
 }
 
-fn with_a_program(world: &World, ledger: &mut Ledger) -> Result<()> {
+/// What fails is started again once and at once, and then given up.
+fn with_work_and_little_patience(world: &World, ledger: &mut Ledger) -> Result<()> {
+    world.write_config("[restart]\nbase = \"50ms\"\nmax = 1\n")?;
+    with_work(world, ledger)
+}
+
+/// A creation has failed, and could not take all of it back, since somebody's file was in it.
+fn with_something_left(world: &World, _: &mut Ledger) -> Result<()> {
+    no_checkout(world, &mut Ledger::default())?;
+    world.git(&["config", "filter.broken.smudge", "touch left-behind; false"])?;
+    ensure!(!world.try_lane(&["new", "a"])?.status.success(), "a lane was made without its files");
+    world.git(&["config", "--remove-section", "filter.broken"])?;
+    fs::remove_file(world.tree("a").join("left-behind")).context("what was left behind")
+}
+
+pub(super) fn with_a_program(world: &World, ledger: &mut Ledger) -> Result<()> {
     with_work(world, ledger)?;
     world.lane(&["run", "a", "--", SLEEP[0], SLEEP[1]])
 }

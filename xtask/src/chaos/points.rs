@@ -10,7 +10,9 @@ use std::time::Instant;
 use anstyle::{AnsiColor, Style};
 use anyhow::{Context, Result, ensure};
 use laneway_fault::POINTS;
+use serde_json::Value;
 
+use super::holds::{HOLDS, Hold};
 use super::ledger::Ledger;
 use super::operations::{Act, OPERATIONS, Operation};
 use super::world::World;
@@ -34,11 +36,11 @@ struct Case {
 }
 
 /// How a case went.
-struct Outcome {
-    name: String,
-    was_hit: bool,
-    broken: Vec<String>,
-    seconds: f64,
+pub(super) struct Outcome {
+    pub(super) name: String,
+    pub(super) was_hit: bool,
+    pub(super) broken: Vec<String>,
+    pub(super) seconds: f64,
 }
 
 /// Walks; succeeds if everything held and every point was reached.
@@ -83,6 +85,18 @@ pub(crate) fn walk(stage: &Stage, only: &[String], jobs: usize) -> Result<ExitCo
             print(n, n_cases, &outcome);
         },
     );
+    let windows: VecDeque<&Hold> = HOLDS.iter().filter(|hold| chosen(hold.name)).collect();
+    let n_windows = windows.len();
+    shell::heading(&format!("{n_windows} windows held open"));
+    for_each_in_parallel(
+        windows,
+        jobs,
+        |hold| hold.carry_out(stage),
+        |n, outcome| {
+            n_broken += usize::from(!outcome.broken.is_empty());
+            print(n, n_windows, &outcome);
+        },
+    );
     let is_missed = |point: &&&str| only.is_empty() && !reached.contains(**point);
     let never: Vec<&&str> = POINTS.iter().filter(is_missed).collect();
     for point in &never {
@@ -90,7 +104,7 @@ pub(crate) fn walk(stage: &Stage, only: &[String], jobs: usize) -> Result<ExitCo
     }
     let seconds = began.elapsed().as_secs_f64();
     shell::heading(&format!(
-        "{n_cases} crashes at {} points, {n_hit} hit, {n_broken} with something that does not hold; {seconds:.0} s",
+        "{n_cases} crashes at {} points, {n_hit} hit, {n_windows} windows, {n_broken} with something that does not hold; {seconds:.0} s",
         reached.len()
     ));
     broken |= n_broken > 0 || !never.is_empty();
@@ -122,7 +136,7 @@ fn print(n: usize, of: usize, outcome: &Outcome) {
 fn begin(world: &World, operation: &Operation, ledger: &mut Ledger, fault: &str) -> Result<()> {
     (operation.prepare)(world, ledger)?;
     match &operation.act {
-        Act::Lane(_) | Act::FillPool => {
+        Act::Lane(_) | Act::FillPool | Act::Until { .. } | Act::Repair => {
             world.stop_the_daemon()?;
             // It may be killed before it serves; then the operation's own daemon is the next.
             drop(world.start_with_fault(fault)?);
@@ -178,6 +192,14 @@ fn counts(world: &World) -> Result<BTreeMap<(String, String), u64>> {
 fn act(world: &World, operation: &Operation, fault: &str) -> Result<()> {
     let said = match &operation.act {
         Act::Lane(command) => world.try_lane(command)?,
+        Act::Repair => world.try_lane(&["doctor", "--fix"])?,
+        Act::Until { of, event } => {
+            let said = world.try_lane(of)?;
+            if said.status.success() {
+                world.follow_until(|told| Ok(told["event"] == *event))?;
+            }
+            said
+        }
         // Until that is done, or its daemon is killed.
         Act::FillPool => return world.wait_for_pool_or_end(),
         Act::Start { .. } | Act::StartInPeace => world.start_with_fault(fault)?,
@@ -224,20 +246,29 @@ fn crash_in(world: &World, case: &Case) -> Result<(bool, Vec<String>)> {
     act(world, case.operation, &fault)?;
     // What goes on in the background may be what is to be killed.
     drop(world.try_lane(&["daemon", "stop"])?);
+    if let Act::Repair = case.operation.act {
+        world.lane(&["doctor", "--fix"])?;
+    }
     let log = fs::read_to_string(world.points_log()).unwrap_or_default();
     let was_hit = log.lines().any(|line| line.ends_with(" kill"));
     Ok((was_hit, what_is_broken(world, &ledger)?))
 }
 
 /// What does not hold once all is quiet; then once the work is back; then once every lane is closed.
-fn what_is_broken(world: &World, ledger: &Ledger) -> Result<Vec<String>> {
+pub(super) fn what_is_broken(world: &World, ledger: &Ledger) -> Result<Vec<String>> {
     let mut broken = invariants::after_settling(world, !ledger.tree_removed)?;
     broken.extend(ledger.lost(world)?);
     if !broken.is_empty() {
         return Ok(broken);
     }
     broken.extend(ledger.restored(world).context("bringing it back")?);
-    let lanes = world.json(&["ls"])?;
+    let mut lanes = world.json(&["ls"])?;
+    let is_used = |lane: &Value| lane["attachments"].as_array().is_some_and(|users| !users.is_empty());
+    if lanes["lanes"].as_array().into_iter().flatten().any(is_used) {
+        let is_told = world.follow_until(|event| Ok(event["event"] == "lane.attachment.expired"))?;
+        ensure!(is_told, "a lease does not end");
+        lanes = world.json(&["ls"])?;
+    }
     for lane in lanes["lanes"].as_array().into_iter().flatten() {
         let name = lane["name"].as_str().context("a lane's name")?;
         world.lane(&["close", name, "--discard"]).context("closing what is there")?;

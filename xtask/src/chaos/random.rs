@@ -23,12 +23,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use self::account::Account;
+pub(super) use self::account::Account;
 use self::client::{Client, Deleted};
 pub(super) use self::deeds::FAILING;
 use self::deeds::N_CLIENTS;
 use self::killer::Killer;
-use self::person::Person;
+pub(super) use self::person::Person;
+use super::ledger::Ledger;
 use super::world::World;
 use super::{Stage, invariants};
 use crate::shell;
@@ -150,8 +151,8 @@ impl Everybody {
         let deleted = std::mem::take(&mut *self.deleted.lock().unwrap_or_else(PoisonError::into_inner));
         for client in &mut self.clients {
             client.forget(&deleted);
-            broken.extend(client.ledger.lost(world)?);
         }
+        broken.extend(Ledger::of_all(self.clients.iter().map(|client| &client.ledger)).lost(world)?);
         Ok(broken)
     }
 

@@ -12,7 +12,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use laneway_fault::{FAULT, LOG};
+use laneway_fault::{FAULT, GATE, LOG};
 use serde_json::Value;
 
 use super::Stage;
@@ -58,6 +58,14 @@ impl World {
         let world = Self { binaries: stage.binaries.clone(), folder, beside, n_outputs: AtomicU32::new(0) };
         world.make_repository(&stage.repositories.join("template")).context("the repository of a world")?;
         Ok(world)
+    }
+
+    /// Another home, with a daemon of its own, for the same repository.
+    pub(crate) fn beside(&self, name: &str) -> Result<Self> {
+        let folder = self.folder.with_file_name(name);
+        fs::create_dir_all(folder.join("user"))?;
+        let (binaries, beside) = (self.binaries.clone(), self.beside.clone());
+        Ok(Self { binaries, folder, beside, n_outputs: AtomicU32::new(0) })
     }
 
     /// Copied from a template, which is made first.
@@ -153,6 +161,10 @@ impl World {
 
     /// Runs a program to its end, which must come.
     fn finish(&self, command: &mut Command) -> Result<Said> {
+        self.finish_within(LIMIT, command)
+    }
+
+    fn finish_within(&self, limit: Duration, command: &mut Command) -> Result<Said> {
         let called = format!("{} {:?}", command.get_program().display(), command.get_args());
         let number = self.n_outputs.fetch_add(1, Ordering::Relaxed);
         let [out, err] = ["out", "err"].map(|which| self.folder.join(format!("said-{number}.{which}")));
@@ -163,10 +175,10 @@ impl World {
             .spawn()
             .with_context(|| called.clone())?;
         let process = processes::open(child.id()).context("a child that is not reaped has a pidfd")?;
-        if !processes::ends_within(&process, LIMIT)? {
+        if !processes::ends_within(&process, limit)? {
             processes::kill(&process);
             child.wait()?;
-            bail!("{called} did not end within {} s", LIMIT.as_secs());
+            bail!("{called} did not end within {} s", limit.as_secs());
         }
         let status = child.wait()?;
         let said = Said {
@@ -216,6 +228,11 @@ impl World {
         self.finish(self.program(self.binaries.join("lane")).args(arguments))
     }
 
+    /// The same where many others run.
+    pub(crate) fn lane_within(&self, limit: Duration, arguments: &[&str]) -> Result<Said> {
+        self.finish_within(limit, self.program(self.binaries.join("lane")).args(arguments))
+    }
+
     /// Runs `lane`; it must succeed.
     pub(crate) fn lane(&self, arguments: &[&str]) -> Result<()> {
         self.try_lane(arguments)?.ok().map(drop)
@@ -225,6 +242,11 @@ impl World {
     pub(crate) fn json(&self, arguments: &[&str]) -> Result<Value> {
         let out = self.try_lane(&[arguments, &["--json"]].concat())?.ok()?;
         serde_json::from_slice(&out).with_context(|| format!("lane {arguments:?} --json"))
+    }
+
+    /// The number of the last event.
+    pub(crate) fn last_event(&self) -> Result<u64> {
+        Ok(self.json(&["daemon", "status"])?["last_seq"].as_u64().unwrap_or(0))
     }
 
     /// Every event.
@@ -276,27 +298,57 @@ impl World {
 
     /// Waits until the daemon has nothing to do for the pool.
     pub(crate) fn wait_for_pool(&self) -> Result<()> {
-        ensure!(self.pool_is_filled()?, "the daemon ended before the pool was filled");
+        ensure!(self.pool_is_filled(&|| Ok(true))?, "the daemon ended before the pool was filled");
         Ok(())
     }
 
-    /// The same; a daemon that ends meanwhile ends the wait as well.
-    pub(crate) fn wait_for_pool_or_end(&self) -> Result<()> {
-        self.pool_is_filled().map(drop)
+    /// The same for a daemon that has just begun: it also makes those anew that are of where the main checkout was
+    /// before.
+    pub(crate) fn wait_for_fresh_pool(&self) -> Result<()> {
+        let are_fresh = || {
+            let (head, trees) = (self.git(&["rev-parse", "HEAD"])?, self.repository().join(".lanes/.pool"));
+            let mut trees = fs::read_dir(&trees).into_iter().flatten().flatten();
+            // One that is just being removed is none that is fresh.
+            Ok(trees.all(|tree| self.git_in(&tree.path(), &["rev-parse", "HEAD"]).is_ok_and(|of| of == head)))
+        };
+        ensure!(self.pool_is_filled(&are_fresh)?, "the daemon ended before the pool was made anew");
+        Ok(())
     }
 
-    /// Follows the events until there are as many ready trees as wanted and no others; false if they end before.
-    fn pool_is_filled(&self) -> Result<bool> {
+    /// As [`Self::wait_for_pool`]; a daemon that ends meanwhile ends the wait as well.
+    pub(crate) fn wait_for_pool_or_end(&self) -> Result<()> {
+        self.pool_is_filled(&|| Ok(true)).map(drop)
+    }
+
+    /// Follows the events until there are as many ready trees as wanted and no others, and they are as they are to be;
+    /// false if they end before.
+    fn pool_is_filled(&self, are_right: &dyn Fn() -> Result<bool>) -> Result<bool> {
         let Some(wanted) = self.pool_wanted() else { return Ok(true) };
         // What is told of the time before says nothing of now.
-        let known = self.json(&["daemon", "status"])?["last_seq"].as_u64().unwrap_or(0);
+        let known = self.last_event()?;
+        let mut trees: BTreeMap<String, String> = BTreeMap::new();
+        self.follow_until(|event| {
+            if event["event"] == "pool.tree.changed" {
+                let word = |name: &str| event["data"][name].as_str().unwrap_or_default().to_owned();
+                trees.insert(word("tree"), word("state"));
+                trees.retain(|_, state| state != "gone");
+            }
+            Ok(trees.len() == wanted
+                && trees.values().all(|state| state == "ready")
+                && event["seq"].as_u64().is_some_and(|seq| seq >= known)
+                && are_right()?)
+        })
+    }
+
+    /// Follows all events until one is the last that is needed; false if they end before, since the daemon does, or it
+    /// takes too long.
+    pub(crate) fn follow_until(&self, mut is_last: impl FnMut(&Value) -> Result<bool>) -> Result<bool> {
         let mut lane = self.program(self.binaries.join("lane"));
         lane.args(["events", "--follow", "--json", "--since", "0"]);
         let mut following = lane.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let process = processes::open(following.id()).context("a child that is not reaped has a pidfd")?;
         let lines = BufReader::new(following.stdout.take().context("stdout is piped")?).lines();
-        let mut trees: BTreeMap<String, String> = BTreeMap::new();
-        let is_filled = std::thread::scope(|scope| {
+        let is_there = std::thread::scope(|scope| {
             let (done, is_done) = std::sync::mpsc::channel::<()>();
             // Whoever reads has no limit of his own: the one he reads from is ended.
             scope.spawn(move || {
@@ -304,26 +356,20 @@ impl World {
                     processes::kill(&process);
                 }
             });
-            let mut is_filled = false;
+            let mut is_there = false;
             for line in lines {
-                let event: Value = serde_json::from_str(&line?)?;
-                if event["event"] == "pool.tree.changed" {
-                    let word = |name: &str| event["data"][name].as_str().unwrap_or_default().to_owned();
-                    trees.insert(word("tree"), word("state"));
-                    trees.retain(|_, state| state != "gone");
-                }
-                is_filled = trees.len() == wanted && trees.values().all(|state| state == "ready");
-                if is_filled && event["seq"].as_u64().is_some_and(|seq| seq >= known) {
+                is_there = is_last(&serde_json::from_str(&line?)?)?;
+                if is_there {
                     break;
                 }
             }
             drop(done);
-            anyhow::Ok(is_filled)
+            anyhow::Ok(is_there)
         })?;
         // It may have ended by itself.
         let _ = following.kill();
         following.wait()?;
-        Ok(is_filled)
+        Ok(is_there)
     }
 
     /// The file that reached points are written to.
@@ -340,6 +386,13 @@ impl World {
     pub(crate) fn start_with_fault(&self, fault: &str) -> Result<Said> {
         let mut lane = self.program(self.binaries.join("lane"));
         lane.args(["daemon", "start"]).env(LOG, self.points_log()).env(FAULT, fault);
+        self.finish(&mut lane)
+    }
+
+    /// The same with the gate that a paused process waits at.
+    pub(crate) fn start_with_gate(&self, fault: &str, gate: &Path) -> Result<Said> {
+        let mut lane = self.program(self.binaries.join("lane"));
+        lane.args(["daemon", "start"]).env(LOG, self.points_log()).env(FAULT, fault).env(GATE, gate);
         self.finish(&mut lane)
     }
 

@@ -14,7 +14,7 @@ use crate::chaos::world::World;
 const REFUSED: i32 = 5;
 
 /// Of everybody.
-pub(super) struct Account {
+pub(in crate::chaos) struct Account {
     began: Instant,
     /// Of each kind of deed: how often it ended with which code. What git or a file was asked for ends with 0 or 1.
     outcomes: Mutex<BTreeMap<&'static str, BTreeMap<i32, u32>>>,
@@ -23,14 +23,14 @@ pub(super) struct Account {
 
 impl Account {
     /// Its lines are in `commands.log` in the world's folder.
-    pub(super) fn new(world: &World) -> Result<Self> {
+    pub(in crate::chaos) fn new(world: &World) -> Result<Self> {
         let path = world.folder().join("commands.log");
         let log = File::create(&path).with_context(|| path.display().to_string())?;
         Ok(Self { began: Instant::now(), outcomes: Mutex::default(), log: Mutex::new(log) })
     }
 
     /// Somebody did this, and it ended so; `said` is told if it went wrong.
-    pub(super) fn note(
+    pub(in crate::chaos) fn note(
         &self,
         who: &str,
         kind: &'static str,
@@ -59,7 +59,7 @@ impl Account {
     }
 
     /// By kind: how many, how many of them were done, refused, and ended otherwise.
-    pub(super) fn print(&self) {
+    pub(in crate::chaos) fn print(&self) {
         let outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
         anstream::println!("{:24} {:>6} {:>6} {:>8}  otherwise", "", "asked", "done", "refused");
         for (kind, codes) in outcomes.iter() {

@@ -51,7 +51,7 @@ impl Client {
         deeds.into_iter().try_for_each(|deed| match deed {
             Deed::Lane { kind, words } => self.command(kind, &words, world, account),
             Deed::Write { lane, number } => self.write(&lane, number, world, account),
-            Deed::Commit { lane } => self.commit(&lane, world, account),
+            Deed::Commit { lane, number } => self.commit(&lane, number, world, account),
             Deed::Rewrite { lane, number } => self.rewrite(&lane, number, world, account),
             Deed::Prune => self.prune(world, account, deleted),
         })
@@ -79,22 +79,29 @@ impl Client {
 
     /// Writes a file into a lane that can be worked in. What is written must not be lost, whoever closes it meanwhile.
     fn write(&mut self, lane: &str, number: u64, world: &World, account: &Account) -> Result<()> {
+        let Some(tree) = tree(world, lane)? else {
+            return self.note(account, "(write)", lane, 1, "no such lane");
+        };
+        let written = self.write_into(&tree, number);
+        self.note(account, "(write)", &format!("{number} into {lane}"), i32::from(!written), "")
+    }
+
+    fn write_into(&mut self, tree: &Path, number: u64) -> bool {
         let (name, content) = (file_name(self.number, number), content(self.number, number));
-        let written = tree(world, lane)?.is_some_and(|tree| {
-            let file = OpenOptions::new().write(true).create_new(true).open(tree.join(&name));
-            file.and_then(|mut file| file.write_all(content.as_bytes())).is_ok()
-        });
+        let file = OpenOptions::new().write(true).create_new(true).open(tree.join(name));
+        let written = file.and_then(|mut file| file.write_all(content.as_bytes())).is_ok();
         if written {
             self.ledger.note_content(content);
         }
-        self.note(account, "(write)", &format!("{name} into {lane}"), i32::from(!written), "")
+        written
     }
 
-    fn commit(&mut self, lane: &str, world: &World, account: &Account) -> Result<()> {
+    fn commit(&mut self, lane: &str, number: u64, world: &World, account: &Account) -> Result<()> {
         let Some(tree) = tree(world, lane)? else {
             return self.note(account, "(commit)", lane, 1, "no such lane");
         };
-        let committed = world.git_in(&tree, &["add", "--all"]).is_ok()
+        let committed = self.write_into(&tree, number)
+            && world.git_in(&tree, &["add", "--all"]).is_ok()
             && world.git_in(&tree, &["commit", "--quiet", "--message", "work"]).is_ok();
         self.committed("(commit)", lane, &tree, committed, world, account)
     }

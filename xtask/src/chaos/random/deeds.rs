@@ -15,8 +15,8 @@ pub(super) enum Deed {
     Lane { kind: &'static str, words: Vec<String> },
     /// A file that is nowhere else is written into a lane.
     Write { lane: String, number: u64 },
-    /// All that is in a lane is committed.
-    Commit { lane: String },
+    /// All that is in a lane is committed, and a file that is nowhere else with it.
+    Commit { lane: String, number: u64 },
     /// The file that all change is changed and committed, so that what is merged later meets a conflict.
     Rewrite { lane: String, number: u64 },
     /// What has been kept for a while is deleted for good.
@@ -51,6 +51,16 @@ impl Deeds {
         let back = self.random.below(3);
         let renamed = if self.random.below(10) == 0 { "r" } else { "" };
         format!("c{whose}-{}{renamed}", self.n_lanes.saturating_sub(back).max(1))
+    }
+
+    /// One to be closed: half the time one that he has asked for whenever, so that they do not become more and more.
+    fn lane_to_close(&mut self) -> String {
+        if self.random.below(2) == 0 {
+            return self.some_lane();
+        }
+        let number = 1 + self.random.below(self.n_lanes.max(1));
+        let renamed = if self.random.below(3) == 0 { "r" } else { "" };
+        format!("c{}-{number}{renamed}", self.client)
     }
 
     fn create(&mut self) -> Deed {
@@ -102,27 +112,31 @@ impl Iterator for Deeds {
         let lane = self.some_lane();
         let it = lane.as_str();
         Some(match self.random.below(64) {
-            0..9 => self.create(),
-            9..15 => self.run(it),
-            15..18 => command("exec", &[it, "--", "git", "status", "--short"]),
-            18 => command("exec in the background", &[it, "--detach", "--", "sleep", "0.2"]),
-            19..21 => command("stop", &[it, "--grace", "200ms"]),
-            21 => command("start", &[it]),
-            22..24 => command("restart", &[it, "--grace", "200ms"]),
-            24..32 => {
+            0..8 => self.create(),
+            8..14 => self.run(it),
+            14..17 => command("exec", &[it, "--", "git", "status", "--short"]),
+            17 => command("exec in the background", &[it, "--detach", "--", "sleep", "0.2"]),
+            18..20 => command("stop", &[it, "--grace", "200ms"]),
+            20 => command("start", &[it]),
+            21..23 => command("restart", &[it, "--grace", "200ms"]),
+            23..28 => {
                 self.n_files += 1;
                 Deed::Write { number: self.n_files, lane }
             }
-            32..36 => Deed::Commit { lane },
-            36..39 => {
+            28..33 => {
+                self.n_files += 1;
+                Deed::Commit { number: self.n_files, lane }
+            }
+            33..38 => {
                 self.n_files += 1;
                 Deed::Rewrite { number: self.n_files, lane }
             }
-            39 => command("close", &[it]),
-            40 => command("close --keep-branch --dry-run", &[it, "--keep-branch", "--dry-run"]),
-            41..45 => command("close --merge", &[it, "--merge"]),
-            45..48 => {
-                let discard = command("close --discard", &[it, "--discard"]);
+            38 => command("close", &[&self.lane_to_close()]),
+            39 => command("close --keep-branch --dry-run", &[it, "--keep-branch", "--dry-run"]),
+            40..44 => command("close --merge", &[&self.lane_to_close(), "--merge"]),
+            44..48 => {
+                let lane = self.lane_to_close();
+                let discard = command("close --discard", &[&lane, "--discard"]);
                 self.discarded = Some(lane);
                 discard
             }

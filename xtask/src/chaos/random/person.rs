@@ -34,23 +34,26 @@ enum Deed {
 /// His deeds, without an end.
 struct Deeds {
     random: Random,
-    n_deeds: u64,
+    /// Of the last one.
+    number: u64,
+    /// Nothing of ours.
+    git_only: bool,
 }
 
 impl Iterator for Deeds {
     type Item = Deed;
 
     fn next(&mut self) -> Option<Deed> {
-        self.n_deeds += 1;
-        let number = self.n_deeds;
-        Some(match self.random.below(16) {
+        self.number += 1;
+        let number = self.number;
+        Some(match self.random.below(if self.git_only { 12 } else { 16 }) {
             0..3 => Deed::Add { number },
             3 => Deed::Remove,
-            4 => Deed::Adopt,
-            5..8 => Deed::PruneEntries,
-            8..10 => Deed::CollectGarbage,
-            10 => Deed::Fetch { number },
-            11..13 => Deed::Commit { number },
+            4..7 => Deed::PruneEntries,
+            7..9 => Deed::CollectGarbage,
+            9 => Deed::Fetch { number },
+            10..12 => Deed::Commit { number },
+            12 => Deed::Adopt,
             13 => Deed::Settings { text: settings(&mut self.random) },
             _ => Deed::Trust,
         })
@@ -77,7 +80,7 @@ fn settings(random: &mut Random) -> String {
 }
 
 /// He.
-pub(super) struct Person {
+pub(in crate::chaos) struct Person {
     deeds: Deeds,
     /// What he has and can remove; the names of folders and branches.
     has: Vec<String>,
@@ -87,12 +90,23 @@ pub(super) struct Person {
 
 impl Person {
     pub(super) fn new(seed: u64, stream: u64) -> Self {
-        let deeds = Deeds { random: Random::new(seed, stream), n_deeds: 0 };
+        let deeds = Deeds { random: Random::new(seed, stream), number: 0, git_only: false };
         Self { deeds, has: Vec::new(), adopted: Vec::new() }
     }
 
+    /// One who uses git, and nothing of ours.
+    pub(in crate::chaos) fn with_git_only(seed: u64) -> Self {
+        let deeds = Deeds { random: Random::new(seed, 0), number: 0, git_only: true };
+        Self { deeds, has: Vec::new(), adopted: Vec::new() }
+    }
+
+    /// How many worktrees he has.
+    pub(in crate::chaos) fn n_worktrees(&self) -> usize {
+        self.has.len() + self.adopted.len()
+    }
+
     /// Carries out the next so many deeds.
-    pub(super) fn go_on(&mut self, n_deeds: usize, world: &World, account: &Account) -> Result<()> {
+    pub(in crate::chaos) fn go_on(&mut self, n_deeds: usize, world: &World, account: &Account) -> Result<()> {
         let deeds: Vec<Deed> = self.deeds.by_ref().take(n_deeds).collect();
         deeds.into_iter().try_for_each(|deed| self.carry_out(deed, world, account))
     }
@@ -157,7 +171,7 @@ impl Person {
     }
 
     /// What of his is not as he left it.
-    pub(super) fn misses(&self, world: &World) -> Result<Vec<String>> {
+    pub(in crate::chaos) fn misses(&self, world: &World) -> Result<Vec<String>> {
         let mut missing = Vec::new();
         for name in self.has.iter().chain(&self.adopted) {
             let tree = world.own().join(name);
@@ -187,12 +201,16 @@ mod tests {
 
     #[test]
     fn what_he_does_follows_from_the_seed() {
-        let deeds = |seed| Deeds { random: Random::new(seed, 9), n_deeds: 0 }.take(300).collect::<Vec<_>>();
+        let deeds = |seed| Person::new(seed, 9).deeds.take(300).collect::<Vec<_>>();
         assert_eq!(deeds(7), deeds(7));
         assert_ne!(deeds(7), deeds(8));
         let are_there = |part: &str| {
             deeds(7).iter().any(|deed| matches!(deed, Deed::Settings { text } if text.contains(part)))
         };
+        let git_only = Person::with_git_only(7).deeds.take(300).collect::<Vec<_>>();
+        assert!(
+            !git_only.iter().any(|deed| matches!(deed, Deed::Adopt | Deed::Settings { .. } | Deed::Trust))
+        );
         assert!(["pool = 2", "copy", "link", "fails-once"].into_iter().all(are_there));
     }
 }
