@@ -365,6 +365,7 @@ impl Event {
             Event::LaneCloseRefused { .. } => "lane.close.refused",
             Event::LaneMerged { .. } => "lane.merged",
             Event::LaneRescued { .. } => "lane.rescued",
+            Event::LaneLeftBehind { .. } => "lane.left_behind",
             Event::LaneRestored { .. } => "lane.restored",
             Event::PoolTreeChanged { .. } => "pool.tree.changed",
             Event::WorkerCreated { .. } => "worker.created",
