@@ -213,3 +213,64 @@ fn a_pane_that_finds_no_room_leaves_nothing_behind() {
     assert!(matches!(error, TmuxError::NoRoom { .. }), "{error}");
     assert_eq!(world.windows(), ["people:theirs", "people:fix"]);
 }
+
+#[test]
+fn a_hundred_windows_that_are_made_at_once_are_a_hundred() {
+    let Some(world) = World::new() else { return };
+    let session = world.people();
+    let making: Vec<_> = (0..100)
+        .map(|n| {
+            let server = world.server.clone();
+            std::thread::spawn(move || {
+                let (name, run) = (format!("w-{n}"), format!("rn_{n}"));
+                server
+                    .new_window(session, &name, Mark::Run(&run), &program_of(&["/bin/cat", "-u"]), true)
+                    .unwrap()
+            })
+        })
+        .collect();
+    let made: Vec<_> = making.into_iter().map(|one| one.join().unwrap()).collect();
+    let snapshot = world.server.snapshot().unwrap();
+    for (n, one) in made.iter().enumerate() {
+        let seen = snapshot.verify(&one.identity).unwrap();
+        assert_eq!((&*seen.window_name, &*seen.tag), (&*format!("w-{n}"), &*format!("rn_{n}")));
+    }
+    let removing: Vec<_> = made
+        .into_iter()
+        .map(|one| {
+            let server = world.server.clone();
+            std::thread::spawn(move || server.remove(&one.identity, &[]).unwrap())
+        })
+        .collect();
+    assert!(removing.into_iter().all(|one| one.join().unwrap() == Removed::Window));
+    assert_eq!(world.windows(), ["people:theirs"]);
+}
+
+#[test]
+fn a_person_whose_only_window_is_linked_to_ours_keeps_the_session() {
+    let Some(world) = World::new() else { return };
+    let made = world.make("fix", "rn_1", &["/bin/cat", "-u"]);
+    let window = made.identity.window.unwrap().to_string();
+    world.by_hand(&["new-session", "-d", "-s", "other", "-n", "first", "--", "cat", "-u"]);
+    world.by_hand(&["link-window", "-d", "-s", &window, "-t", "=other:"]);
+    world.by_hand(&["kill-window", "-t", "=other:=first"]);
+    assert_eq!(world.server.remove(&made.identity, &[]).unwrap(), Removed::Window);
+    let left = world.windows();
+    assert!(left.iter().any(|window| window.starts_with("other:")), "{left:?}");
+    assert!(!left.iter().any(|window| window.ends_with(":fix")), "{left:?}");
+}
+
+#[test]
+fn a_window_with_panes_of_two_goes_pane_by_pane_wherever_they_were_moved() {
+    let Some(world) = World::new() else { return };
+    let [first, second] =
+        ["one", "two"].map(|name| world.make(name, &format!("rn_{name}"), &["/bin/cat", "-u"]));
+    let [from, to] = [&second, &first].map(|made| made.identity.pane.to_string());
+    world.by_hand(&["join-pane", "-d", "-s", &from, "-t", &to]);
+    assert_eq!(world.server.remove(&first.identity, &[]).unwrap(), Removed::Pane);
+    world.by_hand(&["new-session", "-d", "-s", "%9 @1 $1", "--", "cat", "-u"]);
+    world.by_hand(&["move-window", "-d", "-s", &from, "-t", "=%9 @1 $1:"]);
+    assert_eq!(world.seen(&second).session_name, "%9 @1 $1");
+    assert_eq!(world.server.remove(&second.identity, &[]).unwrap(), Removed::Window);
+    assert_eq!(world.windows(), ["%9 @1 $1:cat", "people:theirs"]);
+}
