@@ -9,6 +9,7 @@ mod many_lanes;
 mod memory;
 mod output;
 mod starting;
+mod tmux_windows;
 
 use std::collections::HashMap;
 
@@ -37,6 +38,7 @@ pub(crate) fn all() -> Vec<Measurement> {
     all.extend(starting::measurements());
     all.extend(memory::measurements());
     all.extend(many::measurements());
+    all.extend(tmux_windows::measurements());
     all.extend(lanes::measurements());
     all.extend(many_lanes::measurements());
     all

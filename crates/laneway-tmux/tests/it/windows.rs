@@ -268,9 +268,9 @@ fn a_window_with_panes_of_two_goes_pane_by_pane_wherever_they_were_moved() {
     let [from, to] = [&second, &first].map(|made| made.identity.pane.to_string());
     world.by_hand(&["join-pane", "-d", "-s", &from, "-t", &to]);
     assert_eq!(world.server.remove(&first.identity, &[]).unwrap(), Removed::Pane);
-    world.by_hand(&["new-session", "-d", "-s", "%9 @1 $1", "--", "cat", "-u"]);
+    world.by_hand(&["new-session", "-d", "-s", "%9 @1 $1", "-n", "odd", "--", "cat", "-u"]);
     world.by_hand(&["move-window", "-d", "-s", &from, "-t", "=%9 @1 $1:"]);
     assert_eq!(world.seen(&second).session_name, "%9 @1 $1");
     assert_eq!(world.server.remove(&second.identity, &[]).unwrap(), Removed::Window);
-    assert_eq!(world.windows(), ["%9 @1 $1:cat", "people:theirs"]);
+    assert_eq!(world.windows(), ["%9 @1 $1:odd", "people:theirs"]);
 }

@@ -42,7 +42,8 @@ pub(crate) struct Tmux {
 pub(crate) struct Window(String);
 
 impl Tmux {
-    const SESSION: &str = "bench";
+    /// The session that every server has.
+    pub(crate) const SESSION: &str = "bench";
 
     /// Starts a server whose windows have the size and the history of Laneway's terminals.
     pub(crate) fn start(program: Command) -> Result<Self> {
@@ -96,6 +97,11 @@ impl Tmux {
         Ok(())
     }
 
+    /// The server's socket.
+    pub(crate) fn socket(&self) -> Result<String> {
+        self.say(&["display-message", "-p", "#{socket_path}"])
+    }
+
     /// The server's process.
     pub(crate) fn pid(&self) -> Result<u32> {
         self.say(&["display-message", "-p", "#{pid}"])?.parse().context("the server's process")
@@ -142,6 +148,36 @@ pub(crate) struct Control {
 impl Control {
     /// What is looked for stands within so many last bytes of what was told.
     const NEAR_THE_END: usize = 256;
+
+    /// Opens a window with a program of plain words in it, and waits for the answer.
+    pub(crate) fn open_window(&mut self, words: &[&str]) -> Result<()> {
+        let words = words.join(" ");
+        self.carry_out(&format!("new-window -d -P -F '#{{pane_id}}' -t {}: -- {words}", Tmux::SESSION))
+    }
+
+    /// Closes a window, and waits for the answer.
+    pub(crate) fn close_window(&mut self, id: &str) -> Result<()> {
+        self.carry_out(&format!("kill-window -t {id}"))
+    }
+
+    fn carry_out(&mut self, line: &str) -> Result<()> {
+        let stdin = self.child.stdin.as_mut().context("stdin is piped")?;
+        writeln!(stdin, "{line}")?;
+        let stdout = self.child.stdout.as_mut().context("stdout is piped")?;
+        let mut told = Vec::new();
+        let mut buffer = vec![0; 4 << 10];
+        // One answer ends with one such line; what is told beside is of no interest here.
+        loop {
+            let n_read = stdout.read(&mut buffer)?;
+            ensure!(n_read > 0, "the control client has ended");
+            told.extend_from_slice(&buffer[..n_read]);
+            let mut lines = told.split(|byte| *byte == b'\n');
+            ensure!(!lines.clone().any(|line| line.starts_with(b"%error")), "tmux refused {line}");
+            if lines.any(|line| line.starts_with(b"%end") && told.ends_with(b"\n")) {
+                return Ok(());
+            }
+        }
+    }
 
     /// Reads what tmux tells until it has told `end`, and nothing or little after it; each piece is shown to `seen`.
     pub(crate) fn read_until(&mut self, end: &[u8], mut seen: impl FnMut(&[u8])) -> Result<()> {
