@@ -50,6 +50,10 @@ fn event_of(source: Source, ready: PollFlags) -> Option<Event> {
     match source {
         Source::Listener => Some(Event::Knock),
         Source::Signals => Some(Event::Signalled),
+        Source::Channel => {
+            let ends = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+            ready.intersects(PollFlags::IN | ends).then_some(Event::ChannelReadable)
+        }
         Source::Tty => Some(Event::TtyReadable),
         Source::Output(stream) => Some(Event::OutputReadable(stream)),
         // Room to write is used by the flush that follows.

@@ -182,8 +182,8 @@ fn hold(
     if let Err(error) = put_away() {
         log(&format!("the standard streams stay as they are: {error}"));
     }
-    let ends = running.ends;
-    let parts = Parts { folder, folder_path, listener, signals, record, recorded, ends, started };
+    let Running { ends, channel, .. } = running;
+    let parts = Parts { folder, folder_path, listener, signals, record, recorded, ends, channel, started };
     let mut holder = Holder::new(&launch, parts, Moment::now());
     drop(launch);
     match control.socket.set_nonblocking(true) {

@@ -2,12 +2,13 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use laneway_wire::message::{Launch, Size, StartFailure, StartStage, Terminal};
+use laneway_wire::message::{ChannelKind, Launch, Size, StartFailure, StartStage, Terminal};
 use laneway_wire::{ByteVec, mark};
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -46,6 +47,8 @@ pub(crate) struct Running {
     pub(crate) pid: u32,
     /// What it reads and writes.
     pub(crate) ends: Ends,
+    /// The holder's end of its channel, non-blocking.
+    pub(crate) channel: Option<UnixStream>,
 }
 
 /// The holder's side of the program's terminal or pipes, non-blocking.
@@ -181,6 +184,12 @@ pub(crate) fn start(launch: &Launch, prepared: Prepared, place: Place) -> Result
     let [stdin, stdout, stderr] = standard;
     command.stdin(stdin).stdout(stdout).stderr(stderr).env_clear();
     command.envs(launch.env.iter().map(|(name, value)| (OsStr::from_bytes(name), OsStr::from_bytes(value))));
+    let (channel, child_channel) = match &launch.channel {
+        Some(channel) => open_channel(channel.kind, &mut command)
+            .map(|(ours, theirs)| (Some(ours), Some(theirs)))
+            .map_err(|error| failure(StartStage::Terminal, from_io(&error), "cannot make a channel"))?,
+        None => (None, None),
+    };
     let mut arguments = launch.argv.iter().map(|argument| OsStr::from_bytes(argument));
     if let Some(name) = arguments.next() {
         command.arg0(name);
@@ -196,13 +205,28 @@ pub(crate) fn start(launch: &Launch, prepared: Prepared, place: Place) -> Result
         umask: launch.umask,
         limits: launch.limits.clone(),
         lock_limit: mark::lock_limit(&launch.run),
+        channel: child_channel,
     };
     sys::set_up_child(&mut command, setup);
     match command.spawn() {
         // The child is waited for together with all that the holder adopts.
-        Ok(child) => Ok(Running { pid: child.id(), ends }),
+        Ok(child) => Ok(Running { pid: child.id(), ends, channel }),
         Err(error) => Err(explain(&error, &prepared.program)),
     }
+}
+
+/// Makes a channel, and has `command` say where the program's end of it is.
+fn open_channel(kind: ChannelKind, command: &mut Command) -> io::Result<(UnixStream, OwnedFd)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let number = theirs.as_raw_fd().to_string();
+    match kind {
+        ChannelKind::JsonLines => command.env("LANEWAY_CHANNEL_FD", number),
+        ChannelKind::NodeIpc => {
+            command.env("NODE_CHANNEL_FD", number).env("NODE_CHANNEL_SERIALIZATION_MODE", "json")
+        }
+    };
+    Ok((ours, theirs.into()))
 }
 
 fn explain(error: &io::Error, program: &[u8]) -> StartFailure {

@@ -1,6 +1,8 @@
 //! The stop of a run, as a machine without clock, processes or signals of its own.
 //!
 //! ```text
+//! Told ──half the grace over, or the program has ended──► Asked: signal
+//!
 //! Asked ──grace over──► Forcing: freeze ──nobody can fork, or 2 s──► kill ──10 s──► given up
 //!   │                              ▲                                   │
 //!   │                              └──────── something is left ────────┤
@@ -25,6 +27,9 @@ const KILL_LIMIT: Duration = Duration::from_secs(10);
 /// The pause between two attempts to end what is left. Most is reaped before, which ends the stop at once.
 const KILL_STEP: Duration = Duration::from_millis(10);
 
+/// A grace beyond the clock's range is one for ever; a year is long enough.
+const A_YEAR: Duration = Duration::from_hours(366 * 24);
+
 /// What came of an attempt to stop everything.
 #[derive(Debug)]
 pub(crate) struct Frozen {
@@ -37,6 +42,8 @@ pub(crate) struct Frozen {
 /// A stop under way.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Stop {
+    /// The program was told over its channel, and is sent no signal before `signal_at`.
+    Told { signal_at: Instant, until: Instant },
     /// The tree was asked to end and has time until then.
     Asked { until: Instant },
     /// The grace is over.
@@ -48,6 +55,8 @@ pub(crate) enum Stop {
 pub(crate) enum Step {
     /// Nothing before the next deadline.
     Wait,
+    /// Ask the tree by a signal.
+    Signal,
     /// Send SIGKILL to what was met.
     Kill(Look),
     /// It has failed; these are left.
@@ -57,21 +66,39 @@ pub(crate) enum Step {
 impl Stop {
     /// A stop whose first signal was sent at `now`.
     pub(crate) fn asked(now: Instant, grace: Duration) -> Self {
-        // A grace beyond the clock's range is one for ever; a year is long enough.
-        let year = Duration::from_hours(366 * 24);
-        Self::Asked { until: now + grace.min(year) }
+        Self::Asked { until: now + grace.min(A_YEAR) }
+    }
+
+    /// A stop of which the program was told at `now`: it has half the grace before it is asked by a signal.
+    pub(crate) fn told(now: Instant, grace: Duration) -> Self {
+        let grace = grace.min(A_YEAR);
+        Self::Told { signal_at: now + grace / 2, until: now + grace }
     }
 
     /// A further request: the earlier end of grace counts.
     pub(crate) fn hasten(&mut self, now: Instant, grace: Duration) {
-        if let (Self::Asked { until }, Self::Asked { until: other }) = (self, Self::asked(now, grace)) {
-            *until = other.min(*until);
+        let grace = grace.min(A_YEAR);
+        match self {
+            Self::Told { signal_at, until } => {
+                *signal_at = (*signal_at).min(now + grace / 2);
+                *until = (*until).min(now + grace);
+            }
+            Self::Asked { until } => *until = (*until).min(now + grace),
+            Self::Forcing { .. } => {}
+        }
+    }
+
+    /// The program has ended: who is left was told nothing.
+    pub(crate) fn ask_the_rest(&mut self, now: Instant) {
+        if let Self::Told { signal_at, .. } = self {
+            *signal_at = now;
         }
     }
 
     /// When `step` is to be called if nothing happens before.
     pub(crate) fn deadline(&self) -> Instant {
         match self {
+            Self::Told { signal_at, .. } => *signal_at,
             Self::Asked { until } => *until,
             Self::Forcing { next, .. } => *next,
         }
@@ -88,6 +115,10 @@ impl Stop {
             return Step::Wait;
         }
         let since = match *self {
+            Self::Told { until, .. } => {
+                *self = Self::Asked { until };
+                return Step::Signal;
+            }
             Self::Asked { .. } => now,
             Self::Forcing { since, .. } => since,
         };
@@ -126,7 +157,7 @@ mod tests {
 
     fn pids(step: Step) -> Vec<u32> {
         match step {
-            Step::Wait => Vec::new(),
+            Step::Wait | Step::Signal => Vec::new(),
             Step::Kill(look) => look.processes.iter().map(|process| process.identity.pid).collect(),
             Step::GiveUp(left) => left.iter().map(|identity| identity.pid).collect(),
         }
@@ -140,6 +171,22 @@ mod tests {
         stop.hasten(now, Duration::from_secs(1));
         stop.hasten(now, Duration::from_mins(1));
         assert_eq!(stop.deadline(), now + Duration::from_secs(1));
+    }
+
+    #[test]
+    fn who_was_told_is_asked_by_a_signal_after_half_the_grace_and_killed_after_all_of_it() {
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut stop = Stop::told(now, 4 * second);
+        assert!(matches!(stop.step(now + second, || panic!("nothing is due")), Step::Wait));
+        assert!(matches!(stop.step(now + 2 * second, || panic!("nobody is frozen yet")), Step::Signal));
+        assert_eq!(stop.deadline(), now + 4 * second);
+        let mut stop = Stop::told(now, 4 * second);
+        stop.hasten(now + second, second);
+        assert_eq!(stop.deadline(), now + second + second / 2);
+        stop.ask_the_rest(now + second);
+        assert!(matches!(stop.step(now + second, || panic!("nobody is frozen yet")), Step::Signal));
+        assert_eq!(stop.deadline(), now + 2 * second);
     }
 
     #[test]

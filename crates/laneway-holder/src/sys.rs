@@ -106,6 +106,8 @@ pub(crate) struct ChildSetup {
     pub(crate) limits: Vec<ResourceLimit>,
     /// The soft `RLIMIT_LOCKS` that marks the run.
     pub(crate) lock_limit: u64,
+    /// Its end of a channel, which it keeps open.
+    pub(crate) channel: Option<OwnedFd>,
 }
 
 /// Has `command` set itself up as `setup` says, after its standard streams are in place. To be spawned from the
@@ -146,6 +148,9 @@ unsafe fn set_up(setup: &ChildSetup, holder: libc::pid_t) -> io::Result<()> {
             set_limit(limit.which, limit.soft, limit.hard);
         }
         set_limit(libc::RLIMIT_LOCKS, setup.lock_limit, u64::MAX);
+        if let Some(channel) = &setup.channel {
+            check(libc::fcntl(channel.as_raw_fd(), libc::F_SETFD, 0))?;
+        }
     }
     Ok(())
 }

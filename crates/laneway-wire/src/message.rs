@@ -15,13 +15,13 @@ mod request;
 pub(crate) mod tests;
 
 pub use answer::{
-    Cursor, Exited, Followed, FollowedLine, FromHolder, Offsets, Phase, ProcessIdentity, ProcessNote,
-    StartFailure, StartStage, Started, Status, StopPhase, Text,
+    Cursor, Exited, Followed, FollowedLine, FromHolder, MAX_LINE, Offsets, Phase, ProcessIdentity,
+    ProcessNote, Said, StartFailure, StartStage, Started, Status, StopPhase, Text,
 };
 pub use coding::{Incoming, MessageError, TooLong, encode};
 pub use request::{
-    Launch, Lines, MAX_SEND, OWNER_LIMIT_MS, Program, Record, ResourceLimit, Role, Send, Size, Tap, Terminal,
-    ToHolder,
+    Channel, ChannelKind, Launch, Lines, MAX_SEND, OWNER_LIMIT_MS, Program, Record, ResourceLimit, Role,
+    Send, Size, Tap, Terminal, ToHolder,
 };
 
 /// Chosen by the asker, echoed in the answers. 0 is what the holder says unasked.

@@ -427,6 +427,7 @@ impl Engine {
             history_lines,
             stop_signal: signal.as_raw(),
             record: spec.record.then_some(recordings::PLAN),
+            channel: None,
         })
     }
 

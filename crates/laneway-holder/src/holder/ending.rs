@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process_group, 
 
 use super::terminal::{Shown, Terminal};
 use super::{DEFAULT_GRACE, Holder, Ownership, Response};
+use crate::channel::Channel;
 use crate::clock::Moment;
 use crate::input::Asker;
 use crate::log;
@@ -37,6 +38,9 @@ impl Holder {
                 // The machine goes down, or somebody wants this holder to end: the run is brought to an end
                 // and recorded, and nobody is waited for.
                 self.may_leave = true;
+                if let Some(channel) = &mut self.channel {
+                    channel.give_up();
+                }
                 if self.exited.is_none() {
                     self.begin_stop(self.stop_signal_or_term(), DEFAULT_GRACE, now);
                 }
@@ -127,6 +131,12 @@ impl Holder {
             offsets,
             hung_up: matches!(&self.terminal, Terminal::Pane(pane) if pane.hung_up),
         };
+        if let Some(channel) = &mut self.channel {
+            channel.end();
+        }
+        if let Some(stop) = &mut self.stop {
+            stop.ask_the_rest(now.instant);
+        }
         fault_point!("holder.exit-seen");
         self.exited = Some(exited);
         self.record_exit(exited, status);
@@ -227,14 +237,24 @@ impl Holder {
             stop.hasten(now.instant, grace);
             return;
         }
-        self.stop = Some(Stop::asked(now.instant, grace));
+        let hears = self.exited.is_none() && self.channel.as_mut().is_some_and(Channel::bid_farewell);
+        if hears {
+            self.stop = Some(Stop::told(now.instant, grace));
+            self.first_signal = Some(signal);
+        } else {
+            self.stop = Some(Stop::asked(now.instant, grace));
+            self.ask_by_signal(&processes, signal);
+        }
+        self.say_stop_progress(StopPhase::Asked, processes.len());
+    }
+
+    fn ask_by_signal(&self, processes: &[Process], signal: Signal) {
         for process in processes.iter().filter(|process| !process.is_zombie()) {
             tree::send_or_log(process.identity, signal);
             // A stopped process takes a signal only when it goes on.
             tree::send_or_log(process.identity, Signal::CONT);
         }
-        self.reach_program(&processes, signal);
-        self.say_stop_progress(StopPhase::Asked, processes.len());
+        self.reach_program(processes, signal);
     }
 
     pub(super) fn step_stop(&mut self, now: Moment) {
@@ -256,6 +276,11 @@ impl Holder {
         }
         match step {
             Step::Wait => {}
+            Step::Signal => {
+                let processes = self.look_below();
+                let signal = self.first_signal.take().unwrap_or_else(|| self.stop_signal_or_term());
+                self.ask_by_signal(&processes, signal);
+            }
             Step::Kill(met) => {
                 tree::kill(&met, self.started.holder.pid);
                 self.reach_program(&met.processes, Signal::KILL);
@@ -326,6 +351,10 @@ impl Holder {
             return;
         }
         self.may_leave = true;
+        if let Some(channel) = self.channel.as_mut().filter(|channel| channel.watcher() != Some(asker.peer)) {
+            // It is of a version that knows no channels.
+            channel.give_up();
+        }
         self.say(asker, &FromHolder::Done);
         if !self.nothing_is_left {
             self.look_below();
@@ -341,7 +370,8 @@ impl Holder {
             Ownership::Awaited(_) => true,
             Ownership::Present(id) => self.peers.get(&id).is_some_and(|peer| peer.n_waiting() > 0),
         };
-        if !is_over || owner_waits {
+        let channel_waits = self.channel.as_ref().is_some_and(Channel::is_needed);
+        if !is_over || owner_waits || channel_waits {
             self.leave_at_latest = None;
             return Response::Stay;
         }

@@ -3,9 +3,10 @@
 //! The loop turns what the system reports into an [`Event`], [`Holder::handle`] deals with it without ever
 //! waiting, and its [`Response`] says whether the holder stays. What is queued by that for others goes out in
 //! [`Holder::flush`]. The parts: `requests` (what peers ask), `waiting` (what they wait for), `output` (from the
-//! program to viewers), `terminal` (where its program reads and writes), `pane` (when that is somebody else's),
+//! program to viewers), `channel` (what it says over its channel), `terminal` (where its program reads and writes), `pane` (when that is somebody else's),
 //! `ending` (exit, stop, leaving).
 
+mod channel;
 mod ending;
 mod output;
 mod pane;
@@ -29,8 +30,9 @@ use laneway_wire::message::{
 };
 use laneway_wire::{RecordFile, RunRecord, Stream, client};
 use rustix::event::PollFlags;
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, Signal, getrlimit};
 
+use crate::channel::Channel;
 use crate::clock::Moment;
 use crate::input::{Asker, InputQueue, Notice};
 use crate::log;
@@ -78,6 +80,8 @@ pub(crate) enum Event {
     OutputReadable(Stream),
     /// The terminal that the holder is in has answered.
     TtyReadable,
+    /// The program has said something over its channel.
+    ChannelReadable,
     /// Signals have come for the holder: children ended, or it is asked to end.
     Signalled,
     /// The time given by [`Holder::deadline`] has come.
@@ -101,6 +105,8 @@ pub(crate) enum Source {
     Peer(PeerId),
     Output(Stream),
     Input,
+    /// The program's channel.
+    Channel,
     /// The terminal that the holder is in.
     Tty,
 }
@@ -124,6 +130,7 @@ pub(crate) struct Parts {
     pub(crate) record: RecordFile,
     pub(crate) recorded: RunRecord,
     pub(crate) ends: Ends,
+    pub(crate) channel: Option<UnixStream>,
     pub(crate) started: Started,
 }
 
@@ -141,6 +148,7 @@ pub(crate) struct Holder {
     stop_signal: i32,
     terminal: Terminal,
     input: InputQueue,
+    channel: Option<Channel>,
     /// When the program wrote or somebody typed last.
     last_activity: Instant,
     peers: BTreeMap<PeerId, Peer>,
@@ -155,6 +163,8 @@ pub(crate) struct Holder {
     /// Those who watch were told of the exit.
     watchers_know: bool,
     stop: Option<Stop>,
+    /// What a stop asks with once the program was told and has not ended by that.
+    first_signal: Option<Signal>,
     stop_askers: Vec<Asker>,
     /// The last look at the tree met another holder or the daemon.
     met_protected: bool,
@@ -173,7 +183,9 @@ pub(crate) struct Holder {
 impl Holder {
     /// The holder of a program that was executed at `now`.
     pub(crate) fn new(launch: &Launch, parts: Parts, now: Moment) -> Self {
-        let Parts { folder, folder_path, listener, signals, record, recorded, ends, started } = parts;
+        let Parts { folder, folder_path, listener, signals, record, recorded, ends, channel, started } =
+            parts;
+        let channel = channel.zip(launch.channel.as_ref());
         let terminal = Terminal::new(ends, launch, &folder, now);
         let owner_limit = now.instant + Duration::from_millis(OWNER_LIMIT_MS);
         Self {
@@ -188,6 +200,7 @@ impl Holder {
             stop_signal: launch.stop_signal,
             terminal,
             input: InputQueue::default(),
+            channel: channel.map(|(socket, launch)| Channel::new(socket, launch)),
             last_activity: now.instant,
             peers: BTreeMap::new(),
             max_peers: max_peers(),
@@ -198,6 +211,7 @@ impl Holder {
             exit_is_told: false,
             watchers_know: false,
             stop: None,
+            first_signal: None,
             stop_askers: Vec::new(),
             met_protected: false,
             nothing_is_left: false,
@@ -256,6 +270,17 @@ impl Holder {
         {
             sources.push((Source::Input, fd, PollFlags::OUT));
         }
+        if let Some(channel) = &self.channel
+            && let Some(socket) = channel.socket()
+        {
+            let mut flags = PollFlags::empty();
+            flags.set(PollFlags::IN, channel.has_room());
+            flags.set(PollFlags::OUT, channel.wants_to_write());
+            // With none it would be told of a closed one without a pause.
+            if !flags.is_empty() {
+                sources.push((Source::Channel, socket, flags));
+            }
+        }
         if let Some(tty) = self.answering_tty() {
             sources.push((Source::Tty, tty, PollFlags::IN));
         }
@@ -292,6 +317,7 @@ impl Holder {
                 }
             }
             Event::TtyReadable => self.read_tty(),
+            Event::ChannelReadable => self.read_channel(now),
             Event::Signalled => self.take_signals(now),
             Event::DeadlineReached => {
                 self.look_for_owner(now);
@@ -316,6 +342,7 @@ impl Holder {
         self.tell_exit_when_drained();
         self.tell_the_quiet(now);
         self.tell_the_changes();
+        self.flush_channel();
         // First, so that what a viewer has seen is in the file.
         self.flush_recording();
         self.flush_peers(now);
@@ -402,6 +429,9 @@ impl Holder {
 
     fn lose_peer(&mut self, id: PeerId, now: Moment) {
         self.peers.remove(&id);
+        if let Some(channel) = &mut self.channel {
+            channel.lose(id);
+        }
         if self.accept_again_at.is_some() {
             // Its descriptor is free now.
             self.accept_again_at = Some(now.instant);

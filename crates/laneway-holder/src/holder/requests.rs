@@ -92,6 +92,9 @@ impl Holder {
             }
             ToHolder::AwaitQuiet { quiet_ms } => self.await_quiet(asker, quiet_ms),
             ToHolder::Tap(tap) => self.tap(asker, &tap, now),
+            ToHolder::WatchChannel { after } => self.watch_channel(asker, after),
+            ToHolder::ChannelTaken { up_to } => self.forget_channel(asker, up_to),
+            ToHolder::ChannelSend { line } => self.send_to_channel(asker, &line),
             ToHolder::DropSend { send } => self.drop_send(asker, Asker { tag: send, ..asker }),
         }
     }

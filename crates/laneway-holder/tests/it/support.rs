@@ -55,6 +55,7 @@ pub(crate) fn launch(argv: &[&str]) -> Launch {
         history_lines: 1000,
         stop_signal: 15,
         record: None,
+        channel: None,
     }
 }
 

@@ -183,7 +183,44 @@ pub enum FromHolder {
         #[n(0)]
         offset: u64,
     },
+    /// What the program has said over its channel.
+    #[n(24)]
+    ChannelSaid {
+        /// The number of the first of these; those of a run are counted from 1.
+        #[n(0)]
+        first: u64,
+        /// One or more.
+        #[n(1)]
+        #[cbor(decode_with = "bounded::list")]
+        said: Vec<Said>,
+    },
 }
+
+/// Something that came over a program's channel.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
+pub enum Said {
+    /// A line, without its end; at most [`MAX_LINE`].
+    #[n(0)]
+    Line(
+        #[n(0)]
+        #[cbor(with = "minicbor::bytes")]
+        Vec<u8>,
+    ),
+    /// A line that was too long, and is not kept.
+    #[n(1)]
+    TooLong {
+        /// How many bytes it had.
+        #[n(0)]
+        length: u64,
+    },
+    /// The program has closed its side; nothing comes after this.
+    #[n(2)]
+    Closed,
+}
+
+/// The longest line of a channel, in bytes without its end: 1 MiB.
+pub const MAX_LINE: usize = 1 << 20;
 
 /// A process that cannot be mistaken for a later one with the same number, within one boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]

@@ -8,6 +8,8 @@ pub const ENDED: &str = "ended";
 pub const NO_TERMINAL: &str = "no-terminal";
 /// The run is in a pane, and the holder does not know what that shows: `Tap` comes first.
 pub const NOT_TAPPED: &str = "not-tapped";
+/// The run has no channel, or the program has closed it.
+pub const NO_CHANNEL: &str = "no-channel";
 /// The run has no input: it was started without, or it was closed.
 pub const NO_INPUT: &str = "no-input";
 /// The request needs the driver's role.

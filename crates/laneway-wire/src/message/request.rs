@@ -147,6 +147,62 @@ pub enum ToHolder {
     /// [`refusal::OUT_OF_PLACE`](super::refusal::OUT_OF_PLACE) by a holder that is in no pane.
     #[n(19)]
     Tap(#[n(0)] Tap),
+    /// Be the one who takes what the program says over its channel; whoever was it before is it no longer. Answer:
+    /// `Done`, then any number of `ChannelSaid`, unasked, from the first that was not taken on. Without a channel:
+    /// `Refused` with [`refusal::NO_CHANNEL`](super::refusal::NO_CHANNEL).
+    #[n(20)]
+    WatchChannel {
+        /// Up to here all was taken before: it is forgotten.
+        #[n(0)]
+        after: u64,
+    },
+    /// What was said up to here is recorded: the holder may forget it. Only by who watches the channel. Answer: `Done`.
+    #[n(21)]
+    ChannelTaken {
+        /// The number of the last one.
+        #[n(0)]
+        up_to: u64,
+    },
+    /// Say something to the program over its channel. Answer: `Done` when it is the holder's to deliver, or `Refused`
+    /// with [`refusal::NO_CHANNEL`](super::refusal::NO_CHANNEL) or [`refusal::QUEUE_FULL`](super::refusal::QUEUE_FULL).
+    #[n(22)]
+    ChannelSend {
+        /// A line without its end: one JSON object.
+        #[n(0)]
+        #[cfg_attr(test, proptest(strategy = "tests::bytes()"))]
+        line: ByteVec,
+    },
+}
+
+/// A channel between a program and its supervisor: lines of JSON over a socket.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
+pub struct Channel {
+    /// How the program finds it.
+    #[n(0)]
+    pub kind: ChannelKind,
+    /// What the program is told first: lines without their ends.
+    #[n(1)]
+    #[cfg_attr(test, proptest(strategy = "tests::many_bytes()"))]
+    #[cbor(decode_with = "bounded::list")]
+    pub greeting: Vec<ByteVec>,
+    /// What the program is told when it is to end, before any signal: a line without its end.
+    #[n(2)]
+    #[cfg_attr(test, proptest(strategy = "tests::bytes()"))]
+    pub farewell: ByteVec,
+}
+
+/// How a program finds its channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
+#[cbor(index_only)]
+pub enum ChannelKind {
+    /// Its descriptor is in `LANEWAY_CHANNEL_FD`.
+    #[n(0)]
+    JsonLines,
+    /// Its descriptor is in `NODE_CHANNEL_FD`, as the `fork` of Node.js has it.
+    #[n(1)]
+    NodeIpc,
 }
 
 /// What a pane shows, and where its output comes from.
@@ -211,6 +267,9 @@ pub struct Launch {
     /// What the terminal shows is recorded in the run's folder, see [`crate::recording`].
     #[n(10)]
     pub record: Option<Record>,
+    /// The program is given a channel.
+    #[n(11)]
+    pub channel: Option<Channel>,
 }
 
 /// How much of a recording is kept.

@@ -1,6 +1,8 @@
 //! Messages come back as they were, and old and new peers understand each other.
 
-use laneway_wire::message::{self, Launch, Record, ResourceLimit, Role, Size, Terminal, refusal};
+use laneway_wire::message::{
+    self, Channel, ChannelKind, Launch, Record, ResourceLimit, Role, Size, Terminal, refusal,
+};
 use laneway_wire::{ByteVec, Decoder, FromHolder, Incoming, ToHolder};
 use proptest::prelude::*;
 
@@ -17,6 +19,11 @@ fn launch() -> Launch {
         history_lines: 10_000,
         stop_signal: 15,
         record: Some(Record { part_length: 1 << 24, n_parts: 4 }),
+        channel: Some(Channel {
+            kind: ChannelKind::NodeIpc,
+            greeting: vec![ByteVec::from(b"{}".to_vec())],
+            farewell: ByteVec::from(b"{\"type\":\"shutdown\"}".to_vec()),
+        }),
     }
 }
 

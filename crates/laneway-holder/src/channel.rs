@@ -1,0 +1,385 @@
+//! A program's channel: what it says is kept until somebody has recorded it, what is said to it until it reads that.
+//!
+//! What the program says is numbered from 1. No more is read from it than may wait here: a program that says more has
+//! to wait, and nothing is lost.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use laneway_wire::ByteVec;
+use laneway_wire::message::{self, MAX_LINE, Said};
+
+use crate::peer::PeerId;
+
+/// So many lines wait to be recorded: some seconds of a talkative program, and no more than a frame takes.
+const MAX_LINES: usize = 1_000;
+
+/// So many bytes of them wait: 4 MiB, four of the longest lines.
+const MAX_WAITING: usize = 4 << 20;
+
+/// So many bytes wait for the program: 4 MiB.
+const MAX_OUTBOX: usize = 4 << 20;
+
+/// How much is read at once: the most that a socket holds by default, roughly.
+const READ_LENGTH: usize = 64 << 10;
+
+/// Why nothing can be said to the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotSaid {
+    /// The program has closed its side.
+    Closed,
+    /// It does not read what was said before.
+    QueueFull,
+}
+
+/// The holder's side of a channel.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    /// None once the program has closed its side, or has ended and all that it said was read.
+    socket: Option<UnixStream>,
+    /// Bytes that were read and are not cut into lines yet.
+    unread: Vec<u8>,
+    /// The beginning of a line whose end has not come.
+    partial: Vec<u8>,
+    /// How many bytes of a line were dropped that is too long.
+    n_dropped: u64,
+    said: VecDeque<Said>,
+    n_waiting: usize,
+    /// The number of the first in `said`.
+    first: u64,
+    /// The number up to which the watcher was told.
+    told: u64,
+    watcher: Option<PeerId>,
+    outbox: Vec<u8>,
+    farewell: ByteVec,
+    /// The program has ended: what the socket has is all.
+    is_over: bool,
+    /// Who has recorded the end does not know channels: nobody is waited for.
+    is_given_up: bool,
+}
+
+impl Channel {
+    /// The channel of a program that was executed; `socket` is non-blocking.
+    pub(crate) fn new(socket: UnixStream, launch: &message::Channel) -> Self {
+        let mut channel = Self {
+            socket: Some(socket),
+            unread: Vec::new(),
+            partial: Vec::new(),
+            n_dropped: 0,
+            said: VecDeque::new(),
+            n_waiting: 0,
+            first: 1,
+            told: 0,
+            watcher: None,
+            outbox: Vec::new(),
+            farewell: launch.farewell.clone(),
+            is_over: false,
+            is_given_up: false,
+        };
+        for line in &launch.greeting {
+            channel.push_line(line);
+        }
+        channel
+    }
+
+    /// The socket, while the program can say or be told something.
+    pub(crate) fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.socket.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Whether more may be read.
+    pub(crate) fn has_room(&self) -> bool {
+        self.said.len() < MAX_LINES && self.n_waiting < MAX_WAITING
+    }
+
+    /// Whether something waits for the program.
+    pub(crate) fn wants_to_write(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// Whether something that was said has not been recorded yet by somebody who would.
+    pub(crate) fn is_needed(&self) -> bool {
+        !self.is_given_up && (self.socket.is_some() || !self.said.is_empty())
+    }
+
+    /// Reads what the program has said, as far as there is room. Answers whether it said something.
+    pub(crate) fn read(&mut self) -> bool {
+        let mut has_said = false;
+        loop {
+            self.cut();
+            let Some(socket) = self.socket.as_mut().filter(|_| self.unread.is_empty()) else {
+                return has_said;
+            };
+            if self.said.len() >= MAX_LINES || self.n_waiting >= MAX_WAITING {
+                return has_said;
+            }
+            self.unread.resize(READ_LENGTH, 0);
+            let read = socket.read(&mut self.unread);
+            self.unread.truncate(*read.as_ref().unwrap_or(&0));
+            match read {
+                Ok(0) => return self.close() || has_said,
+                Ok(_) => has_said = true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.is_over {
+                        self.close();
+                    }
+                    return has_said;
+                }
+                Err(_) => return self.close() || has_said,
+            }
+        }
+    }
+
+    /// Takes whole lines out of what was read, as far as there is room.
+    fn cut(&mut self) {
+        let mut n_cut = 0;
+        while n_cut < self.unread.len() && self.has_room() {
+            let rest = &self.unread[n_cut..];
+            let Some(length) = memchr::memchr(b'\n', rest) else {
+                let rest = rest.to_vec();
+                self.add_to_line(&rest);
+                n_cut = self.unread.len();
+                break;
+            };
+            let end = rest[..length].to_vec();
+            n_cut += length + 1;
+            self.add_to_line(&end);
+            self.end_line();
+        }
+        self.unread.drain(..n_cut);
+    }
+
+    fn add_to_line(&mut self, bytes: &[u8]) {
+        if self.n_dropped > 0 || self.partial.len() + bytes.len() > MAX_LINE {
+            self.n_dropped += (self.partial.len() + bytes.len()) as u64;
+            self.partial = Vec::new();
+        } else {
+            self.partial.extend_from_slice(bytes);
+        }
+    }
+
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.partial);
+        match std::mem::take(&mut self.n_dropped) {
+            0 => {
+                self.n_waiting += line.len();
+                self.said.push_back(Said::Line(line));
+            }
+            length => self.said.push_back(Said::TooLong { length }),
+        }
+    }
+
+    /// The program says nothing more. Answers true.
+    fn close(&mut self) -> bool {
+        if !self.partial.is_empty() || self.n_dropped > 0 {
+            self.end_line();
+        }
+        self.socket = None;
+        self.outbox = Vec::new();
+        self.said.push_back(Said::Closed);
+        true
+    }
+
+    /// The program has ended: what is in the socket is the last of it.
+    pub(crate) fn end(&mut self) {
+        self.is_over = true;
+        self.read();
+    }
+
+    /// Says a line to the program.
+    pub(crate) fn push(&mut self, line: &[u8]) -> Result<(), NotSaid> {
+        if self.socket.is_none() || self.is_over {
+            return Err(NotSaid::Closed);
+        }
+        if self.outbox.len() + line.len() > MAX_OUTBOX {
+            return Err(NotSaid::QueueFull);
+        }
+        self.push_line(line);
+        Ok(())
+    }
+
+    fn push_line(&mut self, line: &[u8]) {
+        self.outbox.extend_from_slice(line);
+        self.outbox.push(b'\n');
+    }
+
+    /// Tells the program that it is to end. Answers whether it can hear that.
+    pub(crate) fn bid_farewell(&mut self) -> bool {
+        let farewell = self.farewell.clone();
+        !farewell.is_empty() && self.push(&farewell).is_ok()
+    }
+
+    /// Writes what the program takes without waiting.
+    pub(crate) fn flush(&mut self) {
+        let Some(socket) = &mut self.socket else { return };
+        let mut n_written = 0;
+        while n_written < self.outbox.len() {
+            match socket.write(&self.outbox[n_written..]) {
+                Ok(n) => n_written += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // It reads nothing any more; what it has said is still to be read.
+                Err(_) => n_written = self.outbox.len(),
+            }
+        }
+        self.outbox.drain(..n_written);
+        if self.outbox.is_empty() {
+            self.outbox = Vec::new();
+        }
+    }
+
+    /// From now on `peer` takes what is said; up to `after` all was taken.
+    pub(crate) fn watch(&mut self, peer: PeerId, after: u64) {
+        self.watcher = Some(peer);
+        self.is_given_up = false;
+        self.forget(after);
+        self.told = self.first - 1;
+    }
+
+    /// Who takes what is said.
+    pub(crate) fn watcher(&self) -> Option<PeerId> {
+        self.watcher
+    }
+
+    /// A connection is gone.
+    pub(crate) fn lose(&mut self, peer: PeerId) {
+        self.watcher.take_if(|watcher| *watcher == peer);
+    }
+
+    /// Nobody takes what is left: it keeps nobody waiting.
+    pub(crate) fn give_up(&mut self) {
+        self.is_given_up = true;
+    }
+
+    /// What was said up to `up_to` is recorded.
+    pub(crate) fn forget(&mut self, up_to: u64) {
+        while self.first <= up_to
+            && let Some(said) = self.said.pop_front()
+        {
+            self.first += 1;
+            if let Said::Line(line) = said {
+                self.n_waiting -= line.len();
+            }
+        }
+        self.told = self.told.max(self.first - 1);
+    }
+
+    /// What the watcher was not told yet, with the number of the first. It counts as told from now on.
+    pub(crate) fn untold(&mut self) -> Option<(PeerId, u64, Vec<Said>)> {
+        let watcher = self.watcher?;
+        let n_told = usize::try_from(self.told + 1 - self.first).expect("what was told still waits");
+        let said: Vec<Said> = self.said.range(n_told..).cloned().collect();
+        let first = self.told + 1;
+        self.told += said.len() as u64;
+        (!said.is_empty()).then_some((watcher, first, said))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (Channel, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let kind = message::ChannelKind::JsonLines;
+        let launch = message::Channel { kind, greeting: Vec::new(), farewell: b"bye".to_vec().into() };
+        (Channel::new(ours, &launch), theirs)
+    }
+
+    fn line(text: &str) -> Said {
+        Said::Line(text.as_bytes().to_vec())
+    }
+
+    const PEER: PeerId = PeerId(1);
+
+    #[test]
+    fn lines_are_numbered_and_told_once_to_each_watcher_until_they_are_taken() {
+        let (mut channel, mut theirs) = pair();
+        theirs.write_all(b"one\ntwo\nthr").unwrap();
+        assert!(channel.read());
+        assert_eq!(channel.untold(), None, "nobody watches");
+        channel.watch(PEER, 0);
+        assert_eq!(channel.untold(), Some((PEER, 1, vec![line("one"), line("two")])));
+        assert_eq!(channel.untold(), None);
+        channel.forget(1);
+        theirs.write_all(b"ee\n").unwrap();
+        channel.read();
+        assert_eq!(channel.untold(), Some((PEER, 3, vec![line("three")])));
+        channel.watch(PeerId(2), 2);
+        assert_eq!(channel.untold(), Some((PeerId(2), 3, vec![line("three")])));
+        channel.forget(3);
+        channel.forget(3);
+        channel.watch(PEER, 9);
+        theirs.write_all(b"four").unwrap();
+        drop(theirs);
+        channel.read();
+        assert_eq!(channel.untold(), Some((PEER, 4, vec![line("four"), Said::Closed])));
+        assert!(channel.is_needed());
+        channel.forget(5);
+        assert!(!channel.is_needed());
+        assert_eq!(channel.push(b"late"), Err(NotSaid::Closed));
+    }
+
+    #[test]
+    fn no_more_lines_and_bytes_wait_than_may_and_none_is_lost() {
+        let (mut channel, mut theirs) = pair();
+        theirs.write_all(&b"x\n".repeat(3_000)).unwrap();
+        channel.read();
+        assert_eq!((channel.said.len(), channel.has_room()), (MAX_LINES, false));
+        channel.forget(999);
+        channel.read();
+        channel.forget(2_500);
+        channel.forget(1_999);
+        channel.read();
+        channel.watch(PEER, 0);
+        let (_, first, said) = channel.untold().unwrap();
+        assert_eq!((first, said.len()), (2_000, 1_000));
+        channel.end();
+        channel.forget(2_999);
+        channel.end();
+        assert_eq!(channel.untold(), Some((PEER, 3_000, vec![line("x"), Said::Closed])));
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_costs_no_room_and_the_next_one_is_whole() {
+        let (mut channel, mut theirs) = pair();
+        let writing = std::thread::spawn(move || {
+            theirs.write_all(&vec![b'a'; MAX_LINE]).unwrap();
+            theirs.write_all(b"\n").unwrap();
+            theirs.write_all(&vec![b'b'; 3 * MAX_LINE]).unwrap();
+            theirs.write_all(b"\nnext\n").unwrap();
+            theirs
+        });
+        let socket = channel.socket.as_ref().unwrap().try_clone().unwrap();
+        while channel.said.len() < 3 {
+            let mut fds = [rustix::event::PollFd::new(&socket, rustix::event::PollFlags::IN)];
+            rustix::event::poll(&mut fds, None).unwrap();
+            channel.read();
+            assert!(channel.partial.len() <= MAX_LINE);
+        }
+        let _theirs = writing.join().unwrap();
+        channel.watch(PEER, 1);
+        let too_long = Said::TooLong { length: 3 * MAX_LINE as u64 };
+        assert_eq!(channel.untold(), Some((PEER, 2, vec![too_long, line("next")])));
+    }
+
+    #[test]
+    fn what_the_program_does_not_read_is_bounded() {
+        let (mut channel, mut theirs) = pair();
+        let long = vec![b'x'; 1 << 20];
+        while channel.push(&long).is_ok() {
+            channel.flush();
+        }
+        assert_eq!(channel.push(&long), Err(NotSaid::QueueFull));
+        assert!(channel.outbox.len() <= MAX_OUTBOX + 1);
+        let mut taken = vec![0; 1 << 20];
+        while channel.push(&long).is_err() {
+            assert!(theirs.read(&mut taken).unwrap() > 0);
+            channel.flush();
+        }
+    }
+}
