@@ -199,6 +199,18 @@ fn windows_of_workers_that_ended_go_and_others_stay_whatever_they_are_called() {
 }
 
 #[test]
+fn a_lane_that_is_shown_can_be_closed() {
+    let Some(world) = World::with_people() else { return };
+    world.lane.start("fix", &["fake-agent", "echo"]);
+    let window = world.synced()["opened"][0]["window_id"].as_str().expect("an id").to_owned();
+    world.inside(&["tmux", "spread", "fix"]).ok();
+    world.goes(&window, || {
+        world.lane.lane(&["close", "fix"]).ok();
+    });
+    assert_eq!(world.windows(), ["people:theirs"]);
+}
+
+#[test]
 fn outside_of_tmux_a_server_and_a_session_are_made() {
     let Some(world) = World::new() else { return };
     world.lane.start("fix", &["fake-agent", "echo"]);
