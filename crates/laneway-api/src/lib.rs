@@ -7,7 +7,7 @@
 //! * [`view`]: lanes, workers, terminals and the daemon as they are shown
 //! * [`request`]: the bodies of what changes something, and their answers
 //! * [`serving`]: being reached over TCP, and the tokens for that
-//! * [`socket`]: what is said on the WebSocket of events
+//! * [`socket`]: what is said on the `WebSockets` of events and of terminals
 //! * [`tmux`]: windows of tmux that show workers
 //! * [`error`]: `{error: {code, kind, message, hint?, details?}}` and the exit codes
 //! * [`time`]: moments as RFC 3339 UTC

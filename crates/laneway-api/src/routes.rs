@@ -21,6 +21,9 @@ pub const METRICS: &str = "/metrics";
 /// GET with [`crate::socket::SocketQuery`]: a WebSocket of [`crate::socket::ClientMessage`] and
 /// [`crate::socket::ServerMessage`], and events.
 pub const EVENT_SOCKET: &str = "/ws";
+/// GET with [`crate::socket::TerminalQuery`]: a WebSocket of bytes, [`crate::socket::TerminalWish`] and
+/// [`crate::socket::TerminalWord`].
+pub const TERMINAL_SOCKET: &str = "/ws/terminal/{target}";
 /// GET: [`crate::serving::ServingView`]; POST [`crate::serving::Serve`]: the same.
 pub const SERVE: &str = "/api/v1/serve";
 /// POST: [`crate::serving::ServingView`], of what was served until then.

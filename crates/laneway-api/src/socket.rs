@@ -1,5 +1,8 @@
-//! What is said on the WebSocket of events, beside the events themselves ([`crate::view::EventView`]).
+//! What is said on `WebSockets`: on that of events, beside the events themselves ([`crate::view::EventView`]), and on that
+//! of a terminal.
 
+use laneway_core::attachment::Role;
+use laneway_core::run::Exit;
 use serde::{Deserialize, Serialize};
 
 /// What a client says: one of `subscribe`, `unsubscribe` and `type`.
@@ -68,4 +71,97 @@ pub struct SocketQuery {
     /// How events are named.
     #[serde(default)]
     pub names: Names,
+}
+
+/// What a binary frame of a terminal's WebSocket begins with; 8 bytes follow, big endian: where its first byte stands in
+/// the output, or for a snapshot where the output goes on behind it. The rest are the bytes.
+pub mod terminal_frame {
+    /// The begin of a picture: to be written to an emptied terminal.
+    pub const SNAPSHOT: u8 = 0;
+    /// More of that picture.
+    pub const MORE_OF_SNAPSHOT: u8 = 1;
+    /// Output of the terminal.
+    pub const OUTPUT: u8 = 2;
+    /// Standard output of a program without a terminal.
+    pub const STDOUT: u8 = 3;
+    /// Standard error of a program without a terminal.
+    pub const STDERR: u8 = 4;
+    /// How many bytes stand in front of those of the terminal.
+    pub const HEAD: usize = 9;
+}
+
+/// The query of a terminal's WebSocket.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TerminalQuery {
+    /// Who types and gives the size, or looks on. None: an observer.
+    #[serde(default)]
+    pub role: Option<Role>,
+    /// The client's own size, with `rows`; a driver's becomes the terminal's. None: it stays as it is.
+    #[serde(default)]
+    pub columns: Option<u16>,
+    /// With `columns`.
+    #[serde(default)]
+    pub rows: Option<u16>,
+    /// Go on after this offset, as frames tell it, without a picture, if what came since is still there.
+    #[serde(default)]
+    pub since: Option<u64>,
+}
+
+/// What a client of a terminal says in a text frame; in binary frames it types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum TerminalWish {
+    /// The driver's size has changed.
+    Resize {
+        /// Columns.
+        columns: u16,
+        /// Rows.
+        rows: u16,
+    },
+    /// Be this from now on.
+    Role {
+        /// Who types, or looks on.
+        role: Role,
+    },
+    /// A sign of life is wanted.
+    Ping {},
+}
+
+/// What the daemon says of a terminal in a text frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum TerminalWord {
+    /// What this client is from now on: also when another became the driver.
+    Role {
+        /// Who types, or looks on.
+        role: Role,
+    },
+    /// The size that the terminal has from now on.
+    Resize {
+        /// Columns.
+        columns: u16,
+        /// Rows.
+        rows: u16,
+    },
+    /// The program has ended; the connection ends.
+    Exit {
+        /// How; none where that is not recorded yet.
+        exit: Option<Exit>,
+    },
+    /// Answers a ping.
+    Pong {},
+    /// What was said could not be understood or done. The connection goes on.
+    Error {
+        /// Why.
+        message: String,
+    },
+}
+
+/// Close codes of a terminal's WebSocket beside the usual ones.
+pub mod terminal_close {
+    /// The program has ended, and all of its output was sent.
+    pub const ENDED: u16 = 1000;
+    /// There is no such worker, or it never ran.
+    pub const UNKNOWN: u16 = 4404;
 }

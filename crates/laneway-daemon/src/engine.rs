@@ -29,7 +29,7 @@ pub(crate) use close::CloseAsked;
 pub(crate) use create::parse_name;
 pub(crate) use inside::{Asking, who_asks};
 pub(crate) use restarts::Begun;
-pub(crate) use runs::RunHow;
+pub(crate) use runs::{RunHow, exit_of};
 pub(crate) use setup::Tell;
 
 use std::collections::{HashMap, HashSet};

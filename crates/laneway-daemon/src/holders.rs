@@ -20,7 +20,7 @@ use laneway_core::launch::{DEFAULT_GRACE_MS, GRACE_TO_GO_ON_MS};
 use laneway_wire::message::{Exited, ProcessNote};
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub(crate) use conversation::LinkError;
+pub(crate) use conversation::{Conversation, LinkError, meet};
 pub(crate) use cut_off::CutOff;
 pub(crate) use link::{connect, connect_patiently};
 pub(crate) use start::{HolderProgram, StartError, keep_some_free, launch};

@@ -1,7 +1,7 @@
 //! HTTP on the unix socket, and over TCP where that is asked for: who may ask, what is asked, and the answers.
 //!
 //! The handlers ([`lanes`], [`sharing`], [`rescues`], [`workers`], [`settings`], [`host`], [`serving`], [`health`],
-//! [`socket`]) translate; what happens is the engine's. [`tcp`] takes connections of strangers, [`gate`] says who of them is let in.
+//! [`socket`], [`terminal`]) translate; what happens is the engine's. [`tcp`] takes connections of strangers, [`gate`] says who of them is let in.
 
 mod feed;
 mod gate;
@@ -14,6 +14,7 @@ mod settings;
 mod sharing;
 pub(crate) mod socket;
 pub(crate) mod tcp;
+mod terminal;
 mod tmux;
 mod workers;
 
@@ -118,6 +119,7 @@ fn router(served: Served) -> Router {
         .route(routes::DAEMON_STOP, post(host::stop))
         .route(routes::EVENTS, get(host::events))
         .route(routes::EVENT_SOCKET, get(socket::events))
+        .route(routes::TERMINAL_SOCKET, get(terminal::show))
         .route(routes::SERVE, get(serving::show).post(serving::start))
         .route(routes::SERVE_STOP, post(serving::stop))
         .route(routes::TOKENS, get(serving::tokens).post(serving::create_token))

@@ -687,7 +687,7 @@ pub(super) fn process_of(started: &laneway_wire::message::Started) -> ProcessIde
 }
 
 /// How a holder says that a run ended.
-pub(super) fn exit_of(exited: &Exited) -> (Exit, Timestamp) {
+pub(crate) fn exit_of(exited: &Exited) -> (Exit, Timestamp) {
     let exit = match (exited.code, exited.signal) {
         (Some(code), _) => Exit::Code { code: u8::try_from(code & 0xff).unwrap_or(u8::MAX) },
         (None, Some(signal)) => Exit::Signal { signal },

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use laneway_core::id::RunId;
 use laneway_wire::client::ClientError;
-use laneway_wire::frame::Decoder;
+use laneway_wire::frame::{Decoder, Stream, encode_data};
 use laneway_wire::message::{FromHolder, Incoming, MessageError, Status, Tag, ToHolder, encode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -36,20 +36,28 @@ pub(crate) enum LinkError {
 
 /// One conversation with a holder, by whoever owns it.
 #[derive(Debug)]
-pub(super) struct Conversation {
+pub(crate) struct Conversation {
     socket: UnixStream,
     decoder: Decoder,
     buffer: Vec<u8>,
     pending: std::ops::Range<usize>,
     last_tag: Tag,
+    input_offset: u64,
 }
 
 impl Conversation {
     pub(super) fn over(socket: UnixStream) -> Self {
-        Self { socket, decoder: Decoder::new(), buffer: vec![0; 16 << 10], pending: 0..0, last_tag: 0 }
+        Self {
+            socket,
+            decoder: Decoder::new(),
+            buffer: vec![0; 16 << 10],
+            pending: 0..0,
+            last_tag: 0,
+            input_offset: 0,
+        }
     }
 
-    pub(super) async fn say(&mut self, message: &ToHolder) -> io::Result<Tag> {
+    pub(crate) async fn say(&mut self, message: &ToHolder) -> io::Result<Tag> {
         self.last_tag = self.last_tag.checked_add(1).unwrap_or(1);
         let mut bytes = Vec::new();
         encode(self.last_tag, message, &mut bytes).map_err(io::Error::other)?;
@@ -57,8 +65,16 @@ impl Conversation {
         Ok(self.last_tag)
     }
 
+    /// Bytes for the program, from the driver.
+    pub(crate) async fn type_in(&mut self, typed: &[u8]) -> io::Result<()> {
+        let mut frames = Vec::with_capacity(typed.len() + 64);
+        encode_data(Stream::Input, self.input_offset, typed, &mut frames);
+        self.input_offset += typed.len() as u64;
+        self.socket.write_all(&frames).await
+    }
+
     /// The next message; None when the holder closed the connection. Safe to be dropped while it waits.
-    pub(super) async fn hear(&mut self) -> Result<Option<Incoming<FromHolder>>, LinkError> {
+    pub(crate) async fn hear(&mut self) -> Result<Option<Incoming<FromHolder>>, LinkError> {
         loop {
             let mut input = &self.buffer[self.pending.clone()];
             let incoming = self.decoder.feed_message(&mut input)?;
@@ -76,7 +92,7 @@ impl Conversation {
     }
 
     /// The answer to a request; what is said unasked meanwhile is given to `unasked`.
-    pub(super) async fn answer(
+    pub(crate) async fn answer(
         &mut self,
         asked: Tag,
         mut unasked: impl FnMut(FromHolder),
@@ -99,6 +115,24 @@ pub(super) async fn open(
     run: RunId,
     limit: Duration,
 ) -> Result<(Conversation, u32, Status), LinkError> {
+    let mut conversation = reach(folder).await?;
+    let watched = async {
+        let pid = introduce(&mut conversation, run).await?;
+        Ok::<_, LinkError>((watch(&mut conversation).await?, pid))
+    };
+    let (status, pid) = tokio::time::timeout(limit, watched).await.map_err(|_| LinkError::Silent)??;
+    Ok((conversation, pid, status))
+}
+
+/// A conversation with the holder of a run in which nothing was asked yet.
+pub(crate) async fn meet(folder: &Path, run: RunId) -> Result<Conversation, LinkError> {
+    let mut conversation = reach(folder).await?;
+    let met = tokio::time::timeout(CONNECT_LIMIT, introduce(&mut conversation, run)).await;
+    met.map_err(|_| LinkError::Silent)??;
+    Ok(conversation)
+}
+
+async fn reach(folder: &Path) -> Result<Conversation, LinkError> {
     let folder = folder.to_owned();
     let opened = tokio::task::spawn_blocking(move || laneway_wire::client::connect(&folder, CONNECT_LIMIT))
         .await
@@ -112,23 +146,22 @@ pub(super) async fn open(
         other => LinkError::Stranger(other.to_string()),
     })?;
     socket.set_nonblocking(true).map_err(LinkError::Socket)?;
-    let mut conversation = Conversation::over(UnixStream::from_std(socket).map_err(LinkError::Socket)?);
-    let (status, pid) = tokio::time::timeout(limit, introduce(&mut conversation, run))
-        .await
-        .map_err(|_| LinkError::Silent)??;
-    Ok((conversation, pid, status))
+    Ok(Conversation::over(UnixStream::from_std(socket).map_err(LinkError::Socket)?))
 }
 
-async fn introduce(conversation: &mut Conversation, run: RunId) -> Result<(Status, u32), LinkError> {
+async fn introduce(conversation: &mut Conversation, run: RunId) -> Result<u32, LinkError> {
     let hello = ToHolder::Hello {
         protocol: laneway_wire::PROTOCOL_VERSION,
         client: format!("laneway-daemon {}", laneway_api::version::VERSION),
     };
     let tag = conversation.say(&hello).await.map_err(LinkError::Socket)?;
-    let pid = match conversation.answer(tag, |_| {}).await? {
-        FromHolder::Hello { run: held, pid, .. } if held == run.to_string() => pid,
-        other => return Err(LinkError::Stranger(format!("{other:?}"))),
-    };
+    match conversation.answer(tag, |_| {}).await? {
+        FromHolder::Hello { run: held, pid, .. } if held == run.to_string() => Ok(pid),
+        other => Err(LinkError::Stranger(format!("{other:?}"))),
+    }
+}
+
+async fn watch(conversation: &mut Conversation) -> Result<Status, LinkError> {
     let tag = conversation.say(&ToHolder::Watch).await.map_err(LinkError::Socket)?;
     let mut status = status_in(conversation.answer(tag, |_| {}).await?)?;
     if status.exited.is_some() {
@@ -136,7 +169,7 @@ async fn introduce(conversation: &mut Conversation, run: RunId) -> Result<(Statu
         let tag = conversation.say(&ToHolder::Status).await.map_err(LinkError::Socket)?;
         status = status_in(conversation.answer(tag, |_| {}).await?)?;
     }
-    Ok((status, pid))
+    Ok(status)
 }
 
 fn status_in(answer: FromHolder) -> Result<Status, LinkError> {

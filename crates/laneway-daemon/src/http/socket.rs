@@ -10,7 +10,7 @@
 //! and at most [`MAX_UNSENT`] bytes wait for it.
 
 mod pattern;
-mod session;
+pub(super) mod session;
 
 use std::time::{Duration, Instant};
 

@@ -51,6 +51,7 @@ mod tmux_viewers;
 mod versions;
 mod viewers;
 mod waiting;
+mod web_terminal;
 mod websocket;
 mod workers;
 

@@ -127,14 +127,14 @@ fn name_with_colon(event: &Event) -> Option<&'static str> {
 
 /// Whether a client is still there.
 #[derive(Debug)]
-pub(super) struct Life {
+pub(in crate::http) struct Life {
     heard_at: Instant,
     was_asked: bool,
 }
 
 /// What is due.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Due {
+pub(in crate::http) enum Due {
     /// Nothing before this moment.
     At(Instant),
     /// It is asked for a sign of life.
@@ -145,22 +145,22 @@ pub(super) enum Due {
 
 impl Life {
     /// One that was heard now.
-    pub(super) fn new(now: Instant) -> Self {
+    pub(in crate::http) fn new(now: Instant) -> Self {
         Self { heard_at: now, was_asked: false }
     }
 
     /// It has said anything.
-    pub(super) fn heard(&mut self, now: Instant) {
+    pub(in crate::http) fn heard(&mut self, now: Instant) {
         *self = Self::new(now);
     }
 
     /// It is being asked.
-    pub(super) fn asked(&mut self) {
+    pub(in crate::http) fn asked(&mut self) {
         self.was_asked = true;
     }
 
     /// What is due now.
-    pub(super) fn due(&self, now: Instant) -> Due {
+    pub(in crate::http) fn due(&self, now: Instant) -> Due {
         let at = self.heard_at + PING_AFTER + if self.was_asked { PONG_LIMIT } else { Duration::ZERO };
         match (now >= at, self.was_asked) {
             (false, _) => Due::At(at),
