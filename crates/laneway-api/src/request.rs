@@ -477,6 +477,9 @@ pub struct AccessTerminal {
     /// Somebody is about to use it: from now on it is what `-` means.
     #[serde(default)]
     pub attaching: bool,
+    /// What it shows is wanted as it comes. In a pane of tmux that is not known without.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub output: bool,
 }
 
 /// Wait until the end of a worker's run is recorded.

@@ -381,6 +381,22 @@ pub struct TerminalAccess {
     pub holder_folder: Option<OsText>,
     /// The last screen of a run that has ended: bytes that draw it, base64.
     pub last_screen: Option<String>,
+    /// In tmux: where its program can be gone to, as it is now.
+    #[serde(default)]
+    pub tmux: Option<PaneAddress>,
+}
+
+/// A pane of tmux, and where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaneAddress {
+    /// The socket of its server.
+    pub socket: OsText,
+    /// The session's id (`$1`).
+    pub session_id: String,
+    /// The window's id (`@4`).
+    pub window_id: String,
+    /// The pane's id (`%7`).
+    pub pane_id: String,
 }
 
 /// What a terminal shows.

@@ -363,6 +363,8 @@ pub enum Command {
         server: TmuxServer,
         /// The pane's id.
         pane_id: String,
+        /// Whose it was: it may have been used again meanwhile.
+        tag: String,
     },
     /// Somebody attaches to a worker's terminal.
     RecordAttached {

@@ -67,8 +67,8 @@ pub fn decide(facts: &Facts, command: &Command, now: Timestamp) -> Result<Decisi
         (Command::MovePane { server, pane_id, to, .. }, Facts::Panes(Some(facts))) => {
             Ok(pane::moved(facts, server, pane_id, to))
         }
-        (Command::RecordPaneGone { server, pane_id, .. }, Facts::Panes(Some(facts))) => {
-            Ok(pane::gone(facts, server, pane_id))
+        (Command::RecordPaneGone { server, pane_id, tag, .. }, Facts::Panes(Some(facts))) => {
+            Ok(pane::gone(facts, server, pane_id, tag))
         }
         (Command::RecordAttached { worker }, Facts::Panes(Some(_))) => {
             Ok(Decision { changes: vec![Change::SetLastAttached(*worker)], ..Decision::default() })

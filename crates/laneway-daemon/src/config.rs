@@ -7,7 +7,8 @@
 //! detach_keys = "ctrl-a"   # what leaves an attached terminal
 //! record = true            # record every run on a terminal
 //!
-//! [terminal]
+//! [terminal]               # or only: terminal = "tmux"
+//! kind = "tmux"            # where workers have their terminals: holder (default), tmux, auto
 //! history_lines = 50000    # lines that a terminal keeps
 //!
 //! [restart]
@@ -23,6 +24,7 @@ pub mod place;
 mod restart;
 mod settings;
 mod size;
+mod terminal;
 pub mod workspace;
 
 use std::path::{Path, PathBuf};
@@ -34,15 +36,13 @@ use crate::home::Home;
 pub use detach_key::{DetachKey, NotADetachKey};
 pub use file::ConfigError;
 pub use restart::RestartConfig;
+pub use terminal::{TerminalChoice, TerminalConfig};
 
 /// The file's name.
 const FILE_NAME: &str = "config.toml";
 
-/// The most lines of history that may be asked for: at some 160 bytes a coloured line, 160 MiB in one terminal.
-const MAX_HISTORY_LINES: u32 = 1_000_000;
-
 /// Every key there is, with the tables it stands in.
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 10] = [
     "detach_keys",
     "record",
     "restart.base",
@@ -50,7 +50,9 @@ const KEYS: [&str; 8] = [
     "restart.max",
     "restart.steady",
     "restart.window",
+    "terminal",
     "terminal.history_lines",
+    "terminal.kind",
 ];
 
 /// What the user has set; the rest as it is without a file.
@@ -67,21 +69,6 @@ pub struct Config {
     pub restart: RestartConfig,
 }
 
-/// `[terminal]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct TerminalConfig {
-    /// Lines that are kept once they have left the screen.
-    #[serde(deserialize_with = "history_lines")]
-    pub history_lines: u32,
-}
-
-impl Default for TerminalConfig {
-    fn default() -> Self {
-        Self { history_lines: 10_000 }
-    }
-}
-
 impl Config {
     /// Where the settings for `home` are. Runs and daemons are told the default home like any other, so it is
     /// known by its path and not by who named it.
@@ -96,13 +83,6 @@ impl Config {
         let text = file::read(path)?.unwrap_or_default();
         file::parse(&text, &KEYS).map_err(|mistake| mistake.in_file(path, &text))
     }
-}
-
-fn history_lines<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
-    let lines = i64::deserialize(from)?;
-    u32::try_from(lines).ok().filter(|lines| *lines <= MAX_HISTORY_LINES).ok_or_else(|| {
-        serde::de::Error::custom(format!("history_lines is {lines}: it can be 0 to {MAX_HISTORY_LINES}"))
-    })
 }
 
 #[cfg(test)]
@@ -126,6 +106,11 @@ mod tests {
         assert!(parse("record = true").unwrap().record);
         assert_eq!(parse("terminal.history_lines = 0").unwrap().terminal.history_lines, 0);
         assert_eq!(Config::default().terminal.history_lines, 10_000);
+        assert_eq!(Config::default().terminal.kind, TerminalChoice::Holder);
+        for text in ["terminal = \"tmux\"", "terminal.kind = \"tmux\"", "[terminal]\nkind = \"tmux\""] {
+            let terminal = TerminalConfig { kind: TerminalChoice::Tmux, ..TerminalConfig::default() };
+            assert_eq!(parse(text).unwrap().terminal, terminal, "{text}");
+        }
     }
 
     #[test]
@@ -141,6 +126,8 @@ mod tests {
         check("history_lines = 5", 1, 1, "the nearest is `terminal.history_lines`");
         check("[terminals]\nhistory_lines = 5", 1, 2, "the nearest is `terminal");
         check("terminal = 5", 1, 12, "a table");
+        check("terminal = \"x\"", 1, 12, "holder, tmux or auto");
+        check("[terminal]\nkind = \"x\"", 2, 8, "holder, tmux or auto");
         check("record = 1", 1, 10, "invalid type");
         check("detach_keys = \"ü\"", 1, 15, "no detach key");
         check("[terminal]\nhistory_lines = -1", 2, 17, "0 to 1000000");

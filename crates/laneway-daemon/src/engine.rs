@@ -14,6 +14,7 @@ mod create;
 mod diff;
 mod inside;
 mod leftovers;
+mod panes;
 mod pool;
 mod prepare;
 mod reconcile;
@@ -58,6 +59,7 @@ use crate::clock::{Ids, now};
 use crate::config::Config;
 use crate::holders::{HolderProgram, Holders, Teller, Told};
 use crate::home::Home;
+use crate::panes::Panes;
 use crate::problem::{IntoProblem, chain};
 use crate::tmux::TmuxHere;
 use crate::viewers::Viewing;
@@ -77,8 +79,9 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) ids: Ids,
     pub(crate) holders: Holders,
-    pub(crate) tmux: TmuxHere,
+    pub(crate) tmux: Arc<TmuxHere>,
     pub(crate) viewing: Viewing,
+    pub(crate) panes: Panes,
     pub(crate) started_at: Timestamp,
     git: Git,
     holder_program: HolderProgram,
@@ -161,13 +164,15 @@ impl Engine {
     pub(crate) fn new(of: Ingredients) -> (Self, mpsc::UnboundedReceiver<(RunId, Told)>) {
         // Unbounded, and yet bounded: a holder tells two things in its life.
         let (teller, told) = mpsc::unbounded_channel();
+        let tmux = Arc::<TmuxHere>::default();
         let parts = Parts {
             config: Config::path(&of.home),
             home: of.home,
             store: of.store,
             ids: of.ids,
             holders: Holders::default(),
-            tmux: TmuxHere::default(),
+            panes: Panes::new(Arc::clone(&tmux)),
+            tmux,
             viewing: Viewing::default(),
             started_at: now(),
             git: of.git,

@@ -4,6 +4,7 @@
 
 mod conversation;
 mod cut_off;
+mod inside;
 mod link;
 mod start;
 
@@ -22,8 +23,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use conversation::{Conversation, LinkError, meet};
 pub(crate) use cut_off::CutOff;
-pub(crate) use link::{connect, connect_patiently};
-pub(crate) use start::{HolderProgram, StartError, keep_some_free, launch};
+pub(crate) use inside::Door;
+pub(crate) use link::{connect, connect_patiently, process};
+pub(crate) use start::{HolderProgram, Launched, StartError, keep_some_free, launch};
 
 /// What a holder tells of its own accord.
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@
 //! * [`serve`]: the whole of its life; [`probe`]: what it would find
 //! * `engine`: has commands decided and carries out what was decided (lanes, runs, reconciling)
 //! * `holders`: the holders of this host, and the only place that starts a program
+//! * `panes`: tmux, for runs that are there
 //! * `http`, `targets`, `views`, `terminals`: requests and their answers
 //! * `serving`, `tokens`: whether requests also come over TCP, and who may send them
 //! * `tmux`: the one of this machine; `viewers`: windows in it that show workers
@@ -23,6 +24,7 @@ mod http;
 mod launches;
 mod life;
 mod login;
+mod panes;
 pub mod probe;
 mod problem;
 mod recordings;

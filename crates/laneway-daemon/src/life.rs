@@ -303,6 +303,7 @@ async fn begin(home: &Home) -> Result<Engine, ServeError> {
     tokio::spawn(engine.clone().keep_only_so_long());
     tokio::spawn(engine.clone().keep_leases(alarm));
     tokio::spawn(engine.clone().tend_pools());
+    tokio::spawn(engine.clone().follow_panes());
     Ok(engine)
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use laneway_api::error::{ErrorKind, Problem};
-use laneway_api::request::{ReadText, SendInput, SendStep, Sent, Which};
+use laneway_api::request::{AccessTerminal, ReadText, SendInput, SendStep, Sent, Which};
 use laneway_api::view::{CursorView, SizeView, TerminalAccess, TextView};
 use laneway_core::id::{RunId, WorkerId};
 use laneway_wire::client::{ClientError, Connection};
@@ -33,15 +33,25 @@ const SEND_LIMIT: Duration = Duration::from_secs(30);
 
 impl Engine {
     /// How to get at a worker's terminal.
-    pub(crate) async fn terminal_access(&self, id: WorkerId) -> Result<TerminalAccess, Problem> {
+    pub(crate) async fn terminal_access(
+        &self,
+        id: WorkerId,
+        wanted: AccessTerminal,
+    ) -> Result<TerminalAccess, Problem> {
         let worker = self.worker_by_id(id).await?;
         let run = worker.run.ok_or_else(|| no_run(id))?;
         let folder = self.home.run(run);
         if worker.exit.is_none() || self.holders.of_run(run).is_some() {
+            let is_live = worker.exit.is_none() && worker.pid.is_some();
+            if is_live && wanted.output {
+                self.tap(run).await?;
+            }
+            let tmux = if is_live { self.place_in_tmux(run).await? } else { None };
             return Ok(TerminalAccess {
                 worker,
                 holder_folder: Some(folder.as_path().into()),
                 last_screen: None,
+                tmux,
             });
         }
         let last_screen = match blocking(move || FinalScreen::read(&folder)).await? {
@@ -51,7 +61,7 @@ impl Engine {
                 None
             }
         };
-        Ok(TerminalAccess { worker, holder_folder: None, last_screen })
+        Ok(TerminalAccess { worker, holder_folder: None, last_screen, tmux: None })
     }
 
     /// What a worker's terminal shows, or showed last.

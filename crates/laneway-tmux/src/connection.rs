@@ -7,6 +7,10 @@
 //! Up to tmux 3.6 a server crashes, with all that is in it, if a session is made or closed while a client in control
 //! mode is saying who it is. So a connection is made only to a server that has just answered an ordinary client and so
 //! has nothing queued, never two at a time, and never while the session of another of ours is going.
+//!
+//! And 3.3a crashes in most cases if a window is closed while such a client leaves a session that goes with it
+//! (`destroy-unattached`). So the session stays when its client goes, and is closed after that; what a process that was
+//! killed has left is closed before the next connection is made.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -20,6 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use laneway_wire::process::Process;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
@@ -113,7 +118,7 @@ impl Drop for Connection {
 impl Connection {
     /// Connects to a server that has just answered.
     pub(crate) fn open(tmux: &Tmux, socket: &Path, listener: Arc<Listener>) -> Result<Self, TmuxError> {
-        let mut child = start_client(tmux, socket)?;
+        let (mut child, session) = start_client(tmux, socket)?;
         let pid = Pid::from_child(&child);
         let (shared, stdout) = match Shared::of(&mut child, pid, socket, tmux.limit()) {
             Ok(shared) => shared,
@@ -121,13 +126,14 @@ impl Connection {
                 // Nothing is lost if it has ended by itself.
                 let _ = child.kill();
                 let _ = child.wait();
+                close_session(tmux, socket, &session);
                 return Err(error.into());
             }
         };
         let shared = Arc::new(shared);
-        let reading = Arc::clone(&shared);
+        let (reading, tmux) = (Arc::clone(&shared), tmux.clone());
         thread::Builder::new().name("tmux".to_owned()).spawn(move || {
-            reading.read(stdout, child, &*listener);
+            reading.read(stdout, child, || close_session(&tmux, &reading.socket, &session), &*listener);
         })?;
         let mut connection = Self { shared, server: ServerIdentity::default_at(socket) };
         let line = Line::new("display-message").args(["-p", "#{pid}"]);
@@ -187,19 +193,50 @@ impl ServerIdentity {
     }
 }
 
-fn start_client(tmux: &Tmux, socket: &Path) -> io::Result<Child> {
+fn start_client(tmux: &Tmux, socket: &Path) -> io::Result<(Child, String)> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let session = format!("{CONTROL_SESSION}{}-{number}", std::process::id());
     let mut arguments: Vec<&OsStr> = vec!["-N".as_ref(), "-S".as_ref(), socket.as_os_str()];
     let rest = ["-C", "new-session", "-f", "ignore-size,no-output", "-x", "80", "-y", "24", "-s", &session];
     arguments.extend(rest.map(OsStr::new));
-    // Something has to run in it; it goes when the connection does.
-    // By its exact name: without one tmux would take another session for the current one if this client has died.
-    let target = format!("={session}:");
-    let rest = ["sleep", "infinity", ";", "set-option", "-t", &target, "destroy-unattached", "on"];
-    arguments.extend(rest.map(OsStr::new));
-    tmux.start_control(&arguments)
+    // Something has to run in it.
+    arguments.extend(["sleep", "infinity"].map(OsStr::new));
+    let child = tmux.start_control(&arguments)?;
+    lock(&IN_USE).push(session.clone());
+    Ok((child, session))
+}
+
+/// The sessions of this process's connections, until they are closed.
+static IN_USE: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// The sessions among these that a connection has left behind: of this process, or of one that is gone.
+pub(crate) fn left_sessions(names: &str) -> Vec<&str> {
+    let in_use = lock(&IN_USE);
+    let is_left = |name: &&str| {
+        let process = name.strip_prefix(CONTROL_SESSION).and_then(|rest| rest.split_once('-'));
+        match process.and_then(|(process, _)| process.parse().ok()) {
+            Some(process) if process == std::process::id() => !in_use.iter().any(|used| used == name),
+            Some(process) => Process::read(process).is_none(),
+            None => false,
+        }
+    };
+    names.lines().filter(is_left).collect()
+}
+
+/// Closes the session of a client that is gone. If that cannot be done, the next connection does it.
+pub(crate) fn close_session(tmux: &Tmux, socket: &Path, session: &str) {
+    let target = format!("={session}");
+    let arguments: [&OsStr; 6] = [
+        "-N".as_ref(),
+        "-S".as_ref(),
+        socket.as_os_str(),
+        "kill-session".as_ref(),
+        "-t".as_ref(),
+        target.as_ref(),
+    ];
+    let _ = tmux.run(&arguments);
+    lock(&IN_USE).retain(|used| used != session);
 }
 
 impl Shared {
@@ -278,7 +315,13 @@ impl Shared {
     }
 
     /// The reading thread.
-    fn read(&self, mut stdout: impl Read, mut child: Child, listener: &Listener) {
+    fn read(
+        &self,
+        mut stdout: impl Read,
+        mut child: Child,
+        close_session: impl FnOnce(),
+        listener: &Listener,
+    ) {
         let mut parser = Parser::default();
         let mut buffer = vec![0; 64 << 10];
         let mut refusal = Vec::new();
@@ -302,6 +345,7 @@ impl Shared {
             let _ = stderr.take(LAST_WORDS).read_to_end(&mut refusal);
         }
         let _ = child.wait();
+        close_session();
         let said = String::from_utf8_lossy(&refusal).trim().to_owned();
         let mut queue = lock(&self.queue);
         queue.end.get_or_insert(end.flatten().unwrap_or(End::Eof { said }));

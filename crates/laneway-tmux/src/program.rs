@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -133,6 +134,21 @@ impl Tmux {
     /// time: a server survives that, which it does not always when a client in control mode goes early.
     pub(crate) fn run(&self, arguments: &[&OsStr]) -> io::Result<Option<Output>> {
         self.inner.run(arguments, self.inner.limit)
+    }
+}
+
+impl Tmux {
+    /// Becomes a client that uses this process's terminal. `keeps_place`: with what says which pane this is typed in.
+    pub(crate) fn become_client(&self, arguments: &[&OsStr], keeps_place: bool) -> io::Error {
+        let place = ["TMUX", "TMUX_PANE"].map(|name| (name, std::env::var_os(name)));
+        let place = place.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        #[expect(clippy::disallowed_methods, reason = "the same place, for a tmux in place of this process")]
+        let mut command = Command::new(&self.inner.program);
+        command.args(arguments).env_clear().envs(&self.inner.environment);
+        if keeps_place {
+            command.envs(place);
+        }
+        command.exec()
     }
 }
 

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::connection::{Connection, Event, is_no_server};
+use crate::connection::{Connection, Event, close_session, is_no_server, left_sessions};
 use crate::error::TmuxError;
-use crate::ids::{PaneIdentity, ServerIdentity};
+use crate::ids::{PaneId, PaneIdentity, ServerIdentity};
 use crate::line::Line;
 use crate::program::{Tmux, is_new_enough};
 use crate::snapshot::{FIELDS, PaneSeen, Snapshot};
@@ -72,6 +72,28 @@ impl Server {
         Snapshot::read(connection.server().clone(), &said)
     }
 
+    /// The name of the session that a pane is in.
+    pub fn session_of(&self, pane: PaneId) -> Result<String, TmuxError> {
+        let pane_text = pane.to_string();
+        let said =
+            self.run(&["-N"], &["display-message", "-p", "-t", &pane_text, "#{pane_id} #{session_name}"])?;
+        // Of a pane that is gone it says nothing.
+        match said.split_once(' ') {
+            Some((id, session)) if id == pane_text => Ok(session.to_owned()),
+            _ => Err(TmuxError::Gone { pane }),
+        }
+    }
+
+    /// Becomes a client of this server that shows a target, on the terminal that this process is on; `is_inside`: has
+    /// the client that this is typed in show it. Comes back only when that fails.
+    pub fn go_to(&self, target: &str, is_inside: bool) -> TmuxError {
+        let socket = self.inner.socket.as_os_str();
+        let command = if is_inside { "switch-client" } else { "attach-session" };
+        let arguments: [&OsStr; 6] =
+            ["-N".as_ref(), "-S".as_ref(), socket, command.as_ref(), "-t".as_ref(), target.as_ref()];
+        self.inner.tmux.become_client(&arguments, is_inside).into()
+    }
+
     /// The pane that is meant, as it is now. An error if it is gone, or if anything about it is not as it was recorded.
     pub fn verify(&self, identity: &PaneIdentity) -> Result<PaneSeen, TmuxError> {
         self.snapshot()?.verify(identity).cloned()
@@ -117,14 +139,22 @@ impl Server {
                 return Ok(old);
             }
             old.give_up();
-            // Once this is answered its session is gone.
-            self.probe()?;
         }
+        self.close_left_sessions()?;
         let listeners = Arc::clone(&self.inner.listeners);
         let listener = move |event: &Event| lock(&listeners).iter().for_each(|listener| listener(event));
         let opened = Arc::new(Connection::open(&self.inner.tmux, &self.inner.socket, Arc::new(listener))?);
         *connection = Some(Arc::clone(&opened));
         Ok(opened)
+    }
+
+    /// Closes what former connections have left. Once this is answered that is gone.
+    fn close_left_sessions(&self) -> Result<(), TmuxError> {
+        let sessions = self.run(&["-N"], &["list-sessions", "-F", "#{session_name}"])?;
+        for session in left_sessions(&sessions) {
+            close_session(&self.inner.tmux, &self.inner.socket, session);
+        }
+        self.probe()
     }
 
     /// Whether a server is there that answers, and is new enough.

@@ -129,11 +129,12 @@ impl Server {
         read_made(server, &said[0], name, mark)
     }
 
-    /// Starts a program in a pane whose own has ended; from then on it belongs to another run.
+    /// Starts a program in a pane whose own is over; from then on it belongs to another run. A process that is still
+    /// in it, on its way out, loses the terminal.
     pub fn respawn(&self, pane: &PaneIdentity, run: &str, program: &PaneProgram) -> Result<Made, TmuxError> {
         let seen = self.verify(pane)?;
         let target = pane.pane.to_string();
-        let line = program.say(Line::new("respawn-pane").args(["-t", &target]));
+        let line = program.say(Line::new("respawn-pane").args(["-k", "-t", &target]));
         let line = line.then("set-option").args(["-p", "-t", &target]).args(Mark::Run(run).option());
         let line = line.then("display-message").args(["-p", "-t", &target, MADE]);
         let said = self.ask("respawn-pane", &line)?;

@@ -4,7 +4,8 @@
 //! * [`context`]: what a verb is given; [`failure`]: how it fails; [`printer`]: all output; [`progress`]: what
 //!   takes its time says so
 //! * [`client`]: requests to the daemon, which is started when it is needed; [`complete`]: what a shell is offered
-//! * [`launch`]: what a program inherits from the caller; [`terminal`]: the caller's own terminal
+//! * [`launch`]: what a program inherits from the caller; [`place`]: where its terminal is; [`terminal`]: the caller's
+//!   own terminal
 //! * [`output`]: what a program writes, as it comes; [`waiting`]: until something holds of it
 //! * [`tmux`](mod@tmux): which tmux server is meant
 //! * [`machine`]: what is around: other programs, systemd, the kernel, filesystems
@@ -21,6 +22,7 @@ mod launch;
 mod losses;
 mod machine;
 mod output;
+mod place;
 mod printer;
 mod progress;
 mod sys;

@@ -36,6 +36,13 @@ impl SocketArgs {
     }
 }
 
+/// Whether this is typed inside the server at a socket.
+pub(crate) fn is_typed_in(socket: &Path) -> bool {
+    let tmux = std::env::var_os("TMUX").filter(|value| !value.is_empty());
+    let same = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    tmux.is_some_and(|tmux| same(&place(None, Path::new("/"), Some(&tmux), None).0) == same(socket))
+}
+
 /// Where tmux has its sockets if it is not told where.
 fn folder_of_sockets(folder: Option<&OsStr>) -> PathBuf {
     let folder = Path::new(folder.unwrap_or("/tmp".as_ref()));

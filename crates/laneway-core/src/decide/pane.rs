@@ -54,9 +54,9 @@ pub(super) fn moved(facts: &PaneFacts, server: &TmuxServer, pane_id: &str, to: &
     told(facts, event, Pane { identity, ..pane.clone() })
 }
 
-/// It is closed. Its record stays, so that its number is not given again.
-pub(super) fn gone(facts: &PaneFacts, server: &TmuxServer, pane_id: &str) -> Decision {
-    let Some(pane) = find(facts, server, pane_id) else {
+/// It is closed, as the one that had this tag. Its record stays, so that its number is not given again.
+pub(super) fn gone(facts: &PaneFacts, server: &TmuxServer, pane_id: &str, tag: &str) -> Decision {
+    let Some(pane) = find(facts, server, pane_id).filter(|pane| pane.identity.tag == tag) else {
         return Decision::unchanged();
     };
     let event = Event::PaneClosed { number: pane.number, pane_id: pane_id.to_owned() };
@@ -162,9 +162,9 @@ mod tests {
             assert_eq!(take(&mut facts, &added).unwrap().number, number);
             assert_eq!(add(&facts, &pane(1, id)), Ok(Decision::unchanged()));
         }
-        let closed = gone(&facts, &pane(1, "%2").server, "%2");
+        let closed = gone(&facts, &pane(1, "%2").server, "%2", "rn");
         assert!(take(&mut facts, &closed).unwrap().gone);
-        assert_eq!(gone(&facts, &pane(1, "%2").server, "%2"), Decision::unchanged());
+        assert_eq!(gone(&facts, &pane(1, "%2").server, "%2", "rn"), Decision::unchanged());
         // tmux gives the id again after its server was started anew; the number stays taken.
         let added = add(&facts, &pane(2, "%2")).unwrap();
         assert_eq!(take(&mut facts, &added).unwrap().number, 3);
@@ -177,7 +177,8 @@ mod tests {
         take(&mut facts, &recorded);
         let another = pane(2, "%0").server;
         assert_eq!(moved(&facts, &another, "%0", &place("build")), Decision::unchanged());
-        assert_eq!(gone(&facts, &another, "%0"), Decision::unchanged());
+        assert_eq!(gone(&facts, &another, "%0", "rn"), Decision::unchanged());
+        assert_eq!(gone(&facts, &pane(1, "%0").server, "%0", "rn_former"), Decision::unchanged());
         let renamed = moved(&facts, &pane(1, "%0").server, "%0", &place("build"));
         assert_eq!(take(&mut facts, &renamed).unwrap().identity.place.window_name, "build");
         assert_eq!(moved(&facts, &pane(1, "%0").server, "%0", &place("build")), Decision::unchanged());

@@ -117,11 +117,13 @@ fn refuse_unknown(
         let any = format!("{pattern}*");
         let is_any = keys.iter().any(|known| *known == any || known.starts_with(&format!("{any}.")));
         let known_as = if is_any { any } else { format!("{pattern}{}", key.get_ref()) };
-        if keys.contains(&known_as.as_str()) {
-            continue;
-        }
         let (inside, each) = (format!("{known_as}."), format!("{known_as}[]."));
         let is_table = keys.iter().any(|known| known.starts_with(&inside));
+        // One that can be a table or something else is looked into if it is one.
+        let is_looked_into = is_table && matches!(value.get_ref(), DeValue::Table(_));
+        if keys.contains(&known_as.as_str()) && !is_looked_into {
+            continue;
+        }
         let is_list = keys.iter().any(|known| known.starts_with(&each));
         let below = format!("{name}.");
         match value.get_ref() {

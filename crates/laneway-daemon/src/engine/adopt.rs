@@ -101,6 +101,11 @@ impl Engine {
                 (worker.lane_id, Some(worker))
             }
         };
+        if let Some(worker) = &worker
+            && let Some(name) = &worker.name
+        {
+            self.rename_window_of(worker.id, name).await;
+        }
         let from = from.unwrap_or_else(|| to.clone());
         Ok(Renamed { renamed, from, to, lane: self.lane_by_id(lane).await?, worker })
     }

@@ -377,6 +377,7 @@ impl Engine {
                 holder.over().await;
             }
             if self.no_run_is_live(lane).await? && self.holders_with_processes(lane).is_empty() {
+                self.remove_panes_in(lane).await?;
                 return Ok(left);
             }
         }

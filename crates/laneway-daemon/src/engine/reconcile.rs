@@ -18,7 +18,7 @@ use laneway_fault::fault_point;
 use laneway_git::Trashed;
 use laneway_store::{ReadError, RunRow, Store, WorkersOf};
 use laneway_wire::record::RecordError;
-use laneway_wire::{RECORD_NAME, SOCKET_NAME};
+use laneway_wire::{LAUNCH_NAME, RECORD_NAME, SOCKET_NAME, sockets};
 use tokio::task::JoinSet;
 
 use super::close::unlink;
@@ -133,6 +133,9 @@ impl Engine {
                 self.in_background(async move { engine.stop_run(run, grace_ms, request).await });
             }
             Action::RecordExit { run, exit, at } => {
+                if let Exit::NotStarted { .. } = exit {
+                    self.remove_remains(run).await;
+                }
                 let ended = self.ended_so(run, exit, at.unwrap_or_else(now)).await;
                 self.report(ended, request).await;
             }
@@ -220,6 +223,15 @@ impl Engine {
                 }
             }
             let folder = folder.clone();
+            if !may_begin {
+                // Nobody is left who would launch it.
+                let folder = folder.clone();
+                let removed = blocking(move || {
+                    sockets::open_folder(&folder).and_then(|opened| sockets::remove(opened, LAUNCH_NAME))
+                });
+                // Without a folder there is nothing to remove.
+                drop(removed.await);
+            }
             match blocking(move || without_holder(&folder, may_begin)).await {
                 Ok(WithoutHolder::Seen(seen)) => return seen,
                 Ok(WithoutHolder::JustStarting) if waited => {

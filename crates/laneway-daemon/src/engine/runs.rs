@@ -61,12 +61,6 @@ pub(crate) enum Started {
     Failed(Problem),
 }
 
-/// A terminal that this daemon does not start programs on.
-fn not_in_tmux_yet() -> Problem {
-    Problem::new(ErrorKind::Refused, "no_tmux_terminals", "programs are not started in panes of tmux")
-        .hint("lane run LANE -- COMMAND gives it a terminal of its own")
-}
-
 /// How a program is started.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RunHow {
@@ -125,14 +119,15 @@ impl Engine {
     /// Whether what is started is recorded: because its caller asks for it, or because the user has set it.
     async fn is_to_be_recorded(&self, wanted: &Wanted) -> Result<bool, Problem> {
         match wanted.terminal {
-            TerminalSpec::Pty { .. } => Ok(self.settings().await?.record || wanted.record),
+            TerminalSpec::Pty { .. } | TerminalSpec::Tmux { .. } => {
+                Ok(self.settings().await?.record || wanted.record)
+            }
             TerminalSpec::Pipes if wanted.record => Err(Problem::new(
                 ErrorKind::Usage,
                 "nothing_to_record",
                 "what runs on pipes has no terminal to record",
             )),
             TerminalSpec::Pipes => Ok(false),
-            TerminalSpec::Tmux { .. } => Err(not_in_tmux_yet()),
         }
     }
 
@@ -308,11 +303,14 @@ impl Engine {
         self.end_former_runs(&row).await?;
         fault_point!("run.former-ended");
         let launch = self.launch_of(&row).await?;
-        let log = self.home.root().join("holder.log");
-        let launched = crate::holders::launch(&self.holder_program, &self.home.run(run), &log, launch).await;
-        let launched = match launched {
-            Ok(launched) => launched,
-            Err(error) => return Err(self.start_problem(&error, row.worker.lane).await),
+        let launched = if let TerminalSpec::Tmux { .. } = row.spec.terminal {
+            self.launch_in_pane(&row, launch, request).await?
+        } else {
+            let (folder, log) = (self.home.run(run), self.home.root().join("holder.log"));
+            match crate::holders::launch(&self.holder_program, &folder, &log, launch).await {
+                Ok(launched) => launched,
+                Err(error) => return Err(self.start_problem(&error, row.worker.lane).await),
+            }
         };
         fault_point!("run.program-started");
         let process = process_of(&launched.started);
@@ -333,6 +331,9 @@ impl Engine {
         match recorded {
             Ok(_) | Err(SubmitError::Refused(_)) if too_late => self.call_off(run).await,
             Ok(committed) => {
+                if row.spec.record {
+                    self.record_pane(run);
+                }
                 for effect in committed.effects {
                     self.carry_out(effect, request);
                 }
@@ -361,7 +362,7 @@ impl Engine {
     }
 
     /// Why a start failed; a folder that is gone is the lane's.
-    async fn start_problem(&self, error: &StartError, lane: LaneId) -> Problem {
+    pub(super) async fn start_problem(&self, error: &StartError, lane: LaneId) -> Problem {
         let problem = error.into_problem();
         let StartError::Program(failure) = error else { return problem };
         if failure.stage != StartStage::Cwd {
@@ -421,7 +422,7 @@ impl Engine {
             terminal: match &spec.terminal {
                 TerminalSpec::Pty { columns, rows } => Terminal::Pty(Size { columns: *columns, rows: *rows }),
                 TerminalSpec::Pipes => Terminal::Pipes,
-                TerminalSpec::Tmux { .. } => return Err(not_in_tmux_yet()),
+                TerminalSpec::Tmux { .. } => Terminal::Inside,
             },
             owned: self.owned.lock().expect("no holder of this lock panics").contains(&run),
             history_lines,
@@ -462,8 +463,10 @@ impl Engine {
     /// How many lines a run's terminal keeps, as the user has set it; what has no terminal keeps none.
     async fn history_lines(&self, terminal: &TerminalSpec) -> Result<u32, Problem> {
         match terminal {
-            TerminalSpec::Pty { .. } => Ok(self.settings().await?.terminal.history_lines),
-            TerminalSpec::Pipes | TerminalSpec::Tmux { .. } => Ok(0),
+            TerminalSpec::Pty { .. } | TerminalSpec::Tmux { .. } => {
+                Ok(self.settings().await?.terminal.history_lines)
+            }
+            TerminalSpec::Pipes => Ok(0),
         }
     }
 
@@ -528,8 +531,13 @@ impl Engine {
             Effect::StopRun { run, .. } => Some(*run),
             _ => None,
         });
-        let Some(run) = stopped else { return Ok(row) };
-        self.ended_in_time(run, committed.seq, grace_ms).await?;
+        if let Some(run) = stopped {
+            self.ended_in_time(run, committed.seq, grace_ms).await?;
+        }
+        self.remove_panes_of(worker).await?;
+        if stopped.is_none() {
+            return Ok(row);
+        }
         // A worker that was stopped before its program was started was taken back.
         Ok(self.read(move |store| store.worker(worker)).await?.unwrap_or(row))
     }
@@ -578,6 +586,10 @@ impl Engine {
 
     /// The effect: the end is recorded, the holder may go.
     pub(super) async fn release(&self, run: RunId) {
+        if self.holders.of_run(run).is_some() {
+            // Of an end before this daemon nothing was kept yet.
+            self.keep_last_screen(run).await;
+        }
         if let Some(holder) = self.holders.of_run(run) {
             holder.release().await;
             fault_point!("run.released");
@@ -597,7 +609,16 @@ impl Engine {
                 Told::Exited(exited) => {
                     fault_point!("run.exit-told");
                     let (exit, at) = exit_of(&exited);
-                    self.report(self.ended_so(run, exit, at).await, request).await;
+                    if self.is_in_pane(run).await {
+                        let engine = self.clone();
+                        // Whoever hears of the end finds what was shown last; a tmux that hangs holds up nobody else.
+                        self.in_background(async move {
+                            engine.keep_last_screen(run).await;
+                            engine.report(engine.ended_so(run, exit, at).await, request).await;
+                        });
+                    } else {
+                        self.report(self.ended_so(run, exit, at).await, request).await;
+                    }
                 }
                 Told::Gone => {
                     let engine = self.clone();
@@ -669,6 +690,9 @@ fn remove_never_begun(folder: &std::path::Path) {
 /// How a run ended by its run record; None if the record does not say.
 pub(super) fn ended_by(state: RecordState) -> Option<(Exit, Timestamp)> {
     match state {
+        RecordState::Exited { exited_at_micros, hung_up: true, .. } => {
+            Some((Exit::ClosedByHand, micros(exited_at_micros)))
+        }
         RecordState::Exited { exited_at_micros, wait_status, .. } => {
             Some((exit_of_wait_status(wait_status), micros(exited_at_micros)))
         }
@@ -689,6 +713,7 @@ pub(super) fn process_of(started: &laneway_wire::message::Started) -> ProcessIde
 /// How a holder says that a run ended.
 pub(crate) fn exit_of(exited: &Exited) -> (Exit, Timestamp) {
     let exit = match (exited.code, exited.signal) {
+        _ if exited.hung_up => Exit::ClosedByHand,
         (Some(code), _) => Exit::Code { code: u8::try_from(code & 0xff).unwrap_or(u8::MAX) },
         (None, Some(signal)) => Exit::Signal { signal },
         (None, None) => Exit::Lost,

@@ -142,7 +142,7 @@ pub(super) fn register(
 }
 
 /// A process, watched for its end.
-pub(super) fn process(pid: u32) -> Option<Watched> {
+pub(crate) fn process(pid: u32) -> Option<Watched> {
     let pid = Pid::from_raw(pid.cast_signed())?;
     Watched::new(pidfd_open(pid, PidfdFlags::empty()).ok()?)
 }

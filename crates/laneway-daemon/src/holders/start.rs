@@ -1,5 +1,6 @@
 //! Starting a holder, and through it a program.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -21,7 +22,7 @@ use super::link::{Found, put_down, reap, watch_over};
 use super::{Holders, Teller};
 
 /// How long a start may take: exec from a slow network disk, not more.
-const START_LIMIT: Duration = Duration::from_secs(30);
+pub(super) const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// The `lane-holder` program.
 #[derive(Debug, Clone)]
@@ -92,6 +93,14 @@ impl HolderProgram {
     pub(crate) fn lane(&self) -> PathBuf {
         self.0.with_file_name("lane")
     }
+
+    /// What starts it inside a terminal.
+    pub(crate) fn inside_tty(&self, folder: &Path, log: &Path) -> Vec<OsString> {
+        let program: [&OsStr; 4] =
+            [self.0.as_os_str(), "run".as_ref(), "--inside-tty".as_ref(), "--dir".as_ref()];
+        let rest = [folder.as_os_str(), "--log".as_ref(), log.as_os_str()];
+        program.into_iter().chain(rest).map(OsStr::to_owned).collect()
+    }
 }
 
 /// A program that was proven to run, under a holder that nobody watches yet.
@@ -99,8 +108,8 @@ impl HolderProgram {
 pub(crate) struct Launched {
     /// The proof.
     pub(crate) started: Started,
-    conversation: Conversation,
-    folder: PathBuf,
+    pub(super) conversation: Conversation,
+    pub(super) folder: PathBuf,
 }
 
 impl Launched {

@@ -141,7 +141,7 @@ pub(super) async fn terminal(
     if wanted.attaching {
         engine.attached(worker, caller.request).await?;
     }
-    Ok(Json(engine.terminal_access(worker).await?))
+    Ok(Json(engine.terminal_access(worker, wanted).await?))
 }
 
 pub(super) async fn text(

@@ -279,7 +279,7 @@ fn panes_are_targets_as_they_are_recorded() {
     done(&store, Command::AddPane { worker, pane: pane("%1", "@0") });
     done(&store, Command::AddPane { worker, pane: pane("%2", "@0") });
     let (server, pane_id) = (pane("%1", "@0").server, "%1".to_owned());
-    done(&store, Command::RecordPaneGone { worker, server, pane_id });
+    done(&store, Command::RecordPaneGone { worker, server, pane_id, tag: "t".to_owned() });
     done(&store, Command::RecordAttached { worker });
     let snapshot = store.target_snapshot(WORKSPACE).unwrap();
     let meant = |text: &str| match resolve(&snapshot, text, Wanted::Worker, Use::Acting) {

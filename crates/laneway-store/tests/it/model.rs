@@ -398,7 +398,7 @@ fn panes() -> impl Strategy<Value = Command> {
             4 => Just(Command::RecordPane { worker, run: run_id(n), pane: pane.clone() }),
             2 => Just(Command::AddPane { worker, pane }),
             1 => Just(Command::MovePane { worker, server: server.clone(), pane_id: pane_id.clone(), to: place }),
-            1 => Just(Command::RecordPaneGone { worker, server, pane_id }),
+            1 => Just(Command::RecordPaneGone { worker, server, pane_id, tag: "t".to_owned() }),
             1 => Just(Command::RecordAttached { worker }),
         ]
     })

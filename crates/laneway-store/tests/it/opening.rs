@@ -330,7 +330,7 @@ fn a_database_of_version_2_keeps_its_runs_and_takes_panes() {
     done(&store, Command::RecordPane { worker, run, pane: pane("%0") });
     done(&store, Command::AddPane { worker, pane: pane("%1") });
     let (server, pane_id) = (pane("%1").server, "%1".to_owned());
-    done(&store, Command::RecordPaneGone { worker, server, pane_id });
+    done(&store, Command::RecordPaneGone { worker, server, pane_id, tag: pane("%1").tag });
     let panes = store.panes_of_worker(worker).unwrap();
     assert_eq!(
         panes.iter().map(|pane| (pane.number, pane.gone)).collect::<Vec<_>>(),

@@ -21,6 +21,7 @@ use crate::complete;
 use crate::context::{Context, Outcome};
 use crate::failure::{Failure, with_causes};
 use crate::output::exit_of;
+use crate::place::go_to;
 use crate::terminal::attach_pump;
 use crate::terminal::guard::{Manner, guard_over, guarded};
 use crate::terminal::link::Link;
@@ -38,7 +39,7 @@ EXAMPLES:
   lane attach fix --detach-keys ctrl-a
 
 Typed twice, the key that leaves goes to the program once. One attachment types at a time: the last one that
-came. Exit codes: 0 left, or the program has ended; 1 its holder was lost; 5 refused; 128+n ended by signal n.";
+came. A worker in tmux is gone to: its window is switched to, or attached. Exit codes: 0 left, or the program has ended; 1 its holder was lost; 5 refused; 128+n ended by signal n.";
 
 /// Use a worker's terminal full-screen; leaving brings back what was there
 #[derive(Debug, clap::Args)]
@@ -97,20 +98,23 @@ pub(super) fn attach_to(worker: WorkerId) -> Outcome {
 
 fn attach(args: &AttachArgs, key: DetachKey, context: &Context) -> Outcome {
     let client = context.client()?;
-    let mut access = ask_for_access(&client, &args.target)?;
+    let mut access = ask_for_access(&client, &args.target, args.observe)?;
     if access.worker.status == WorkerStatus::Starting {
         until_begun(&client, access.worker.id)?;
-        access = ask_for_access(&client, &access.worker.id.to_string())?;
+        access = ask_for_access(&client, &access.worker.id.to_string(), args.observe)?;
     }
     refuse_what_cannot_be_attached(&access.worker)?;
     if let Some(exit) = &access.worker.exit {
         return show_ended(&client, &access.worker, exit, context);
     }
+    if let Some(place) = access.tmux.as_ref().filter(|_| !args.observe) {
+        return Err(go_to(place));
+    }
     let link = match open(&access)? {
         Ok(link) => link,
         Err(error) => {
             // It may have ended at this very moment.
-            let access = ask_for_access(&client, &access.worker.id.to_string())?;
+            let access = ask_for_access(&client, &access.worker.id.to_string(), args.observe)?;
             return match &access.worker.exit {
                 Some(exit) => show_ended(&client, &access.worker, exit, context),
                 None => Err(holder_unreachable(&access.worker, &error)),
@@ -131,10 +135,10 @@ fn attach(args: &AttachArgs, key: DetachKey, context: &Context) -> Outcome {
     say_how_it_ended(&access.worker, &leaving, context)
 }
 
-fn ask_for_access(client: &Client, target: &str) -> Result<TerminalAccess, Failure> {
+fn ask_for_access(client: &Client, target: &str, output: bool) -> Result<TerminalAccess, Failure> {
     let path = routes::with_target(routes::WORKER_TERMINAL, target);
     let request = Request::get(format!("attaching to {target}"), path);
-    client.ask(&request.query(&AccessTerminal { attaching: true })?)
+    client.ask(&request.query(&AccessTerminal { attaching: true, output })?)
 }
 
 fn refuse_what_cannot_be_attached(worker: &WorkerView) -> Result<(), Failure> {

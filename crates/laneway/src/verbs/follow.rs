@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use laneway_api::error::{ErrorKind, exit_code};
-use laneway_api::request::{ReadText, Which};
+use laneway_api::request::{AccessTerminal, ReadText, Which};
 use laneway_api::routes;
 use laneway_api::view::{OutputItem, OutputStream, TerminalAccess, TextView, WorkerView};
 use laneway_core::os_text::OsText;
@@ -93,7 +93,9 @@ fn client(wanted: Wanted, context: &Context) -> Result<Client, Failure> {
 
 fn access(target: &str, wanted: Wanted, context: &Context) -> Result<TerminalAccess, Failure> {
     let path = routes::with_target(routes::WORKER_TERMINAL, target);
-    client(wanted, context)?.ask(&Request::get(format!("following {target}"), path))
+    let request = Request::get(format!("following {target}"), path)
+        .query(&AccessTerminal { attaching: false, output: true })?;
+    client(wanted, context)?.ask(&request)
 }
 
 /// What is left of a program that has ended.

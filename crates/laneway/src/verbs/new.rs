@@ -15,7 +15,8 @@ use super::making;
 use crate::client::Request;
 use crate::context::{Context, Outcome};
 use crate::failure::Failure;
-use crate::launch::{Restarting, launch, terminal_like_the_callers};
+use crate::launch::{Restarting, launch};
+use crate::place::Terminal;
 use crate::text::{
     BAD, FAINT, Lines, NAME, branch, program, short_commit, worker_name, worker_status, worker_style,
 };
@@ -34,7 +35,7 @@ EXAMPLES:
 #[command(after_help = EXAMPLES)]
 #[command(group(ArgGroup::new("something_runs").args(["attach", "command"]).multiple(true)))]
 #[command(mut_args(|arg| match arg.get_id().as_str() {
-    "restart" | "done_codes" => arg.requires("something_runs"),
+    "restart" | "done_codes" | "terminal" | "tmux_socket" => arg.requires("something_runs"),
     _ => arg,
 }))]
 pub(crate) struct NewArgs {
@@ -54,6 +55,8 @@ pub(crate) struct NewArgs {
     record: bool,
     #[command(flatten)]
     restarting: Restarting,
+    #[command(flatten)]
+    terminal: Terminal,
     /// Attach to its first worker at once: without a command the program of laneway.toml, else your shell
     #[arg(long)]
     attach: bool,
@@ -69,7 +72,7 @@ pub(crate) fn run(args: &NewArgs, context: &Context) -> Outcome {
     let leaves_by = if args.attach { Some(can_attach(args, context)?) } else { None };
     let launch = match args.command.as_slice() {
         [] if !args.attach => None,
-        command => Some(launch(command, terminal_like_the_callers(), args.record)?)
+        command => Some(launch(command, args.terminal.spec(context)?, args.record)?)
             .map(|launch| args.restarting.applied_to(launch)),
     };
     let doing = match &args.name {

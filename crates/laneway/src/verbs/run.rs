@@ -11,7 +11,8 @@ use laneway_api::routes;
 use crate::client::Request;
 use crate::complete;
 use crate::context::{Context, Outcome};
-use crate::launch::{Restarting, launch, terminal_like_the_callers};
+use crate::launch::{Restarting, launch};
+use crate::place::Terminal;
 use crate::text::{NAME, program, worker_name, worker_status, worker_style};
 
 const EXAMPLES: &str = "\
@@ -20,6 +21,7 @@ EXAMPLES:
   lane run fix --name tests -- make watch
   lane run fix --restart on-failure -- ./serve   started again when it fails
   lane run fix --record -- claude      what it shows is kept: lane replay fix-2
+  lane run fix --terminal tmux -- vim  in a window of tmux of its own
   lane attach tests";
 
 /// Start a worker in a lane: a program on a terminal that goes on when you leave
@@ -37,6 +39,8 @@ pub(crate) struct RunArgs {
     record: bool,
     #[command(flatten)]
     restarting: Restarting,
+    #[command(flatten)]
+    terminal: Terminal,
     /// Start it also where the setup of the lane has failed
     #[arg(long)]
     force: bool,
@@ -46,7 +50,7 @@ pub(crate) struct RunArgs {
 }
 
 pub(crate) fn run(args: &RunArgs, context: &Context) -> Outcome {
-    let launch = launch(&args.command, terminal_like_the_callers(), args.record)?;
+    let launch = launch(&args.command, args.terminal.spec(context)?, args.record)?;
     let launch = args.restarting.applied_to(launch);
     let body = RunWorker { name: args.name.clone(), launch, force: args.force };
     let doing = format!("starting a worker in {}", args.lane);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::builder::NonEmptyStringValueParser;
 use laneway_api::error::{ErrorKind, Problem, exit_code};
-use laneway_api::request::{ReadText, Which};
+use laneway_api::request::{AccessTerminal, ReadText, Which};
 use laneway_api::routes;
 use laneway_api::view::{TerminalAccess, TextView, WorkerView};
 use laneway_core::id::{RunId, WorkerId};
@@ -102,16 +102,20 @@ pub(crate) fn run(args: &WaitArgs, context: &Context) -> Outcome {
     // What is further away than the clock goes is never.
     let deadline = args.timeout.and_then(|limit| Instant::now().checked_add(limit));
     let _progress = Progress::begin(&format!("waiting for {} of {}", described(args), args.target));
-    let access = access(&args.target, context)?;
+    let access = access(&args.target, args, context)?;
     let (name, worker) = (worker_name(&access.worker), access.worker.id);
     let waiting = Waiting { args, context, name, worker, deadline };
     let (run, (index, evidence)) = waiting.wait(access)?;
     waiting.say(run, index, evidence)
 }
 
-fn access(target: &str, context: &Context) -> Result<TerminalAccess, Failure> {
+fn access(target: &str, args: &WaitArgs, context: &Context) -> Result<TerminalAccess, Failure> {
     let path = routes::with_target(routes::WORKER_TERMINAL, target);
-    context.client()?.ask_quietly(&Request::get(format!("waiting for {target}"), path))
+    let mut conditions = args.conditions.iter().map(|wanted| &wanted.condition);
+    let output = conditions.any(|condition| matches!(condition, Condition::Output(_) | Condition::Idle(_)));
+    let request = Request::get(format!("waiting for {target}"), path)
+        .query(&AccessTerminal { attaching: false, output })?;
+    context.client()?.ask_quietly(&request)
 }
 
 struct Waiting<'a> {
@@ -149,7 +153,7 @@ impl Waiting<'_> {
                     {
                         return Ok((run, (index, evidence)));
                     }
-                    access = self::access(&self.worker.to_string(), self.context)?;
+                    access = self::access(&self.worker.to_string(), self.args, self.context)?;
                 }
             }
         }

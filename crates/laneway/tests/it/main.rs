@@ -48,6 +48,7 @@ mod systemd;
 mod targets;
 mod terminals;
 mod tmux_viewers;
+mod tmux_workers;
 mod versions;
 mod viewers;
 mod waiting;
