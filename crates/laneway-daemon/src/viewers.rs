@@ -16,7 +16,7 @@ use laneway_core::os_text::OsText;
 use laneway_core::worker::WorkerStatus;
 use laneway_tmux::{Made, Mark, PaneId, PaneProgram, PaneSeen, Server, SessionId, Snapshot, TmuxError};
 
-use crate::engine::{Engine, blocking};
+use crate::engine::{Engine, blocking, not_found};
 use crate::home::HOME_VARIABLE;
 use crate::problem::IntoProblem;
 
@@ -61,7 +61,9 @@ impl Engine {
     /// that have ended.
     pub(crate) async fn sync_viewers(&self, cwd: &OsText, place: TmuxPlace) -> Result<Synced, Problem> {
         let shown = match self.known_workspace(cwd).await? {
-            Some(workspace) => self.to_be_shown(self.worker_views(workspace.id, false).await?),
+            Some(workspace) => {
+                self.to_be_shown(self.worker_views(workspace.id, false).await?, &workspace.root)
+            }
             None => Vec::new(),
         };
         let server = self.tmux_server(&place).await?;
@@ -85,7 +87,11 @@ impl Engine {
     /// Shows all workers of a lane whose terminal a holder has, side by side in one window.
     pub(crate) async fn spread(&self, lane: LaneId, place: TmuxPlace) -> Result<Spread, Problem> {
         let lane = self.lane_by_id(lane).await?;
-        let shown = self.to_be_shown(lane.workers);
+        let workspace = self
+            .read(move |store| store.workspace(lane.workspace))
+            .await?
+            .ok_or_else(|| not_found("workspace", &lane.workspace))?;
+        let shown = self.to_be_shown(lane.workers, &workspace.root);
         if shown.is_empty() {
             let message = format!("nothing runs in lane {} on a terminal that could be shown", lane.name);
             return Err(Problem::new(ErrorKind::Refused, "nothing_to_show", message)
@@ -110,21 +116,23 @@ impl Engine {
         blocking(move || engine.tmux.server(&socket)).await?.map_err(IntoProblem::into_problem)
     }
 
-    fn to_be_shown(&self, workers: Vec<WorkerView>) -> Vec<Shown> {
+    /// The windows stand in the repository's `root`: one in the lane's folder would be a program of somebody's in it,
+    /// and the lane could not be closed.
+    fn to_be_shown(&self, workers: Vec<WorkerView>, root: &OsText) -> Vec<Shown> {
         let is_shown = |worker: &WorkerView| {
             let terminal = worker.terminal;
             worker.status == WorkerStatus::Running && terminal.tty && terminal.kind == TerminalKind::Holder
         };
         let workers = workers.into_iter().filter(is_shown);
-        workers.filter_map(|worker| Some(self.shown(worker.id, worker.name?, &worker.cwd))).collect()
+        workers.filter_map(|worker| Some(self.shown(worker.id, worker.name?, root))).collect()
     }
 
-    fn shown(&self, id: WorkerId, name: Name, cwd: &OsText) -> Shown {
+    fn shown(&self, id: WorkerId, name: Name, root: &OsText) -> Shown {
         let places = PLACES.iter().filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)));
         let home = (HOME_VARIABLE.into(), self.home.root().into());
         let program = PaneProgram {
             arguments: vec![self.lane_program().into(), "attach".into(), id.to_string().into()],
-            folder: cwd.to_path_buf(),
+            folder: root.to_path_buf(),
             environment: places.chain([home]).collect(),
         };
         Shown { id, name, program }

@@ -90,6 +90,12 @@ pub enum TmuxError {
         /// Its process.
         pid: u32,
     },
+    /// A pane's output goes to a command already, and a pane has one such command.
+    #[error("the output of the tmux pane {pane} goes to a command of somebody else's (pipe-pane)")]
+    Piped {
+        /// The pane.
+        pane: PaneId,
+    },
     /// A window is too small for another pane.
     #[error("the tmux window {window} has no room for another pane")]
     NoRoom {

@@ -1,5 +1,7 @@
 //! What a pane shows.
 
+use std::path::Path;
+
 use crate::error::TmuxError;
 use crate::ids::{PaneId, PaneIdentity};
 use crate::line::Line;
@@ -49,21 +51,36 @@ pub struct Reading {
     pub pid: u32,
     /// Whose it is: the option `@laneway`.
     pub tag: String,
+    /// Where the program uses the other screen and it is to be drawn.
+    under: Option<Under>,
+}
+
+/// What there is beside a screen that has no history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Under {
+    /// What is above both.
+    history: Vec<u8>,
+    /// What comes back when the program leaves it.
+    primary: Vec<u8>,
+    /// It alone.
+    screen: Vec<u8>,
 }
 
 impl Reading {
     /// What draws it on an empty terminal of the same size, with what is above the screen scrolled off.
     pub fn drawing(&self) -> Vec<u8> {
         let mut drawing = Vec::with_capacity(self.text.len() + 64);
-        if self.is_alternate {
-            drawing.extend_from_slice(b"\x1b[?1049h");
-        }
-        let text = self.text.strip_suffix(b"\n").unwrap_or(&self.text);
-        for byte in text {
-            if *byte == b'\n' {
-                drawing.push(b'\r');
+        match &self.under {
+            Some(under) => {
+                if self.history_rows > 0 {
+                    draw_lines(&under.history, &mut drawing);
+                    drawing.extend_from_slice(b"\r\n");
+                }
+                draw_lines(&under.primary, &mut drawing);
+                drawing.extend_from_slice(b"\x1b[m\x1b[?1049h\x1b[H");
+                draw_lines(&under.screen, &mut drawing);
             }
-            drawing.push(*byte);
+            None => draw_lines(&self.text, &mut drawing),
         }
         let (column, row) = self.cursor;
         drawing.extend_from_slice(format!("\x1b[m\x1b[{};{}H", row + 1, column + 1).as_bytes());
@@ -74,39 +91,46 @@ impl Reading {
     }
 }
 
+/// Each line from the first column on; nothing behind the last one, which would scroll.
+fn draw_lines(lines: &[u8], drawing: &mut Vec<u8>) {
+    let lines = lines.strip_suffix(b"\n").unwrap_or(lines);
+    for (n, line) in lines.split(|byte| *byte == b'\n').enumerate() {
+        if n > 0 {
+            drawing.extend_from_slice(b"\r\n");
+        }
+        drawing.extend_from_slice(line);
+    }
+}
+
 impl Server {
     /// What any pane shows, whoever's it is.
     pub fn read(&self, pane: PaneId, back: Back, styled: bool) -> Result<Reading, TmuxError> {
         let proof = one_time_name()?;
-        let line = capture(Line::default(), pane, back, styled, &proof);
-        let said = self.ask("capture-pane", &line)?;
-        self.reading(said, &proof)
+        let line = capture(pane, back, styled, &proof);
+        self.reading(self.ask("capture-pane", &line)?, &proof)
     }
 
-    /// What the pane that is meant shows; an error if it is gone or another one.
+    /// What the pane that is meant shows, so that it can be drawn; an error if it is gone or another one.
     pub fn read_pane(&self, pane: &PaneIdentity, back: Back, styled: bool) -> Result<Reading, TmuxError> {
         self.verify(pane)?;
-        self.read(pane.pane, back, styled)
-    }
-
-    /// What the pane shows, and from exactly then on its output goes to a named pipe as well.
-    pub fn tap(&self, pane: &PaneIdentity, pipe: &std::path::Path, back: Back) -> Result<Reading, TmuxError> {
-        self.verify(pane)?;
         let proof = one_time_name()?;
-        let line = capture(Line::default(), pane.pane, back, true, &proof);
-        let line = line
-            .then("pipe-pane")
-            .args(["-O", "-t", &pane.pane.to_string()])
-            .shell_command("exec cat >", pipe);
-        let mut said = self.ask("pipe-pane", &line)?;
-        said.pop();
-        self.reading(said, &proof)
+        let line = capture_under(capture(pane.pane, back, styled, &proof), pane.pane, back);
+        self.reading(self.ask("capture-pane", &line)?, &proof)
     }
 
-    /// The output of the pane goes nowhere else any more.
-    pub fn untap(&self, pane: &PaneIdentity) -> Result<(), TmuxError> {
-        self.verify(pane)?;
-        self.ask("pipe-pane", &Line::new("pipe-pane").args(["-t", &pane.pane.to_string()])).map(drop)
+    /// The same, and from exactly then on its output goes to a named pipe as well. Refused while it goes to a command
+    /// of somebody else's.
+    pub fn tap(&self, pane: &PaneIdentity, pipe: &Path, back: Back) -> Result<Reading, TmuxError> {
+        let seen = self.verify(pane)?;
+        if seen.is_piped && !seen.is_tapped {
+            return Err(TmuxError::Piped { pane: pane.pane });
+        }
+        let target = pane.pane.to_string();
+        let proof = one_time_name()?;
+        let line = capture_under(capture(pane.pane, back, true, &proof), pane.pane, back);
+        let line = line.then("pipe-pane").args(["-O", "-t", &target]).shell_command("exec cat >", pipe);
+        let line = line.then("set-option").args(["-p", "-t", &target, "@laneway-tap", "1"]);
+        self.reading(self.ask("pipe-pane", &line)?, &proof)
     }
 
     /// A program can write what looks like the end of a reply. It cannot know what has to stand behind that.
@@ -118,26 +142,48 @@ impl Server {
                 said: "text like tmux's own words".to_owned(),
             }
         };
-        let [text, state] = <[Vec<u8>; 2]>::try_from(said).map_err(|_| forged())?;
+        let mut said = said.into_iter();
+        let (text, state) = (said.next().ok_or_else(forged)?, said.next().ok_or_else(forged)?);
         let state = String::from_utf8_lossy(&state);
         let (first, state) = state.trim_end_matches('\n').split_once('\u{1f}').ok_or_else(forged)?;
         if first != proof {
             return Err(forged());
         }
-        Reading::of(text, state).ok_or_else(forged)
+        let reading = Reading::of(text, state).ok_or_else(forged)?;
+        let under = match (said.next(), said.next(), said.next()) {
+            (Some(history), Some(primary), Some(screen)) if reading.is_alternate => {
+                Some(Under { history, primary, screen })
+            }
+            _ => None,
+        };
+        Ok(Reading { under, ..reading })
     }
 }
 
-fn capture(line: Line, pane: PaneId, back: Back, styled: bool, proof: &str) -> Line {
+fn capture(pane: PaneId, back: Back, styled: bool, proof: &str) -> Line {
     let pane = pane.to_string();
-    let line = line.then("capture-pane").args(["-p", "-J", "-t", &pane]);
+    let line = Line::new("capture-pane").args(["-p", "-J", "-t", &pane]).args(back.begin());
     let line = if styled { line.arg("-e") } else { line };
-    let line = match back {
-        Back::Screen => line,
-        Back::Rows(n) => line.arg("-S").arg(format!("-{n}")),
-        Back::All => line.args(["-S", "-"]),
-    };
     line.then("display-message").args(["-p", "-t", &pane]).arg(format!("{proof}\u{1f}{STATE}"))
+}
+
+/// What it takes to draw a program that uses the other screen.
+fn capture_under(line: Line, pane: PaneId, back: Back) -> Line {
+    let pane = pane.to_string();
+    let capture = |line: Line| line.then("capture-pane").args(["-p", "-e", "-J", "-t", &pane]);
+    let line = capture(line).args(back.begin()).args(["-E", "-1"]);
+    // Quiet: there may be no other screen.
+    capture(capture(line).args(["-a", "-q"]))
+}
+
+impl Back {
+    fn begin(self) -> Vec<String> {
+        match self {
+            Self::Screen => vec![],
+            Self::Rows(n) => vec!["-S".to_owned(), format!("-{n}")],
+            Self::All => vec!["-S".to_owned(), "-".to_owned()],
+        }
+    }
 }
 
 impl Reading {
@@ -147,6 +193,7 @@ impl Reading {
             fields.try_into().ok()?;
         Some(Self {
             text,
+            under: None,
             columns: columns.parse().ok()?,
             rows: rows.parse().ok()?,
             cursor: (column.parse().ok()?, row.parse().ok()?),
@@ -158,5 +205,24 @@ impl Reading {
             pid: pid.parse().ok()?,
             tag: tag.to_owned(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drawing_ends_where_the_cursor_is() {
+        let state = "7\u{1f}80\u{1f}2\u{1f}3\u{1f}1\u{1f}1\u{1f}0\u{1f}1\u{1f}0\u{1f}rn_1\u{1f}a title";
+        let reading = Reading::of(b"gone\none\ntwo\n".to_vec(), state).unwrap();
+        assert_eq!(reading.drawing(), b"gone\r\none\r\ntwo\x1b[m\x1b[2;4H");
+        let [history, primary, screen] =
+            ["gone\n", "one\ntwo\n", "other\n\n"].map(|text| text.as_bytes().to_vec());
+        let under = Some(Under { history, primary, screen });
+        let reading =
+            Reading { under, is_alternate: true, is_cursor_visible: false, cursor: (0, 0), ..reading };
+        let expected = b"gone\r\none\r\ntwo\x1b[m\x1b[?1049h\x1b[Hother\r\n\x1b[m\x1b[1;1H\x1b[?25l";
+        assert_eq!(reading.drawing().escape_ascii().to_string(), expected.escape_ascii().to_string());
     }
 }

@@ -16,10 +16,10 @@ const FIELD: char = '\u{1f}';
 pub(crate) const FIELDS: &str = "\u{1e}#{session_id}\u{1f}#{window_id}\u{1f}#{pane_id}\u{1f}#{pane_pid}\u{1f}\
     #{pane_tty}\u{1f}#{pane_dead}\u{1f}#{pane_dead_status}\u{1f}#{pane_dead_signal}\u{1f}#{window_index}\u{1f}\
     #{pane_index}\u{1f}#{window_active}\u{1f}#{pane_active}\u{1f}#{pane_width}\u{1f}#{pane_height}\u{1f}\
-    #{session_windows}\u{1f}#{session_attached}\u{1f}#{pane_pipe}\u{1f}#{@laneway}\u{1f}#{@laneway-viewer}\u{1f}\
+    #{session_windows}\u{1f}#{session_attached}\u{1f}#{pane_pipe}\u{1f}#{@laneway-tap}\u{1f}#{@laneway}\u{1f}#{@laneway-viewer}\u{1f}\
     #{session_name}\u{1f}#{window_name}\u{1f}#{pane_title}";
 /// How many those are.
-const N_FIELDS: usize = 22;
+const N_FIELDS: usize = 23;
 
 /// A pane as it was at the moment of the look. One in a window that is linked into several sessions is there once for
 /// each of them.
@@ -63,6 +63,8 @@ pub struct PaneSeen {
     pub rows: u16,
     /// Its output goes to a command as well.
     pub is_piped: bool,
+    /// That was, or is, for [`crate::Server::tap`].
+    pub is_tapped: bool,
     /// Whose it is: the option `@laneway`; empty if it is nobody's of ours.
     pub tag: String,
     /// Which worker it shows: the option `@laneway-viewer`; empty if it is no viewer of ours.
@@ -156,7 +158,7 @@ impl PaneSeen {
         let fields: [&str; N_FIELDS] = fields.try_into().ok()?;
         let [session, window, pane, pid, tty, dead, dead_status, dead_signal, rest @ ..] = fields;
         let [window_index, pane_index, window_active, pane_active, columns, rows, rest @ ..] = rest;
-        let [session_windows, session_attached, piped, tag, viewer, names @ ..] = rest;
+        let [session_windows, session_attached, piped, tapped, tag, viewer, names @ ..] = rest;
         let [session_name, window_name, title] = names;
         Some(Self {
             session: session.parse().ok()?,
@@ -178,6 +180,7 @@ impl PaneSeen {
             columns: columns.parse().ok()?,
             rows: rows.parse().ok()?,
             is_piped: piped == "1",
+            is_tapped: tapped == "1",
             tag: tag.to_owned(),
             viewer: viewer.to_owned(),
             title: title.to_owned(),

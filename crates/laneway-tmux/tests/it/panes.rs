@@ -142,8 +142,41 @@ fn what_a_pane_shows_is_read_with_its_history_and_tapped_without_a_gap() {
     assert!(seed.drawing().ends_with("é\x1b[m\x1b[24;6H".as_bytes()));
     world.server.type_text(&made.identity, b"more\n", false, world.folder.path()).unwrap();
     assert_eq!(pipe.read_until(b"more\r\nmore\r\n"), b"more\r\nmore\r\n");
-    world.server.untap(&made.identity).unwrap();
-    assert!(!world.seen(&made).is_piped);
+    world.server.tap(&made.identity, &path, Back::Screen).expect("our own tap is made anew");
+    let target = made.identity.pane.to_string();
+    world.by_hand(&["set-option", "-p", "-u", "-t", &target, "@laneway-tap"]);
+    let refused = world.server.tap(&made.identity, &path, Back::Screen).unwrap_err();
+    assert!(matches!(refused, TmuxError::Piped { .. }), "{refused}");
+}
+
+#[test]
+fn a_program_on_the_other_screen_is_drawn_over_what_it_hides() {
+    let Some(world) = World::new() else { return };
+    let done = world.folder.path().join("done");
+    let mut told = Pipe::at(&done);
+    let script = format!(
+        "seq 30; printf '\\033[?1049h\\033[2J\\033[5;3Hover \\033[?25l'; echo x >'{}'; exec cat",
+        done.display()
+    );
+    let made = world.make("over", "rn_1", &["/bin/sh", "-c", &script]);
+    told.read_until(b"x\n");
+    let read_hidden = |made: &Made| loop {
+        let reading = world.server.read_pane(&made.identity, Back::All, true).unwrap();
+        if !reading.is_cursor_visible {
+            break reading;
+        }
+    };
+    let reading = read_hidden(&made);
+    assert!(reading.is_alternate && reading.cursor == (7, 4), "{reading:?}");
+    // Another terminal of the same size that has got the drawing.
+    let drawing = world.folder.path().join("drawing");
+    fs::write(&drawing, reading.drawing()).unwrap();
+    let script = format!("cat '{}'; echo x >'{}'; exec cat", drawing.display(), done.display());
+    let other = world.make("drawn", "rn_2", &["/bin/sh", "-c", &script]);
+    told.read_until(b"x\n");
+    let again = read_hidden(&other);
+    assert_eq!(again.drawing().escape_ascii().to_string(), reading.drawing().escape_ascii().to_string());
+    assert!(again.is_alternate && again.text == reading.text, "{again:?}");
 }
 
 #[test]

@@ -2,11 +2,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use laneway_testkit::process::{ends_within, finish, open, readable_within};
 use laneway_testkit::{Finished, LIMIT, TestEnvironment};
 use rustix::fs::{CWD, Mode, mkfifoat};
+use rustix::process::{Signal, pidfd_send_signal};
 use serde_json::Value;
 
 use crate::environment;
@@ -196,6 +199,18 @@ fn windows_of_workers_that_ended_go_and_others_stay_whatever_they_are_called() {
 }
 
 #[test]
+fn a_lane_that_is_shown_can_be_closed() {
+    let Some(world) = World::with_people() else { return };
+    world.lane.start("fix", &["fake-agent", "echo"]);
+    let window = world.synced()["opened"][0]["window_id"].as_str().expect("an id").to_owned();
+    world.inside(&["tmux", "spread", "fix"]).ok();
+    world.goes(&window, || {
+        world.lane.lane(&["close", "fix"]).ok();
+    });
+    assert_eq!(world.windows(), ["people:theirs"]);
+}
+
+#[test]
 fn outside_of_tmux_a_server_and_a_session_are_made() {
     let Some(world) = World::new() else { return };
     world.lane.start("fix", &["fake-agent", "echo"]);
@@ -251,10 +266,44 @@ fn no_tmux_and_no_such_server_are_told_with_what_to_do() {
     let git = String::from_utf8(git.stdout).expect("a path");
     std::os::unix::fs::symlink(git.trim(), folder.join("git")).expect("a new link");
     finish(bare.lane_command(&["daemon", "start"]).env("PATH", &folder), b"").ok();
+    let old = folder.join("tmux");
+    std::fs::write(&old, "#!/bin/sh\necho tmux 3.2a\n").expect("a new file");
+    std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o755)).expect("a file of ours");
+    let error = fails(&bare, &["tmux", "sync"], 1, "tmux_too_old");
+    assert!(error["message"].as_str().is_some_and(|said| said.contains("tmux 3.2a")), "{error}");
+    std::fs::remove_file(old).expect("a file of ours");
     let error = fails(&bare, &["tmux", "sync"], 1, "tmux_missing");
     assert!(
         error["message"].as_str().is_some_and(|said| said.contains("install tmux 3.3 or newer")),
         "{error}"
     );
     assert!(error["hint"].as_str().is_some_and(|hint| hint.contains("lane attach")), "{error}");
+}
+
+#[test]
+fn a_tmux_that_hangs_is_told_and_holds_up_nobody_else() {
+    let Some(world) = World::with_people() else { return };
+    world.lane.start("fix", &["fake-agent", "echo"]);
+    let pid = world.tmux(&["display-message", "-p", "#{pid}"]).trim().parse().expect("a process id");
+    let server = open(pid).expect("it runs");
+    // With the connection that is there, and with none.
+    for _ in 0..2 {
+        pidfd_send_signal(&server, Signal::STOP).expect("it runs");
+        let mut syncing = world.lane.lane_command(&["tmux", "sync", "--json"]);
+        syncing.env("LANEWAY_TMUX_SOCKET", &world.socket).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut syncing = syncing.spawn().expect("lane can be started");
+        world.lane.lane(&["send", "fix", "still here", "--enter"]).ok();
+        world.lane.lane(&["wait", "fix", "--for", "output=still here"]).ok();
+        assert!(syncing.try_wait().expect("a child").is_none(), "others were answered meanwhile");
+        let said = syncing.wait_with_output().expect("a child");
+        let error: Value = serde_json::from_slice(&said.stdout).expect("one document");
+        assert_eq!(
+            (said.status.code(), &error["error"]["code"]),
+            (Some(6), &Value::from("tmux_silent")),
+            "{error}"
+        );
+        pidfd_send_signal(&server, Signal::CONT).expect("it runs");
+        let synced = world.outside(&["tmux", "sync", "--json"]).ok().json();
+        assert_eq!(names(&synced["opened"]).len() + names(&synced["kept"]).len(), 1, "{synced}");
+    }
 }
