@@ -560,9 +560,27 @@ pub struct RescueView {
 pub struct Rescues {
     /// They; of a deletion those that were deleted.
     pub rescues: Vec<RescueView>,
+    /// Of a deletion: what the programs of closed lanes said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<RunsView>,
     /// Of a deletion: what could not be deleted, or not all of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<NotPruned>,
+}
+
+/// What the programs of a closed lane said, with their recordings, and how they ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunsView {
+    /// The closed lane.
+    pub lane: LaneId,
+    /// The name it had.
+    pub name: Name,
+    /// When it was closed.
+    pub closed_at: Time,
+    /// Runs.
+    pub n_runs: u64,
+    /// What they take on the disk.
+    pub bytes: u64,
 }
 
 /// What is kept of a lane, and was to be deleted.

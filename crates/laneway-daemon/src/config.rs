@@ -11,6 +11,9 @@
 //! kind = "tmux"            # where workers have their terminals: holder (default), tmux, auto
 //! history_lines = 50000    # lines that a terminal keeps
 //!
+//! [runs]
+//! keep_days = 30           # how long what programs said is kept after their lane was closed
+//!
 //! [restart]
 //! base = "1s"              # before the first restart of a worker
 //! ```
@@ -41,8 +44,11 @@ pub use terminal::{TerminalChoice, TerminalConfig};
 /// The file's name.
 const FILE_NAME: &str = "config.toml";
 
+/// The most days that the folders of runs may be kept: ten years.
+const MAX_KEEP_DAYS: u32 = 3_650;
+
 /// Every key there is, with the tables it stands in.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "detach_keys",
     "record",
     "restart.base",
@@ -50,6 +56,7 @@ const KEYS: [&str; 10] = [
     "restart.max",
     "restart.steady",
     "restart.window",
+    "runs.keep_days",
     "terminal",
     "terminal.history_lines",
     "terminal.kind",
@@ -67,6 +74,23 @@ pub struct Config {
     pub terminal: TerminalConfig,
     /// Of restarts.
     pub restart: RestartConfig,
+    /// Of the folders of runs.
+    pub runs: RunsConfig,
+}
+
+/// `[runs]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct RunsConfig {
+    /// Days that what a lane's programs said is kept after the lane was closed.
+    #[serde(deserialize_with = "keep_days")]
+    pub keep_days: u32,
+}
+
+impl Default for RunsConfig {
+    fn default() -> Self {
+        Self { keep_days: 30 }
+    }
 }
 
 impl Config {
@@ -83,6 +107,14 @@ impl Config {
         let text = file::read(path)?.unwrap_or_default();
         file::parse(&text, &KEYS).map_err(|mistake| mistake.in_file(path, &text))
     }
+}
+
+fn keep_days<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let days = i64::deserialize(from)?;
+    let possible = u32::try_from(days).ok().filter(|days| *days <= MAX_KEEP_DAYS);
+    possible.ok_or_else(|| {
+        serde::de::Error::custom(format!("keep_days is {days}: it can be 0 to {MAX_KEEP_DAYS}"))
+    })
 }
 
 #[cfg(test)]
@@ -111,6 +143,8 @@ mod tests {
             let terminal = TerminalConfig { kind: TerminalChoice::Tmux, ..TerminalConfig::default() };
             assert_eq!(parse(text).unwrap().terminal, terminal, "{text}");
         }
+        assert_eq!(parse("runs.keep_days = 0").unwrap().runs.keep_days, 0);
+        assert_eq!(Config::default().runs.keep_days, 30);
     }
 
     #[test]
@@ -132,6 +166,7 @@ mod tests {
         check("detach_keys = \"ü\"", 1, 15, "no detach key");
         check("[terminal]\nhistory_lines = -1", 2, 17, "0 to 1000000");
         check("[terminal]\nhistory_lines = 9999999999", 2, 17, "0 to 1000000");
+        check("[runs]\nkeep_days = -1", 2, 13, "0 to 3650");
         check("record = true\nrecord = true", 2, 1, "duplicate key");
         check("# ü\nrecord = ", 2, 10, "");
     }

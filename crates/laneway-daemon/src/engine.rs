@@ -20,6 +20,7 @@ mod prepare;
 mod reconcile;
 mod rescue;
 mod restarts;
+mod retention;
 mod runs;
 mod settings;
 mod setup;

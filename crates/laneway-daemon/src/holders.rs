@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub(crate) use conversation::{Conversation, LinkError, meet};
 pub(crate) use cut_off::CutOff;
 pub(crate) use inside::Door;
-pub(crate) use link::{connect, connect_patiently, process};
+pub(crate) use link::{connect, connect_patiently, glance, process};
 pub(crate) use start::{HolderProgram, Launched, StartError, keep_some_free, launch};
 
 /// What a holder tells of its own accord.
@@ -55,6 +55,14 @@ pub(crate) fn remove_dead_socket(folder: &Path) -> bool {
         }
         Ok(_) | Err(_) => false,
     }
+}
+
+/// Whether nobody listens at the socket of a run any more. Blocks.
+pub(crate) fn has_dead_socket(folder: &Path) -> bool {
+    use laneway_wire::{SOCKET_NAME, sockets};
+    let Ok(opened) = sockets::open_folder(folder) else { return true };
+    let gone = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
+    sockets::connect(&opened, SOCKET_NAME, QUEUE_LIMIT).is_err_and(|error| gone.contains(&error.kind()))
 }
 
 /// What can be asked of a link.

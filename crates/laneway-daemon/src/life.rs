@@ -301,6 +301,7 @@ async fn begin(home: &Home) -> Result<Engine, ServeError> {
     // After that, so that no exit is recorded before its start; what was told meanwhile is in the channel.
     tokio::spawn(engine.clone().listen_to_holders(told));
     tokio::spawn(engine.clone().keep_only_so_long());
+    tokio::spawn(engine.clone().retire_old_runs());
     tokio::spawn(engine.clone().keep_leases(alarm));
     tokio::spawn(engine.clone().tend_pools());
     tokio::spawn(engine.clone().follow_panes());

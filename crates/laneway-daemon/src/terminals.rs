@@ -199,7 +199,8 @@ fn unreachable(error: &ClientError) -> Problem {
 
 fn no_screen(error: &FinalScreenError) -> Problem {
     Problem::new(ErrorKind::NotFound, "no_last_screen", format!("there is nothing to read: {}", chain(error)))
-        .hint("a run that was lost leaves no last screen; lane show TARGET says how it ended")
+        .hint("a run that was lost leaves no last screen, and what one said goes some time after its lane was closed; lane show \
+               TARGET says how it ended")
 }
 
 fn text_view(text: Text) -> TextView {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::admin::{admin_folders, lock_reason, present};
 use crate::lock::RepositoryLock;
 use crate::names::branch_ref;
+use crate::pool::PooledTree;
 use crate::repository::{Repository, not_read};
 use crate::run::RunError;
 use crate::trash::Trashed;
@@ -27,6 +28,8 @@ pub struct Traces {
     pub branches: BTreeSet<String>,
     /// What is in the trash folders that were asked about.
     pub trash: Vec<PathBuf>,
+    /// Trees of pools beside those that are being deleted, or could not be, by their ids.
+    pub pool_trash: Vec<(String, PathBuf)>,
     /// The rescues that refs hold, by their ids.
     pub rescues: Vec<String>,
     /// Lock files of git that were not touched for a minute.
@@ -75,6 +78,17 @@ impl Repository {
         for folder in &beside {
             trash.extend(Trashed::all_in(folder).map_err(not_read)?);
         }
+        let folders: BTreeSet<PathBuf> =
+            tree_paths.iter().filter_map(|path| path.parent()).map(PooledTree::folder).collect();
+        let pool_trash = folders.iter().flat_map(|folder| {
+            let one = folder.join("any");
+            let trash =
+                Trashed::beside(&one).and_then(|trash| Trashed::all_in(&trash).ok()).unwrap_or_default();
+            let going = Trashed::being_deleted(&one).into_iter().map(|going| going.folder().to_owned());
+            trash.into_iter().chain(going)
+        });
+        let id_of = |path: &Path| Some(path.file_name()?.to_str()?.split('.').next()?.to_owned());
+        let pool_trash = pool_trash.filter_map(|path| Some((id_of(&path)?, path)));
         let mut locks = Vec::new();
         let folders = entries.iter().map(|admin| admin.folder.as_path());
         for folder in folders.chain([self.common_dir()]) {
@@ -84,6 +98,7 @@ impl Repository {
             trees: trees.collect(),
             pool: pool.collect(),
             branches: self.branches_at(&["refs/heads".to_owned()])?.into_keys().collect(),
+            pool_trash: pool_trash.collect(),
             trash,
             rescues: self.rescues()?.into_keys().collect(),
             locks,

@@ -23,6 +23,8 @@ pub struct RepositorySeen {
     pub left_branches: Vec<LaneId>,
     /// What is in the trash of its lanes: whole paths.
     pub trash: Vec<OsText>,
+    /// Trees of the pool that are being deleted, or could not be: their ids, and whole paths.
+    pub pool_trash: Vec<(String, OsText)>,
     /// The names of the rescues that refs hold: ids of lanes.
     pub rescues: Vec<String>,
     /// Lock files of git that nobody has touched for a while.
@@ -100,6 +102,14 @@ pub fn plan_repository(lanes: &[Lane], pool: &[PoolTree], seen: &RepositorySeen)
                  LANEWAY_HOME: git worktree unlock {path}, then: git worktree prune"
             )
         }));
+    }
+    // What is being deleted just now is recorded until that is done.
+    let is_left = |id: &str| pool.iter().all(|recorded| recorded.id.to_string() != id);
+    for (_, path) in seen.pool_trash.iter().filter(|(id, _)| is_left(id)) {
+        actions.push(report(format!(
+            "{path} is of a tree of the pool, and could not be deleted whole; it is of no use to anybody: rm -rf \
+             {path}, as who may"
+        )));
     }
     let is_known = |id: &str| {
         let id: Option<LaneId> = id.parse().ok();
@@ -195,6 +205,7 @@ mod tests {
             pool: vec![],
             left_branches: vec![],
             trash: vec![format!("/r/.lanes/.trash/{}", lanes[0].id).as_str().into()],
+            pool_trash: vec![],
             rescues: vec![lanes[0].id.to_string()],
             locks: vec![],
         };
@@ -233,6 +244,7 @@ mod tests {
             pool: vec![],
             left_branches: vec![],
             trash: vec!["/r/.lanes/.trash/ln_00000000000000000000000009".into()],
+            pool_trash: vec![],
             rescues: vec!["ln_00000000000000000000000008".into()],
             locks: vec!["/r/.git/index.lock".into()],
         };
@@ -272,6 +284,16 @@ mod tests {
         let well =
             RepositorySeen { trees: vec![claimed], pool: vec![own.clone()], ..RepositorySeen::default() };
         assert_eq!(plan_repository(&[], pool, &well), []);
+        let going =
+            |id: String| (id.clone(), format!("/r/.lanes/.pool/.laneway-trash/{id}.going").as_str().into());
+        let well = RepositorySeen { pool_trash: vec![going(recorded.id.to_string())], ..well };
+        assert_eq!(plan_repository(&[], pool, &well), [], "it is being deleted");
+        let left = RepositorySeen { pool_trash: vec![going("pt_z".to_owned())], ..well.clone() };
+        let actions = plan_repository(&[], pool, &left);
+        assert!(
+            reports(&actions)[0].contains("rm -rf /r/.lanes/.pool/.laneway-trash/pt_z.going"),
+            "{actions:?}"
+        );
         let seen = RepositorySeen {
             pool: vec![own, seen("pt_x", "left", true), seen("pt_y", "gone", false)],
             ..RepositorySeen::default()

@@ -32,7 +32,8 @@ impl Engine {
     /// Compares; with `fix` it also does what it may do by itself.
     pub(crate) async fn compare(&self, fix: bool, request: Request) -> Result<Comparison, Problem> {
         let lanes = self.read(|store| store.lanes(None, true)).await?;
-        let (runs, strangers) = self.look_at_runs(Which::Unwatched).await?;
+        let which = if fix { Which::Unwatched } else { Which::Glance };
+        let (runs, strangers) = self.look_at_runs(which).await?;
         let mut looked_at = lanes.len() + runs.len();
         let mut of_repositories = Vec::new();
         for workspace in self.read(Store::workspaces).await? {
@@ -50,7 +51,10 @@ impl Engine {
                 }),
             }
         }
-        let mut actions = plan(&[], &self.as_they_are_now(runs).await?);
+        let mut actions = plan(&[], &self.as_they_are_now(runs, which).await?);
+        // Of a run that there is more to say of it is not said that it was not looked after.
+        let more: Vec<RunId> = actions.iter().filter_map(run_of).collect();
+        actions.retain(|action| !matches!(action, Action::Watch { run } if more.contains(run)));
         actions.extend(strangers.into_iter().map(|run| Action::Report {
             what: format!("a holder runs for run {run}, which is not recorded: it is left alone"),
         }));
@@ -90,14 +94,15 @@ impl Engine {
     pub(super) async fn as_they_are_now(
         &self,
         runs: Vec<(Run, RunSeen)>,
+        which: Which,
     ) -> Result<Vec<(Run, RunSeen)>, Problem> {
         let ids: Vec<RunId> = runs.iter().map(|(run, _)| run.id).collect();
         let recorded = self.read(move |store| store.runs_among(&ids)).await?;
         let as_now = runs.into_iter().filter_map(|(before, seen)| {
             let now = recorded.iter().find(|row| row.run.id == before.id)?.run.clone();
-            // What was seen through its holder has made that known.
-            let through_holder =
-                matches!(&seen, RunSeen::Alive(_) | RunSeen::Ended { holder_waits: true, .. });
+            // What was seen through its holder has made that known, unless it was only glanced at.
+            let through_holder = !matches!(which, Which::Glance)
+                && matches!(&seen, RunSeen::Alive(_) | RunSeen::Ended { holder_waits: true, .. });
             let is_looked_after =
                 || !through_holder && (self.is_starting(now.id) || self.holders.of_run(now.id).is_some());
             let has_ended = before.state.is_live() && !now.state.is_live();
@@ -153,7 +158,7 @@ impl Engine {
             }
             Ok::<_, RunError>((traces, left))
         });
-        let (Traces { trees, pool, branches: _, trash, rescues, locks }, left_branches) =
+        let (Traces { trees, pool, branches: _, trash, pool_trash, rescues, locks }, left_branches) =
             traces.await?.map_err(crate::problem::IntoProblem::into_problem)?;
         let trees = trees.into_iter().map(|tree| TreeSeen {
             path: tree.path.into(),
@@ -170,9 +175,29 @@ impl Engine {
             pool: pool.collect(),
             left_branches,
             trash: trash.into_iter().map(Into::into).collect(),
+            pool_trash: pool_trash.into_iter().map(|(id, path)| (id, path.into())).collect(),
             rescues,
             locks: locks.into_iter().map(Into::into).collect(),
         })
+    }
+}
+
+/// The run that there is something to do about.
+const fn run_of(action: &Action) -> Option<RunId> {
+    match action {
+        Action::RecordStarted { run, .. }
+        | Action::RecordExit { run, .. }
+        | Action::ContinueStop { run }
+        | Action::ReleaseHolder { run } => Some(*run),
+        Action::Watch { .. }
+        | Action::Report { .. }
+        | Action::UndoLeft { .. }
+        | Action::GiveUpNew { .. }
+        | Action::UndoProvisioning { .. }
+        | Action::ContinueRestoring { .. }
+        | Action::ContinueClosing { .. }
+        | Action::InterruptSetup { .. }
+        | Action::CloseRemembered { .. } => None,
     }
 }
 
@@ -180,7 +205,10 @@ impl Engine {
 fn in_words(action: &Action, lanes: &[Lane]) -> Option<(String, Option<String>)> {
     let repair = |what: String, repair: &str| Some((what, Some(repair.to_owned())));
     match action {
-        Action::Watch { .. } => None,
+        Action::Watch { run } => repair(
+            format!("run {run} is alive, and this daemon has no connection to its holder"),
+            "look after it",
+        ),
         Action::Report { what } => Some((what.clone(), None)),
         Action::UndoLeft { lane } => {
             let name = lanes.iter().find(|known| known.id == *lane).map(|lane| lane.name.to_string());

@@ -38,6 +38,8 @@ pub(super) enum Which {
     All,
     /// Those that nobody looks after in this daemon.
     Unwatched,
+    /// The same, and the look changes nothing: no holder is looked after from then on, and nothing is cleared away.
+    Glance,
 }
 
 impl Engine {
@@ -164,7 +166,13 @@ impl Engine {
         let mut strangers = Vec::new();
         for run in others.iter().filter(|run| !ended.iter().any(|row| row.run.id == **run)) {
             let folder = self.home.run(*run);
-            if blocking(move || holders::remove_dead_socket(&folder)).await? {
+            let is_dead = match which {
+                Which::All | Which::Unwatched => {
+                    blocking(move || holders::remove_dead_socket(&folder)).await?
+                }
+                Which::Glance => blocking(move || holders::has_dead_socket(&folder)).await?,
+            };
+            if is_dead {
                 continue;
             }
             // Its record is lost, or was put back from an older copy: its program is somebody's work.
@@ -175,14 +183,16 @@ impl Engine {
         recorded.retain(|row| match which {
             Which::All => true,
             // In this order: a start that has just ended has made its holder known before.
-            Which::Unwatched => !self.is_starting(row.run.id) && self.holders.of_run(row.run.id).is_none(),
+            Which::Unwatched | Which::Glance => {
+                !self.is_starting(row.run.id) && self.holders.of_run(row.run.id).is_none()
+            }
         });
         let mut looking = JoinSet::new();
         for row in recorded {
             let engine = self.clone();
             looking.spawn(async move {
                 let seen = engine.look_at_run(&row, which).await;
-                let seen = engine.unless_cut_off(&row.run, row.worker.lane, seen);
+                let seen = engine.unless_cut_off(&row.run, row.worker.lane, seen, which);
                 (row.run, seen)
             });
         }
@@ -196,12 +206,20 @@ impl Engine {
         let may_begin = match which {
             Which::All => false,
             Which::Unwatched => row.run.state.is_live() && row.run.state.process().is_none(),
+            // To find out whether it may, its folder would have to be removed.
+            Which::Glance => true,
         };
         let unknown = |reason: String| RunSeen::Unknown { reason };
         let folder = self.home.run(id);
         let mut waited = false;
         loop {
-            match holders::connect(&folder, id, lane, &self.holders, &self.teller).await {
+            let status = match which {
+                Which::All | Which::Unwatched => {
+                    holders::connect(&folder, id, lane, &self.holders, &self.teller).await
+                }
+                Which::Glance => holders::glance(&folder, id).await,
+            };
+            match status {
                 Ok(status) => {
                     return match &status.exited {
                         Some(exited) => {
@@ -211,6 +229,7 @@ impl Engine {
                         None => RunSeen::Alive(runs::process_of(&status.started)),
                     };
                 }
+                Err(LinkError::Nobody) if matches!(which, Which::Glance) => {}
                 Err(LinkError::Nobody) => {
                     let folder = folder.clone();
                     blocking(move || holders::remove_dead_socket(&folder)).await.ok();
@@ -262,7 +281,7 @@ impl Engine {
             }
             let Ok(Some(row)) = engine.read(move |store| store.run(run)).await else { return };
             let seen = engine.look_at_run(&row, Which::All).await;
-            let seen = engine.unless_cut_off(&row.run, lane, seen);
+            let seen = engine.unless_cut_off(&row.run, lane, seen, Which::All);
             for action in plan(&[], &[(row.run, seen)]) {
                 tracing::info!(?action, "a holder has answered that did not before");
                 engine.take(action, engine.own_request()).await;
@@ -271,12 +290,15 @@ impl Engine {
     }
 
     /// What lives is not lost, whatever became of the folder of its run.
-    fn unless_cut_off(&self, run: &Run, lane: LaneId, seen: RunSeen) -> RunSeen {
+    fn unless_cut_off(&self, run: &Run, lane: LaneId, seen: RunSeen, which: Which) -> RunSeen {
         match (&seen, run.state.process()) {
             (RunSeen::HolderGone | RunSeen::NeverBegan, Some(process)) => {
                 let Some(cut_off) = CutOff::find(process) else { return seen };
-                tracing::warn!(run = %run.id, "its folder is gone or damaged: it runs, and can only be stopped");
-                cut_off.watch((run.id, lane), &self.holders, &self.teller);
+                if !matches!(which, Which::Glance) {
+                    let what = "its folder is gone or damaged: it runs, and can only be stopped";
+                    tracing::warn!(run = %run.id, what);
+                    cut_off.watch((run.id, lane), &self.holders, &self.teller);
+                }
                 RunSeen::Alive(process.clone())
             }
             _ => seen,
@@ -523,13 +545,13 @@ mod tests {
         let (engine, run) = with_a_decided_start(folder.path()).await;
         let before = engine.read(move |store| store.run(run)).await.unwrap().unwrap().run;
         let seen = || vec![(before.clone(), RunSeen::HolderGone)];
-        assert_eq!(engine.as_they_are_now(seen()).await.unwrap(), seen(), "as it was");
+        assert_eq!(engine.as_they_are_now(seen(), Which::Unwatched).await.unwrap(), seen(), "as it was");
         engine.lock_starting().insert(run);
-        assert_eq!(engine.as_they_are_now(seen()).await.unwrap(), []);
+        assert_eq!(engine.as_they_are_now(seen(), Which::Unwatched).await.unwrap(), []);
         engine.lock_starting().remove(&run);
         let ended = engine.ended_so(run, Exit::Lost, now()).await;
         engine.report(ended, engine.own_request()).await;
-        assert_eq!(engine.as_they_are_now(seen()).await.unwrap(), []);
+        assert_eq!(engine.as_they_are_now(seen(), Which::Unwatched).await.unwrap(), []);
         engine.settle(Duration::ZERO).await;
         engine.store.close().await.unwrap();
     }

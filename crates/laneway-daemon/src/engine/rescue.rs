@@ -31,7 +31,7 @@ use crate::config::workspace::{WorkspaceConfig, WorkspaceFile};
 use crate::problem::{IntoProblem, chain};
 
 /// When a repository that could not be looked at is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_hours(24);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_hours(24);
 
 /// How long the refs of a rescue stay.
 const IN_REFS: Duration = Duration::from_hours(30 * 24);
@@ -372,8 +372,9 @@ impl Engine {
         old.retain(|kept| {
             kept.age(now()) >= older_than && only.is_none_or(|only| only.contains(&kept.lane.id))
         });
+        let runs = self.prune_runs(workspace.id, older_than, only, really).await?;
         blocking(move || {
-            let mut pruned = Rescues::default();
+            let mut pruned = Rescues { runs, ..Rescues::default() };
             for kept in old {
                 let view = kept.view();
                 match if really { let_go(&repository, kept) } else { Ok(()) } {
@@ -482,11 +483,11 @@ impl Engine {
 
 /// What was found due at an earlier look, and when that was.
 #[derive(Default)]
-struct SeenDue(HashMap<LaneId, Instant>);
+pub(super) struct SeenDue(HashMap<LaneId, Instant>);
 
 impl SeenDue {
     /// How long to wait before this is let go, of which so much of its time is left by the wall clock. None: now.
-    fn wait(&mut self, lane: LaneId, left: Duration, now: Instant) -> Option<Duration> {
+    pub(super) fn wait(&mut self, lane: LaneId, left: Duration, now: Instant) -> Option<Duration> {
         if !left.is_zero() {
             self.0.remove(&lane);
             return Some(left);
@@ -562,7 +563,7 @@ fn kept_of(lane: Lane, refs: &BTreeMap<String, RescueRefs>) -> Option<Kept> {
 }
 
 /// What a folder takes on the disk. What cannot be read is not counted.
-fn bytes_in(folder: &Path) -> u64 {
+pub(super) fn bytes_in(folder: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     let mut bytes = 0;
     let mut waiting = vec![folder.to_owned()];

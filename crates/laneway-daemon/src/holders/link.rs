@@ -66,6 +66,11 @@ async fn connect_within(
     Ok(status)
 }
 
+/// What the holder in a run's folder says of itself, without more to do with it.
+pub(crate) async fn glance(folder: &Path, run: RunId) -> Result<Status, LinkError> {
+    open(folder, run, CONNECT_LIMIT).await.map(|(_, _, status)| status)
+}
+
 /// True if the program has ended, and something it left behind is alive.
 fn lingers(status: &Status) -> bool {
     status.exited.is_some() && status.n_others.is_some_and(|n_others| n_others > 0)

@@ -17,7 +17,7 @@ pub(super) async fn list(State(engine): State<Engine>, caller: Caller) -> Result
         Some(workspace) => engine.rescue_views(&workspace).await?,
         None => Vec::new(),
     };
-    Ok(Json(Rescues { rescues, failed: Vec::new() }))
+    Ok(Json(Rescues { rescues, ..Rescues::default() }))
 }
 
 pub(super) async fn restore(

@@ -1,4 +1,4 @@
-//! `lane prune`: delete for good what is kept of closed lanes.
+//! `lane prune`: delete for good what is kept of closed lanes, and what their programs said.
 
 use std::io::{self, BufRead, IsTerminal};
 use std::time::Duration;
@@ -12,14 +12,17 @@ use super::rescued;
 use crate::client::Request;
 use crate::context::{Context, Outcome};
 use crate::failure::Failure;
-use crate::text::byte_count;
+use crate::text::{byte_count, counted};
 use laneway_core::duration::{millis, parse};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
   lane prune                      shows what would be deleted, and asks
   lane prune --older-than 7d --yes
-  lane prune --dry-run";
+  lane prune --dry-run
+
+What the programs of closed lanes said, and their recordings, is kept for 30 days ([runs] keep_days in config.toml); it
+is deleted here too.";
 
 /// Delete for good what is kept of closed lanes, after showing what that frees
 #[derive(Debug, clap::Args)]
@@ -46,7 +49,7 @@ pub(crate) fn run(args: &PruneArgs, context: &Context) -> Outcome {
         return told(&ask(true, None)?, "deleted", context);
     }
     let would = ask(false, None)?;
-    if args.dry_run || would.rescues.is_empty() {
+    if args.dry_run || (would.rescues.is_empty() && would.runs.is_empty()) {
         return told(&would, "would be deleted", context);
     }
     if context.json() || !io::stdin().is_terminal() {
@@ -66,21 +69,31 @@ pub(crate) fn run(args: &PruneArgs, context: &Context) -> Outcome {
         return Ok(exit_code::OK);
     }
     // Only what was shown: meanwhile another lane may have been closed.
-    let shown = would.rescues.iter().map(|rescue| rescue.lane).collect();
+    let shown = would.rescues.iter().map(|rescue| rescue.lane);
+    let shown = shown.chain(would.runs.iter().map(|runs| runs.lane)).collect();
     told(&ask(true, Some(shown))?, "deleted", context)
 }
 
 fn told(rescues: &Rescues, done: &str, context: &Context) -> Outcome {
     if context.json() {
         context.printer.json(rescues)?;
-    } else if rescues.rescues.is_empty() {
+    } else if rescues.rescues.is_empty() && rescues.runs.is_empty() {
         if rescues.failed.is_empty() {
             context.printer.note("nothing is kept of closed lanes");
         }
     } else {
-        let bytes = rescues.rescues.iter().map(|rescue| rescue.bytes).sum();
-        context.printer.text(&rescued::table(&rescues.rescues, context.now))?;
-        context.printer.line(&format!("{} in all, {done}", byte_count(bytes)))?;
+        let of_runs: u64 = rescues.runs.iter().map(|runs| runs.bytes).sum();
+        let bytes: u64 = rescues.rescues.iter().map(|rescue| rescue.bytes).sum();
+        if !rescues.rescues.is_empty() {
+            context.printer.text(&rescued::table(&rescues.rescues, context.now))?;
+        }
+        if !rescues.runs.is_empty() {
+            let n_runs: u64 = rescues.runs.iter().map(|runs| runs.n_runs).sum();
+            let (runs, lanes) = (counted(n_runs, "run"), counted(rescues.runs.len() as u64, "closed lane"));
+            let taken = byte_count(of_runs);
+            context.printer.line(&format!("what {runs} of {lanes} said, with recordings: {taken}"))?;
+        }
+        context.printer.line(&format!("{} in all, {done}", byte_count(bytes + of_runs)))?;
     }
     for failed in rescues.failed.iter().filter(|_| !context.json()) {
         context

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -113,6 +115,25 @@ fn what_runs_is_told_and_nothing_is_started_or_changed() {
         "{found}"
     );
     assert_eq!(world.lane(&["daemon", "status"]).code, 3, "none was started");
+}
+
+#[test]
+fn a_look_at_a_living_daemon_changes_nothing_either_and_a_repair_clears_away() {
+    let world = environment();
+    world.start("a", &["fake-agent", "ready", "wait"]);
+    // What is left of a holder of a run that nobody knows of.
+    let stray = world.home.join("runs/rn_00000000000000000000000001");
+    fs::create_dir(&stray).unwrap();
+    fs::set_permissions(&stray, fs::Permissions::from_mode(0o700)).unwrap();
+    let folder = fs::File::open(&stray).unwrap();
+    let name = format!("/proc/self/fd/{}/{}", folder.as_raw_fd(), laneway_wire::SOCKET_NAME);
+    drop(UnixListener::bind(name).unwrap());
+    let before = files(&world.home.join("runs"));
+    report(&world, 0);
+    assert!(files(&world.home.join("runs")) == before, "the doctor changed something");
+    let _ = world.lane(&["doctor", "--fix"]).ok();
+    assert!(!stray.join(laneway_wire::SOCKET_NAME).exists());
+    assert_eq!(world.worker("a")["status"], "running");
 }
 
 #[test]

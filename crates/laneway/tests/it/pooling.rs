@@ -252,6 +252,21 @@ fn unrecorded(world: &TestEnvironment) -> Vec<String> {
 }
 
 #[test]
+fn what_could_not_be_deleted_of_a_tree_of_the_pool_is_told() {
+    let world = with_pool(1);
+    let (tree, _) = pool(&world).remove(0);
+    let trash = tree.parent().unwrap().join(".laneway-trash");
+    // As a removal leaves it whose deletion did not succeed.
+    let left = trash.join("pt_00000000000000000000000001.going");
+    fs::create_dir_all(left.join("tree")).unwrap();
+    let found = unrecorded(&world);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains(&format!("rm -rf {}", left.display())), "{found:?}");
+    fs::remove_dir_all(&trash).unwrap();
+    assert_eq!(unrecorded(&world), Vec::<String>::new());
+}
+
+#[test]
 fn a_tree_of_the_pool_is_not_adopted_and_is_no_finding() {
     let world = with_pool(1);
     assert_eq!(unrecorded(&world), Vec::<String>::new());

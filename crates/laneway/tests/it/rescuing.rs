@@ -353,3 +353,33 @@ fn a_daemon_killed_at_any_moment_of_a_discard_or_a_restore_loses_nothing() {
         }
     }
 }
+
+#[test]
+fn what_programs_of_closed_lanes_said_can_be_deleted_and_that_of_open_ones_stays() {
+    let world = environment();
+    let open = world.start("open", &["sh", "-c", "echo said; exec cat"]);
+    let closed = world.start("closed", &["sh", "-c", "echo said; exec cat"]);
+    let worker = world.worker("closed")["id"].as_str().unwrap().to_owned();
+    let _ = world.lane(&["close", "closed"]).ok();
+    assert!(world.lane(&["read", &worker]).ok().out().contains("said"));
+    let shown = world.json(&["prune", "--dry-run"]);
+    let runs = &shown["runs"][0];
+    assert_eq!(
+        (shown["runs"].as_array().unwrap().len(), &runs["name"], &runs["n_runs"]),
+        (1, &json!("closed"), &json!(1))
+    );
+    assert!(runs["bytes"].as_u64().unwrap() > 0, "{shown}");
+    assert!(closed.exists());
+    assert_eq!(world.json(&["prune", "--yes", "--older-than", "1h"]), json!({"rescues": []}));
+    let said = world.lane(&["prune", "--yes"]).ok();
+    assert!(said.out().contains("what 1 run of 1 closed lane said"), "{said}");
+    assert!(!closed.exists() && open.exists());
+    let gone = fails(&world, &["read", &worker], 3, "no_last_screen");
+    assert!(gone["hint"].as_str().unwrap().contains("after its lane was closed"), "{gone}");
+    assert_eq!(
+        world.json(&["show", &worker])["worker"]["exit"]["kind"],
+        "signal",
+        "how it ended is recorded"
+    );
+    assert_eq!(world.worker("open")["status"], "running");
+}
