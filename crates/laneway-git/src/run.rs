@@ -34,11 +34,14 @@ const END_GRACE: Duration = Duration::from_secs(2);
 const LOWEST_PRIORITY: i32 = 19;
 
 /// Settings that every git of ours gets: no housekeeping in the background, no file-system monitor that could
-/// hide a change or outlive the command, and patience with refs that another git is just changing.
-const SETTINGS: [&str; 5] = [
+/// hide a change or outlive the command, no file taken for another one whose name differs in case (a repository may come
+/// from a system where that is right, and an untracked `Name` beside a tracked `name` would be lost), and patience with
+/// refs that another git is just changing.
+const SETTINGS: [&str; 6] = [
     "gc.auto=0",
     "maintenance.auto=0",
     "core.fsmonitor=false",
+    "core.ignoreCase=false",
     "core.filesRefLockTimeout=5000",
     "core.packedRefsTimeout=5000",
 ];

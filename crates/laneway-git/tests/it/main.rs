@@ -12,6 +12,7 @@ mod hooks;
 mod judging;
 mod looking_again;
 mod merging;
+mod odd_trees;
 mod pooling;
 mod removing;
 mod rescuing;
