@@ -38,6 +38,7 @@ pub const POINTS: &[&str] = &[
     // what was found by comparing
     "doctor.repaired",
     // in the holder
+    "holder.asked",
     "holder.socket-made",
     "holder.record-made",
     "holder.program-executed",

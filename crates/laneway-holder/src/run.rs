@@ -279,6 +279,7 @@ fn begin(
     folder_path: &Path,
     folder: &std::fs::File,
 ) -> Result<Begun, StartFailure> {
+    fault_point!("holder.asked");
     let prepared = start::prepare(launch, &place)?;
     refuse_memory(folder)?;
     let listener = sockets::listen(folder, SOCKET_NAME, BACKLOG).map_err(|error| StartFailure {

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::Stage;
 use super::ledger::Ledger;
-use super::operations::{SLEEP, Step, with_a_program, with_work};
+use super::operations::{SLEEP, Step, kill, with_a_pool, with_a_program, with_work};
 use super::points::{Outcome, what_is_broken};
 use super::world::{LIMIT, World};
 use crate::bench::measure::processes;
@@ -37,6 +37,8 @@ enum Meanwhile {
     Begun { command: &'static [&'static str], until: &'static str },
     /// The daemon is killed, and another one starts.
     AnotherDaemon,
+    /// The only holder is killed.
+    HolderKilled,
 }
 
 /// All of them.
@@ -82,6 +84,41 @@ pub(super) const HOLDS: &[Hold] = &[
         at: "run.former-ended",
         of: &["restart", "a"],
         meanwhile: Meanwhile::Begun { command: &["stop", "a"], until: "run.stopping" },
+    },
+    Hold {
+        name: "a holder that is killed while its start is recorded",
+        prepare: with_work,
+        at: "run.program-started",
+        of: &["run", "a", "--", SLEEP[0], SLEEP[1]],
+        meanwhile: Meanwhile::HolderKilled,
+    },
+    Hold {
+        name: "another lane while one takes a tree of the pool",
+        prepare: with_a_full_pool,
+        at: "claim.marked",
+        of: &["new", "a"],
+        meanwhile: Meanwhile::Begun { command: &["new", "b"], until: "lane.created" },
+    },
+    Hold {
+        name: "a close while another lane with the same commits is judged",
+        prepare: with_the_same_commits,
+        at: "close.judged",
+        of: &["close", "a"],
+        meanwhile: Meanwhile::Done(&["close", "b"]),
+    },
+    Hold {
+        name: "a close while another lane with the same commits is taken away",
+        prepare: with_the_same_commits,
+        at: "remove.aside",
+        of: &["close", "a"],
+        meanwhile: Meanwhile::Done(&["close", "b"]),
+    },
+    Hold {
+        name: "another daemon while a holder has made nothing",
+        prepare: with_work,
+        at: "holder.asked",
+        of: &["run", "a", "--", SLEEP[0], SLEEP[1]],
+        meanwhile: Meanwhile::AnotherDaemon,
     },
     Hold {
         name: "another daemon while a holder has made its socket",
@@ -145,6 +182,7 @@ impl Hold {
                     known.and_then(|known| is_told_after(world, known, until))
                 }
                 Meanwhile::AnotherDaemon => another_daemon(world),
+                Meanwhile::HolderKilled => kill_the_holder(world),
             };
             // The end of it is the word to go on, also where something went wrong.
             drop(held);
@@ -169,11 +207,31 @@ fn is_told_after(world: &World, known: u64, event: &str) -> Result<()> {
 }
 
 fn another_daemon(world: &World) -> Result<()> {
-    let pid = world.daemon_pid()?.context("a daemon runs")?;
-    let daemon = processes::open(pid).context("a daemon that answers is there")?;
-    processes::kill(&daemon);
-    ensure!(processes::ends_within(&daemon, LIMIT)?, "a killed daemon does not end");
+    kill(world.daemon_pid()?.context("a daemon runs")?)?;
     world.lane(&["daemon", "start"])
+}
+
+fn kill_the_holder(world: &World) -> Result<()> {
+    let mut all = processes::belonging_to(world.folder());
+    all.retain(|(_, called)| called.contains("lane-holder run"));
+    kill(all.first().context("a holder runs")?.0)
+}
+
+/// One tree is ready.
+fn with_a_full_pool(world: &World, ledger: &mut Ledger) -> Result<()> {
+    with_a_pool(world, ledger)?;
+    world.stop_the_daemon()?;
+    world.lane(&["ls"])?;
+    world.wait_for_pool()
+}
+
+/// Two lanes that hold each other's commits, which nothing else does.
+fn with_the_same_commits(world: &World, ledger: &mut Ledger) -> Result<()> {
+    world.lane(&["new", "a"])?;
+    let tree = world.tree("a");
+    ledger.write(&tree.join("src/first.c"), "a first commit")?;
+    ledger.commit(world, &tree, "work")?;
+    world.lane(&["new", "b", "--base", "lane/a"])
 }
 
 /// Waits until somebody is at the gate, who waits there until what this gives is dropped.

@@ -241,7 +241,7 @@ fn with_setup(world: &World, _: &mut Ledger) -> Result<()> {
 }
 
 /// One tree is to be kept ready, and the repository is known.
-fn with_a_pool(world: &World, _: &mut Ledger) -> Result<()> {
+pub(super) fn with_a_pool(world: &World, _: &mut Ledger) -> Result<()> {
     world.lane(&["new", "known"])?;
     world.lane(&["close", "known"])?;
     world.want_pool(1)
@@ -389,7 +389,7 @@ fn with_ends_to_record(world: &World, ledger: &mut Ledger) -> Result<()> {
     Ok(())
 }
 
-fn kill(pid: u32) -> Result<()> {
+pub(super) fn kill(pid: u32) -> Result<()> {
     use crate::bench::measure::processes;
     let process = processes::open(pid).context("a process that runs")?;
     processes::kill(&process);
