@@ -114,7 +114,7 @@ impl Engine {
     async fn repair(&self, action: Action, request: Request) -> Result<(), Problem> {
         let repairing = async {
             let Action::UndoLeft { lane } = action else {
-                self.take(action, request).await;
+                self.take_alone(action, request).await;
                 return Ok(());
             };
             match self.undo(lane).await?.as_slice() {

@@ -95,7 +95,15 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) async fn take(&self, action: Action, request: Request) {
+    /// Carries out an action that nothing was done for before: what a lost run has left behind is ended first.
+    pub(super) async fn take_alone(&self, action: Action, request: Request) {
+        if let Action::RecordExit { run, exit: Exit::Lost, .. } = &action {
+            leftovers::end(vec![*run]).await;
+        }
+        self.take(action, request).await;
+    }
+
+    async fn take(&self, action: Action, request: Request) {
         match action {
             Action::GiveUpNew { lane, epoch } => {
                 let failure = "the daemon ended before it was begun".to_owned();
@@ -284,7 +292,7 @@ impl Engine {
             let seen = engine.unless_cut_off(&row.run, lane, seen, Which::All);
             for action in plan(&[], &[(row.run, seen)]) {
                 tracing::info!(?action, "a holder has answered that did not before");
-                engine.take(action, engine.own_request()).await;
+                engine.take_alone(action, engine.own_request()).await;
             }
         });
     }

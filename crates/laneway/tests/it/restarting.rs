@@ -293,7 +293,8 @@ fn whoever_stops_starts_and_restarts_at_once_leaves_one_run_or_none() {
 #[test]
 fn a_holder_that_does_not_answer_when_a_daemon_begins_is_heard_when_it_does() {
     let world = quick();
-    let _ = world.lane(&["new", "a", "--restart", "on-failure", "--", "sleep", "1000"]).ok();
+    let program = ["--", "sh", "-c", "fake-agent detach; exec sleep 1000"];
+    let _ = world.lane(&[&["new", "a", "--restart", "on-failure"][..], &program].concat()).ok();
     let pid = world.pid("a");
     let holder = process::open(parent(pid).unwrap()).unwrap();
     let _ = world.lane(&["daemon", "stop"]).ok();
@@ -302,13 +303,15 @@ fn a_holder_that_does_not_answer_when_a_daemon_begins_is_heard_when_it_does() {
     pidfd_send_signal(process::open(pid).unwrap(), Signal::KILL).unwrap();
     pidfd_send_signal(&holder, Signal::CONT).unwrap();
     wait_for_run(&world, "a", 2);
-    // One that ends instead is no less heard of.
+    // One that ends instead is no less heard of, and what it leaves is ended.
+    let detached = detached(&world, "a");
     let holder = process::open(parent(world.pid("a")).unwrap()).unwrap();
     let _ = world.lane(&["daemon", "stop"]).ok();
     pidfd_send_signal(&holder, Signal::STOP).unwrap();
     assert_eq!(world.worker("a")["run_number"], 2);
     pidfd_send_signal(&holder, Signal::KILL).unwrap();
     wait_for_run(&world, "a", 3);
+    assert!(ends_within(&detached, Duration::ZERO), "it was ended before");
 }
 
 #[test]
