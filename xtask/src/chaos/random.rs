@@ -146,6 +146,8 @@ impl Everybody {
     fn at_rest(&mut self, world: &World) -> Result<Vec<String>> {
         self.n_checks += 1;
         self.account.line("all are done")?;
+        // One that begins looks at settings that have changed; if the last one was killed there is none to be stopped.
+        drop(world.try_lane(&["daemon", "stop"])?);
         let mut broken = invariants::after_settling(world, true)?;
         broken.extend(self.person.misses(world)?);
         let deleted = std::mem::take(&mut *self.deleted.lock().unwrap_or_else(PoisonError::into_inner));
