@@ -94,7 +94,7 @@ pub(super) const HOLDS: &[Hold] = &[
     },
     Hold {
         name: "another lane while one takes a tree of the pool",
-        prepare: with_a_full_pool,
+        prepare: with_a_pool,
         at: "claim.marked",
         of: &["new", "a"],
         meanwhile: Meanwhile::Begun { command: &["new", "b"], until: "lane.created" },
@@ -170,6 +170,7 @@ impl Hold {
         let gate = world.folder().join("gate");
         rustix::fs::mknodat(rustix::fs::CWD, &gate, rustix::fs::FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
         world.start_with_gate(&format!("{}:pause", self.at), &gate)?.ok()?;
+        world.wait_for_pool()?;
         std::thread::scope(|scope| {
             let under_way = scope.spawn(|| world.try_lane(self.of));
             let held = wait_at(&gate)?;
@@ -215,14 +216,6 @@ fn kill_the_holder(world: &World) -> Result<()> {
     let mut all = processes::belonging_to(world.folder());
     all.retain(|(_, called)| called.contains("lane-holder run"));
     kill(all.first().context("a holder runs")?.0)
-}
-
-/// One tree is ready.
-fn with_a_full_pool(world: &World, ledger: &mut Ledger) -> Result<()> {
-    with_a_pool(world, ledger)?;
-    world.stop_the_daemon()?;
-    world.lane(&["ls"])?;
-    world.wait_for_pool()
 }
 
 /// Two lanes that hold each other's commits, which nothing else does.
