@@ -2,7 +2,7 @@
 
 use laneway_core::attachment::Role;
 use laneway_core::findings::Losses;
-use laneway_core::id::{LaneId, RunId, WorkerId};
+use laneway_core::id::{CorrelationId, LaneId, RunId, WorkerId};
 use laneway_core::launch::TerminalSpec;
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
@@ -560,8 +560,11 @@ pub struct Cut {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReadEvents {
-    /// Those after this number. None: the last 50, or with `follow` only new ones.
+    /// Those after this number. None: the last 50, or with `follow` only new ones; of a correlation all.
     pub since: Option<u64>,
+    /// Only those that this request caused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation: Option<CorrelationId>,
     /// And then those to come.
     #[serde(default)]
     pub follow: bool,

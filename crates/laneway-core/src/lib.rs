@@ -12,6 +12,7 @@
 //! * [`command`] → [`decide`](mod@decide): what is asked, and the [`decision`] it becomes
 //! * [`refusal`], [`event`]: the two things a decision can say
 //! * [`pool`]: trees kept ready for lanes to come
+//! * [`secret`]: what is taken out of texts from outside
 //! * [`reconcile`]: recorded against observed, as a list of actions
 //! * [`target`]: what a person typed, resolved to exactly one thing
 
@@ -33,6 +34,7 @@ pub mod pool;
 pub mod reconcile;
 pub mod refusal;
 pub mod run;
+pub mod secret;
 pub mod setup;
 pub mod supervise;
 pub mod target;

@@ -1,6 +1,6 @@
 //! The daemon's life: begin, serve, and end so that everything that runs goes on.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixListener as StdListener;
@@ -15,6 +15,7 @@ use laneway_api::version::VERSION;
 use laneway_core::command::Command;
 use laneway_core::id::HostId;
 use laneway_core::os_text::OsText;
+use laneway_core::secret::masked;
 use laneway_fault::fault_point;
 use laneway_git::{Environment, Git, GitUnusable};
 use laneway_store::{NewHost, OpenError, ReadError, Store};
@@ -359,6 +360,20 @@ fn become_anew(home: &Home, program: &OsText, lock: &DaemonLock, listener: &StdL
     ServeError::System { doing: "execute itself anew", source }
 }
 
+/// A log without secrets that are known by their shape. It is given whole lines.
+struct Masking(File);
+
+impl io::Write for Masking {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write_all(masked(&String::from_utf8_lossy(line)).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 fn log_to(path: &Path) -> io::Result<()> {
     if fs::metadata(path).is_ok_and(|metadata| metadata.len() > MAX_LOG) {
         fs::rename(path, path.with_extension("log.1"))?;
@@ -368,7 +383,7 @@ fn log_to(path: &Path) -> io::Result<()> {
     let _ = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::INFO)
         .with_ansi(false)
-        .with_writer(std::sync::Mutex::new(file))
+        .with_writer(std::sync::Mutex::new(Masking(file)))
         .try_init();
     // Standard error is nowhere.
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "an error of ours")));

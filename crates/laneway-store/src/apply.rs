@@ -1,20 +1,23 @@
 //! What a decision changes: its rows, then its events with their numbers.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use laneway_core::attachment::Attachment;
 use laneway_core::decision::{Change, Decision};
-use laneway_core::event::Recorded;
+use laneway_core::event::{Event, Recorded};
 use laneway_core::id::{AttachmentId, HostId, PoolTreeId, WorkerId};
 use laneway_core::lane::{Lane, Lifecycle};
 use laneway_core::launch::LaunchSpec;
 use laneway_core::pane::Pane;
 use laneway_core::pool::PoolTree;
 use laneway_core::run::Run;
+use laneway_core::secret::masked;
 use laneway_core::time::Timestamp;
 use laneway_core::worker::Worker;
 use laneway_core::workspace::Workspace;
 use rusqlite::{Connection, params};
+use serde_json::Value;
 
 use crate::rows::{
     AttachmentRecord, EventRecord, LaneRecord, PaneRecord, PoolRecord, RunRecord, SpecRecord, WorkerRecord,
@@ -44,6 +47,30 @@ pub(crate) struct Written {
     pub(crate) last_seq: u64,
 }
 
+/// The event without secrets that stand in what it tells of others' words. A name is no such word.
+fn without_secrets(event: &Event) -> Event {
+    let json = serde_json::to_value(event).expect("an event is made of strings and numbers");
+    if matches!(masked(&json.to_string()), Cow::Borrowed(_)) {
+        return event.clone();
+    }
+    let mut json = json;
+    mask_texts(&mut json);
+    serde_json::from_value(json).unwrap_or_else(|_| event.clone())
+}
+
+fn mask_texts(json: &mut Value) {
+    match json {
+        Value::String(text) => {
+            if let Cow::Owned(masked) = masked(text) {
+                *text = masked;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(mask_texts),
+        Value::Object(fields) => fields.values_mut().for_each(mask_texts),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
 /// Writes a decision.
 pub(crate) fn decision(
     connection: &Connection,
@@ -67,7 +94,7 @@ pub(crate) fn decision(
             host,
             seq,
             at: now,
-            event: event.clone(),
+            event: without_secrets(event),
             subject: *subject,
             correlation: asked.correlation,
             actor: asked.actor,

@@ -105,13 +105,17 @@ pub(super) async fn events(
     Query(wanted): Query<ReadEvents>,
 ) -> Result<Response, Failure> {
     let engine = &served.engine;
-    let feed = match (wanted.since, wanted.follow) {
+    // Whatever it caused, it may be long ago.
+    let since = wanted.since.or(wanted.correlation.map(|_| 0));
+    let feed = match (since, wanted.follow) {
         (Some(since), follow) => Feed::since(engine, since, follow),
         (None, true) => Feed::to_come(engine).await?.0,
         (None, false) => Feed::last(engine, LAST_EVENTS).await?,
     };
     let state = (feed, served.closing.clone());
-    let lines = stream::unfold(state, |(mut feed, closing)| async move {
+    let is_wanted =
+        move |event: &Recorded| wanted.correlation.is_none_or(|correlation| event.correlation == correlation);
+    let lines = stream::unfold(state, move |(mut feed, closing)| async move {
         loop {
             // What is there is told also by a daemon that is ending.
             let next = match feed.at_once().await.transpose() {
@@ -119,8 +123,10 @@ pub(super) async fn events(
                 None => closing.run_until_cancelled(feed.next()).await?,
             };
             match next {
-                Ok(Next::Event(event)) => return Some((Line::Ok(line(&event)), (feed, closing))),
-                Ok(Next::Lagged { .. }) => {}
+                Ok(Next::Event(event)) if is_wanted(&event) => {
+                    return Some((Line::Ok(line(&event)), (feed, closing)));
+                }
+                Ok(Next::Event(_) | Next::Lagged { .. }) => {}
                 Ok(Next::End) => return None,
                 Err(problem) => {
                     tracing::warn!(problem.message, "events cannot be told");

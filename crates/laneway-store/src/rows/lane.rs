@@ -3,6 +3,7 @@
 use laneway_core::attachment::User;
 use laneway_core::lane::{CloseTerms, Lane, LaneBranch, LaneTree, Lifecycle};
 use laneway_core::os_text::OsText;
+use laneway_core::secret::masked;
 use laneway_core::setup::{LaneSetup, SetupState};
 use laneway_core::time::Timestamp;
 
@@ -101,7 +102,7 @@ impl From<&Lane> for LaneRecord {
             name: lane.name.to_string(),
             lifecycle: lane.lifecycle.as_str().to_owned(),
             close_requested: lane.close_requested,
-            failure: lane.failure.clone(),
+            failure: lane.failure.as_deref().map(|failure| masked(failure).into_owned()),
             branch: lane.branch().unwrap_or_default().to_owned(),
             branch_ours: lane.own_branch().is_some(),
             adopted: lane.is_adopted(),

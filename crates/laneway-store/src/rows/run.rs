@@ -1,6 +1,7 @@
 //! Rows of `runs`.
 
 use laneway_core::run::{Exit, ProcessIdentity, Run, RunState};
+use laneway_core::secret::masked;
 use laneway_core::time::Timestamp;
 
 use super::{BadCell, Cells, TableRow, parsed, there};
@@ -85,7 +86,7 @@ impl From<&Run> for RunRecord {
                 Exit::Code { code } => row.exit_code = Some(*code),
                 Exit::Signal { signal } => row.exit_signal = Some(*signal),
                 Exit::Lost | Exit::ClosedByHand => {}
-                Exit::NotStarted { reason } => row.exit_reason = Some(reason.clone()),
+                Exit::NotStarted { reason } => row.exit_reason = Some(masked(reason).into_owned()),
             }
         }
         row

@@ -5,6 +5,7 @@ use laneway_api::request::ReadEvents;
 use laneway_api::routes;
 use laneway_api::view::{DaemonStatus, EventView};
 use laneway_core::event::{Event, Subject};
+use laneway_core::id::CorrelationId;
 use laneway_core::os_text::OsText;
 use laneway_core::pane::PanePlace;
 
@@ -17,7 +18,8 @@ const EXAMPLES: &str = "\
 EXAMPLES:
   lane events                the last 50
   lane events --follow       those to come
-  lane events --since 120 --follow --json";
+  lane events --since 120 --follow --json
+  lane events --correlation cor_01K9…   all that one request has caused, and who asked";
 
 /// How many connections in a row may end without an event. A new daemon tells at least of its own start; one
 /// that is just ending may take a connection or two before it is gone.
@@ -36,17 +38,28 @@ pub(crate) struct EventsArgs {
     /// Begin after this number
     #[arg(long, value_name = "N")]
     since: Option<u64>,
+    /// Only what this request caused, and who asked (`lane events --json` tells the correlation of each event)
+    #[arg(long, value_name = "COR")]
+    correlation: Option<CorrelationId>,
 }
 
 pub(crate) fn run(args: &EventsArgs, context: &Context) -> Outcome {
     let client = context.client()?;
     if !args.follow {
-        let request = request(&ReadEvents { since: args.since, follow: false })?;
-        client.follow(&request, |line| print(context, line))?;
+        let wanted = ReadEvents { since: args.since, follow: false, correlation: args.correlation };
+        let mut n_told = 0;
+        client.follow(&request(&wanted)?, |line| {
+            n_told += 1;
+            print(args, context, line)
+        })?;
+        if let (0, Some(correlation), false) = (n_told, args.correlation, context.json()) {
+            context.printer.note(&format!("nothing was caused by {correlation}"));
+        }
         return Ok(exit_code::OK);
     }
     let mut after = match args.since {
         Some(since) => since,
+        None if args.correlation.is_some() => 0,
         // Told by number from the beginning, so that nothing is missed when the daemon executes itself anew.
         None => client.ask::<DaemonStatus>(&Request::get("asking for its status", routes::DAEMON))?.last_seq,
     };
@@ -54,11 +67,12 @@ pub(crate) fn run(args: &EventsArgs, context: &Context) -> Outcome {
     let mut n_fruitless = 0;
     while n_fruitless < MAX_FRUITLESS {
         n_fruitless += 1;
-        let request = request(&ReadEvents { since: Some(after), follow: true })?;
+        let wanted = ReadEvents { since: Some(after), follow: true, correlation: args.correlation };
+        let request = request(&wanted)?;
         let end = client.follow(&request, |line| {
             after = seq(line).unwrap_or(after);
             n_fruitless = 0;
-            print(context, line)
+            print(args, context, line)
         });
         match end {
             Ok(FollowEnd::NobodyReads) => return Ok(exit_code::OK),
@@ -75,13 +89,19 @@ fn request(query: &ReadEvents) -> Result<Request, Failure> {
     Request::get("reading the events", routes::EVENTS).query(query)
 }
 
-fn print(context: &Context, line: &[u8]) -> Result<(), Failure> {
+fn print(args: &EventsArgs, context: &Context, line: &[u8]) -> Result<(), Failure> {
     if context.json() {
         let mut line = line.to_vec();
         line.push(b'\n');
         return context.printer.bytes(&line);
     }
-    context.printer.line(&in_words(line)?)
+    let mut words = in_words(line)?;
+    if args.correlation.is_some()
+        && let Ok(event) = serde_json::from_slice::<EventView>(line)
+    {
+        words = format!("{words}  {FAINT}by {}{FAINT:#}", event.actor);
+    }
+    context.printer.line(&words)
 }
 
 fn seq(line: &[u8]) -> Option<u64> {

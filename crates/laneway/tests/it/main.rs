@@ -4,6 +4,7 @@
 
 mod adopting;
 mod attach;
+mod auditing;
 mod bad_input;
 mod busy;
 mod closing;
