@@ -318,6 +318,10 @@ async fn end(engine: &Engine) {
     if let Err(error) = engine.store.close().await {
         tracing::warn!(error = chain(&error), "the database was not ended cleanly");
     }
+    let tmux = Arc::clone(&engine.tmux);
+    if let Err(error) = tokio::task::spawn_blocking(move || tmux.leave()).await {
+        tracing::warn!(%error, "tmux was not left in good order");
+    }
 }
 
 /// Every holder may want a connection and a pidfd, and every request a socket: as many files as may be. What files

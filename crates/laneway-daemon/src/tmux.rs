@@ -2,11 +2,15 @@
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use laneway_api::error::{ErrorKind, Problem};
 use laneway_tmux::{Server, Tmux, TmuxError, TmuxUnusable};
 
 use crate::problem::{IntoProblem, chain};
+
+/// What leaving all servers may take: a tmux that hangs must not keep a daemon from ending.
+const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 
 /// The tmux of this machine. None until one was found: who installs it need not restart anything.
 #[derive(Debug, Default)]
@@ -20,6 +24,13 @@ impl TmuxHere {
             return Ok(tmux.server(socket));
         }
         Ok(tmux.insert(Tmux::find(std::env::vars_os())?).server(socket))
+    }
+
+    /// Leaves all servers, before this daemon ends.
+    pub(crate) fn leave(&self) {
+        if let Some(tmux) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            tmux.leave(LEAVE_LIMIT);
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -106,6 +106,8 @@ struct Shared {
 pub(crate) struct Connection {
     shared: Arc<Shared>,
     server: ServerIdentity,
+    /// Closed once nothing of it is left.
+    done: Mutex<Receiver<()>>,
 }
 
 impl Drop for Connection {
@@ -132,10 +134,14 @@ impl Connection {
         };
         let shared = Arc::new(shared);
         let (reading, tmux) = (Arc::clone(&shared), tmux.clone());
+        let (end, done) = sync_channel(0);
         thread::Builder::new().name("tmux".to_owned()).spawn(move || {
+            // Goes with this thread, whatever that ends by.
+            let _end: SyncSender<()> = end;
             reading.read(stdout, child, || close_session(&tmux, &reading.socket, &session), &*listener);
         })?;
-        let mut connection = Self { shared, server: ServerIdentity::default_at(socket) };
+        let server = ServerIdentity::default_at(socket);
+        let mut connection = Self { shared, server, done: Mutex::new(done) };
         let line = Line::new("display-message").args(["-p", "#{pid}"]);
         let said = connection.ask("display-message", &line)?.remove(0);
         let said = String::from_utf8_lossy(&said).trim_end().to_owned();
@@ -155,6 +161,13 @@ impl Connection {
         let queue = lock(&self.shared.queue);
         let is_overdue = |first: &Waiting| first.deadline <= Instant::now();
         queue.end.is_none() && !queue.waiting.front().is_some_and(is_overdue)
+    }
+
+    /// Ends it in good order, and waits until its session is closed, at most until the deadline.
+    pub(crate) fn leave(&self, deadline: Instant) {
+        lock(&self.shared.stdin).take();
+        // If it takes longer, the next connection closes the session.
+        let _ = lock(&self.done).recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }
 
     /// Ends it, whatever is under way, and waits until its client is gone.

@@ -118,6 +118,14 @@ impl Tmux {
             .clone()
     }
 
+    /// Ends all connections in good order, so that nothing of them is left in their servers; what takes longer is left
+    /// to the next program that connects.
+    pub fn leave(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        let servers = self.inner.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        servers.values().for_each(|server| server.leave(deadline));
+    }
+
     /// For a server, which would otherwise hold itself.
     fn without_servers(&self) -> Self {
         self.with_limit(self.limit())

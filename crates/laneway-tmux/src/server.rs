@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -28,6 +29,8 @@ struct Inner {
     /// The last attempt to connect that took its whole limit: who has waited for it meanwhile does not try again.
     failure: Mutex<Option<(Instant, TmuxError)>>,
     listeners: Listeners,
+    /// Nothing more is to be done there.
+    is_left: AtomicBool,
 }
 
 impl fmt::Debug for Server {
@@ -44,6 +47,7 @@ impl Server {
             connection: Mutex::default(),
             failure: Mutex::default(),
             listeners: Listeners::default(),
+            is_left: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -104,6 +108,16 @@ impl Server {
         self.connection()?.ask(command, line)
     }
 
+    /// Ends the connection in good order, so that nothing of it is left in the server; there is no other after it.
+    pub(crate) fn leave(&self, deadline: Instant) {
+        self.inner.is_left.store(true, Ordering::SeqCst);
+        // Who is just connecting waits for a server that does not answer.
+        let connection = self.inner.connection.try_lock().ok().and_then(|mut connection| connection.take());
+        if let Some(connection) = connection {
+            connection.leave(deadline);
+        }
+    }
+
     /// Gives the connection up: what came over it cannot be trusted.
     pub(crate) fn break_off(&self) {
         if let Some(connection) = &*lock(&self.inner.connection) {
@@ -112,6 +126,10 @@ impl Server {
     }
 
     fn connection(&self) -> Result<Arc<Connection>, TmuxError> {
+        if self.inner.is_left.load(Ordering::SeqCst) {
+            let said = "this program is ending".to_owned();
+            return Err(TmuxError::Disconnected { socket: self.inner.socket.clone(), said });
+        }
         let asked_at = Instant::now();
         // Held while it is connected: there are never two at it.
         let mut connection = lock(&self.inner.connection);

@@ -3,7 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
-use laneway_tmux::{Event, Tmux, TmuxError, TmuxUnusable};
+use laneway_testkit::LIMIT;
+use laneway_tmux::{COMMAND_LIMIT, Event, Tmux, TmuxError, TmuxUnusable};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::support::{SHORT, World};
@@ -75,12 +76,12 @@ fn no_server_no_tmux_and_an_old_tmux_are_told_apart() {
 #[test]
 fn the_session_of_the_connection_goes_with_it_and_is_nobodys_pane() {
     let Some(world) = World::new() else { return };
-    let other = world.tmux.with_limit(SHORT * 10);
+    let other = world.tmux.with_limit(COMMAND_LIMIT);
     let server = other.server(world.server.socket());
     assert_eq!(server.snapshot().unwrap().panes.len(), 1, "ours is not shown");
-    let heard = world.listen();
-    drop((server, other));
-    heard.wait_for("the end of its window", |event| matches!(event, Event::WindowClosed(_)));
-    let sessions = world.by_hand(&["list-sessions", "-F", "#{session_name}"]);
-    assert_eq!(sessions.lines().filter(|name| name.starts_with("laneway-control")).count(), 1, "{sessions}");
+    let ours = || world.by_hand(&["list-sessions", "-F", "#{session_name}"]).lines().count();
+    assert_eq!(ours(), 2, "one of people, one of the connection");
+    other.leave(LIMIT);
+    assert_eq!(ours(), 1);
+    assert!(matches!(server.snapshot(), Err(TmuxError::Disconnected { .. })), "it is left for good");
 }

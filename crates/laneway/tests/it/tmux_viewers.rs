@@ -218,6 +218,14 @@ fn outside_of_tmux_a_server_and_a_session_are_made() {
     assert!(said.starts_with("opened  fix  window @"), "{said}");
     assert!(said.contains(&format!("tmux -S {} attach -t '=laneway'", world.socket.display())), "{said}");
     assert_eq!(world.windows(), ["laneway:laneway", "laneway:fix"]);
+    let sessions = || world.tmux(&["list-sessions", "-F", "#{session_name}"]);
+    assert_eq!(sessions().lines().count(), 2, "its own, and that of the daemon's connection: {}", sessions());
+    // Once it is attached the window needs no daemon.
+    world.lane.lane(&["send", "fix", "hello", "--enter"]).ok();
+    world.shows("=laneway:=fix", "hello");
+    world.lane.lane(&["daemon", "stop"]).ok();
+    assert_eq!(sessions(), "laneway\n", "nothing of the daemon is left there");
+    world.lane.lane(&["daemon", "start"]).ok();
 }
 
 #[test]
