@@ -526,6 +526,21 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn a_start_inside_a_terminal_whose_daemon_was_killed_before_the_launch_is_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let (engine, run) = with_a_decided_start(folder.path()).await;
+        let place = engine.home.run(run);
+        fs::create_dir(&place).unwrap();
+        drop(sockets::listen(sockets::open_folder(&place).unwrap(), LAUNCH_NAME, 1).unwrap());
+        assert!(place.join(LAUNCH_NAME).exists(), "it outlives who has made it");
+        engine.reconcile().await.unwrap();
+        assert_eq!(engine.read(move |store| store.run(run)).await.unwrap().map(|row| row.run.state), None);
+        assert!(!place.exists());
+        engine.settle(Duration::ZERO).await;
+        engine.store.close().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn a_start_that_is_decided_and_not_begun_is_left_to_whoever_starts_it() {
         let folder = tempfile::tempdir().unwrap();
         let (engine, run) = with_a_decided_start(folder.path()).await;

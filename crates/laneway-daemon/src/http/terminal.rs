@@ -144,6 +144,10 @@ impl Viewer {
         };
         let Some(run) = run else { return End::Unknown("it has never run".to_owned()) };
         let folder = self.engine.home.run(run);
+        // What a pane of tmux shows its holder has to be told of; if that fails, the holder says that it does not know.
+        if let Err(problem) = self.engine.tap(run).await {
+            tracing::info!(%run, problem = problem.message, "what a pane shows is not known");
+        }
         match meet(&folder, run).await {
             Ok(conversation) => self.follow(socket, conversation).await,
             Err(LinkError::Nobody) => self.show_last(socket, worker, run).await,
