@@ -12,7 +12,8 @@ use laneway_core::launch::TerminalSpec;
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
 use laneway_core::pane::{PRIMARY, Pane, PaneIdentity};
-use laneway_core::run::RunState;
+use laneway_core::run::{Exit, RunState};
+use laneway_core::time::Timestamp;
 use laneway_store::{RunRow, WorkersOf};
 use laneway_tmux::{PaneProgram, Reading};
 use laneway_wire::client::Connection;
@@ -109,10 +110,17 @@ impl Engine {
         panes.into_iter().find(|pane| pane.run == Some(run) && !pane.gone).map(|pane| pane.identity)
     }
 
-    /// Whether a run is in a pane.
-    pub(super) async fn is_in_pane(&self, run: RunId) -> bool {
-        let row = self.read(move |store| store.run(run)).await.ok().flatten();
-        row.is_some_and(|row| matches!(row.spec.terminal, TerminalSpec::Tmux { .. }))
+    /// Records how a run has ended. Of one in a pane whoever hears of that finds what was shown last; a tmux that hangs
+    /// holds up nobody else.
+    pub(super) async fn record_end(&self, run: RunId, exit: Exit, at: Timestamp, request: Request) {
+        if self.holders.of_run(run).is_none() || self.pane_of_run(run).await.is_none() {
+            return self.report(self.ended_so(run, exit, at).await, request).await;
+        }
+        let engine = self.clone();
+        self.in_background(async move {
+            engine.keep_last_screen(run).await;
+            engine.report(engine.ended_so(run, exit, at).await, request).await;
+        });
     }
 
     /// Has the holder of an ended run keep what its pane shows, while that is there. Whatever goes wrong, the end is

@@ -146,8 +146,7 @@ impl Engine {
                 if let Exit::NotStarted { .. } = exit {
                     self.remove_remains(run).await;
                 }
-                let ended = self.ended_so(run, exit, at.unwrap_or_else(now)).await;
-                self.report(ended, request).await;
+                self.record_end(run, exit, at.unwrap_or_else(now), request).await;
             }
             Action::ReleaseHolder { run } => self.release(run).await,
             // A person asks for it.

@@ -609,16 +609,7 @@ impl Engine {
                 Told::Exited(exited) => {
                     fault_point!("run.exit-told");
                     let (exit, at) = exit_of(&exited);
-                    if self.is_in_pane(run).await {
-                        let engine = self.clone();
-                        // Whoever hears of the end finds what was shown last; a tmux that hangs holds up nobody else.
-                        self.in_background(async move {
-                            engine.keep_last_screen(run).await;
-                            engine.report(engine.ended_so(run, exit, at).await, request).await;
-                        });
-                    } else {
-                        self.report(self.ended_so(run, exit, at).await, request).await;
-                    }
+                    self.record_end(run, exit, at, request).await;
                 }
                 Told::Gone => {
                     let engine = self.clone();
