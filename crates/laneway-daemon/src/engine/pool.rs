@@ -134,6 +134,8 @@ impl Engine {
                         match self.tend_pool(workspace, &mut given_up).await {
                             Ok(Tended::Done) => {}
                             Ok(Tended::Again) => drop(due.insert(workspace)),
+                            // The next daemon goes on with it.
+                            Err(_) if self.ending.is_cancelled() => return,
                             Err(problem) => {
                                 tracing::warn!(%workspace, problem = problem.message, "a pool was not tended");
                             }
