@@ -329,14 +329,25 @@ impl Repository {
         if let Err(source) = deleted {
             return Ok(BranchFate::Kept { source });
         }
-        // Whom it followed (`git push -u`); fails where nothing was configured.
-        let section = format!("branch.{name}");
-        let _ = self
-            .run("git config --remove-section")
-            .holding(lock.descriptor()?)
-            .args(["config", "--local", "--remove-section", &section])
-            .succeed();
+        if self.may_be_configured(name) {
+            // Whom it followed (`git push -u`); fails where nothing was configured.
+            let section = format!("branch.{name}");
+            let _ = self
+                .run("git config --remove-section")
+                .holding(lock.descriptor()?)
+                .args(["config", "--local", "--remove-section", &section])
+                .succeed();
+        }
         Ok(BranchFate::Deleted { tip: tip.clone() })
+    }
+
+    /// Whether the configuration names a branch at all: to ask git takes as long as any other step of a removal.
+    fn may_be_configured(&self, name: &str) -> bool {
+        // Written with a backslash before it.
+        let has_quote = name.contains('"');
+        let text = std::fs::read(self.common_dir().join("config"));
+        has_quote
+            || text.map_or(true, |text| text.windows(name.len().max(1)).any(|part| part == name.as_bytes()))
     }
 }
 

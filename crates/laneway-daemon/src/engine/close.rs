@@ -501,10 +501,11 @@ impl Engine {
     /// The effect: takes worktree and branch away.
     pub(super) async fn remove_lane(&self, id: LaneId, epoch: u64, request: Request) {
         let outcome = match self.remove(id, epoch).await {
-            Ok(Ok(trashed)) => {
-                trashed.into_iter().for_each(unlink);
-                Removed::Gone { rescue: self.kept_before(id).await }
+            Ok(Ok(Some(trashed))) => {
+                unlink(trashed);
+                Removed::Gone { rescue: None }
             }
+            Ok(Ok(None)) => Removed::Gone { rescue: self.kept_before(id).await },
             Ok(Err(losses)) => Removed::WorkFound(Box::new(losses)),
             Err(problem) => Removed::Failed { failure: problem.message },
         };
