@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use super::measure::processes;
 use super::peers::again;
 use super::peers::git::Repository;
+use super::peers::tmux::Tmux;
 use super::program::workload::{COLUMNS, ROWS};
 
 /// How long a holder may take to answer.
@@ -114,6 +115,21 @@ impl Laneway {
         let id = started["worker"]["id"].as_str().context("the worker's id")?.to_owned();
         let folder = started["holder_folder"].as_str().context("the holder's folder")?.into();
         Ok(Worker { id, folder })
+    }
+
+    /// Starts a worker in a window of the session that every server has.
+    pub(crate) fn start_in_tmux(
+        &self,
+        api: &mut Api,
+        socket: &str,
+        words: &[impl AsRef<str>],
+    ) -> Result<Worker> {
+        let mut asked = self.launch(words);
+        asked["launch"]["terminal"] = json!({ "kind": "tmux", "socket": socket, "session": Tmux::SESSION });
+        let started = api.post(&format!("/api/v1/lanes/{}/workers", Self::LANE), &asked)?;
+        let id = started["worker"]["id"].as_str().context("the worker's id")?.to_owned();
+        let folder = started["holder_folder"].as_str().map(PathBuf::from);
+        Ok(Worker { id, folder: folder.unwrap_or_default() })
     }
 
     /// Stops workers, without grace, and waits for it.

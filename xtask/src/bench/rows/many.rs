@@ -91,7 +91,7 @@ fn start_times(stage: &Stage, laneway: &Laneway, api: &mut Api, n: usize) -> Res
 
 /// What the daemon and the holders have run in a time in which nothing happens, in milliseconds: the daemon, which
 /// has several threads, in ticks, and the holders, which have one, exactly.
-fn idle_cpu(laneway: &Laneway, workers: &[Worker], time: Duration) -> Result<f64> {
+pub(super) fn idle_cpu(laneway: &Laneway, workers: &[Worker], time: Duration) -> Result<f64> {
     let daemon = laneway.daemon_pid()?;
     let holders = workers.iter().map(|worker| Ok(worker.holder()?.1)).collect::<Result<Vec<u32>>>()?;
     let pids = holders.iter().chain([&daemon]);
