@@ -11,7 +11,7 @@ use laneway_core::supervise::RestartPolicy;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Problem;
-use crate::view::{AttachmentView, LaneView, WorkerView};
+use crate::view::{AttachmentView, LaneView, PaneView, WorkerView};
 
 /// What a program is started with, as its caller stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -468,6 +468,9 @@ pub struct ReadText {
     /// What the run of this number shows or has shown. None: the latest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<u32>,
+    /// The pane of that number instead of the one that the target means; in tmux.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pane: Option<u32>,
 }
 
 /// Ask how to get at a worker's terminal.
@@ -521,6 +524,38 @@ pub struct SendInput {
     /// Answer with JSON lines of [`SendStep`] instead of one [`Sent`].
     #[serde(default)]
     pub progress: bool,
+    /// The pane of that number instead of the one that the target means; in tmux.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pane: Option<u32>,
+}
+
+/// Where a pane is added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaneSide {
+    /// To the right of the one that is meant.
+    Right,
+    /// Below it.
+    Below,
+}
+
+/// Add a pane to a worker's window of tmux.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitWorker {
+    /// Where.
+    pub side: PaneSide,
+    /// Program and arguments; empty: the shell of that tmux.
+    pub argv: Vec<OsText>,
+}
+
+/// A worker has a further pane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaneAdded {
+    /// The worker.
+    pub worker: WorkerView,
+    /// The pane.
+    pub pane: PaneView,
 }
 
 /// Input has been taken by the terminal.

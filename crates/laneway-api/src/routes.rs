@@ -102,6 +102,8 @@ pub const WORKER_TERMINAL: &str = "/api/v1/workers/{target}/terminal";
 pub const WORKER_TEXT: &str = "/api/v1/workers/{target}/text";
 /// POST: octets, with [`crate::request::SendInput`] as a query: [`crate::request::Sent`].
 pub const WORKER_INPUT: &str = "/api/v1/workers/{target}/input";
+/// POST [`crate::request::SplitWorker`]: [`crate::request::PaneAdded`].
+pub const WORKER_SPLIT: &str = "/api/v1/workers/{target}/split";
 /// POST [`crate::tmux::TmuxPlace`]: [`crate::tmux::Synced`].
 pub const TMUX_SYNC: &str = "/api/v1/tmux/sync";
 /// POST [`crate::tmux::TmuxPlace`]: [`crate::tmux::Spread`].

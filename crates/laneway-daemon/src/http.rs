@@ -158,6 +158,7 @@ fn router(served: Served) -> Router {
         .route(routes::WORKER_EXPLANATION, get(workers::explain))
         .route(routes::WORKER_TERMINAL, get(workers::terminal))
         .route(routes::WORKER_TEXT, get(workers::text))
+        .route(routes::WORKER_SPLIT, post(workers::split))
         .route(
             routes::WORKER_INPUT,
             post(workers::input).layer(DefaultBodyLimit::max(MAX_INPUT)),

@@ -3,6 +3,8 @@
 //! Everything here blocks, at most for tmux's own limit, and nothing is
 //! done to a pane that was not looked at before and found to be the one that is recorded.
 
+mod using;
+
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -15,6 +15,9 @@ use shortage::Shortage;
 
 mod shortage;
 
+/// The stable word of the refusal to use a pane that is nobody's of ours.
+pub(crate) const NOT_OUR_PANE: &str = "not_our_pane";
+
 /// An error that can be shown.
 pub(crate) trait IntoProblem {
     /// As it is shown.
@@ -121,7 +124,7 @@ impl IntoProblem for TargetError {
                 let code = if what == "window" { "no_such_window" } else { "no_such_tmux_pane" };
                 Problem::new(ErrorKind::NotFound, code, message).hint("lane ps shows which worker is where")
             }
-            TargetError::NotOurs { .. } => Problem::new(ErrorKind::Refused, "not_our_pane", message)
+            TargetError::NotOurs { .. } => Problem::new(ErrorKind::Refused, NOT_OUR_PANE, message)
                 .hint("lane ps shows which panes are workers'"),
             TargetError::NoSuchPane { worker, in_tmux, .. } => {
                 let hint = if in_tmux {

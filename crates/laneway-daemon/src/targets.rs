@@ -4,13 +4,13 @@ use laneway_api::error::{ErrorKind, Problem};
 use laneway_api::view::{ResolvedTarget, TerminalKind};
 use laneway_core::command::Command;
 use laneway_core::id::{LaneId, WorkerId};
-use laneway_core::pane::PRIMARY;
-use laneway_core::target::{Meant, Snapshot, Target, Use, Wanted, resolve};
+use laneway_core::pane::{PRIMARY, TmuxServer};
+use laneway_core::target::{Meant, Snapshot, Target, Use, Wanted, pane_of_worker, resolve};
 use laneway_store::Store;
 
-use crate::engine::{Engine, Request};
+use crate::engine::{Engine, Request, blocking};
 use crate::http::Caller;
-use crate::problem::IntoProblem;
+use crate::problem::{IntoProblem, NOT_OUR_PANE};
 
 impl Engine {
     /// What `text` means in the repository that the caller stands in.
@@ -21,15 +21,33 @@ impl Engine {
         wanted: Wanted,
         how: Use,
     ) -> Result<Meant, Problem> {
+        let snapshot = self.snapshot(caller, text).await?;
+        resolve(&snapshot, text, wanted, how).map_err(IntoProblem::into_problem)
+    }
+
+    /// What can be meant from where the caller stands. tmux is asked only where `text` can be about it.
+    async fn snapshot(&self, caller: &Caller, text: &str) -> Result<Snapshot, Problem> {
         let mut snapshot = match self.known_workspace(&caller.cwd).await? {
             Some(workspace) => self.read(move |store| store.target_snapshot(workspace.id)).await?,
             None => Snapshot::default(),
         };
         snapshot.caller = caller.request.actor.worker();
+        let is_about_tmux = text.starts_with(['%', '@']) || text.contains(':');
+        if let Some(socket) = caller.tmux_socket.clone().filter(|_| is_about_tmux) {
+            let (panes, mut recorded) = (self.panes.clone(), snapshot.panes);
+            snapshot.panes = blocking(move || {
+                // Nobody is asked where nobody listens.
+                if socket.as_path().exists() {
+                    panes.look_for(socket.as_path(), &mut recorded);
+                }
+                recorded
+            })
+            .await?;
+        }
         for pane in &mut snapshot.panes {
             pane.near = Some(&pane.server.socket) == caller.tmux_socket.as_ref();
         }
-        resolve(&snapshot, text, wanted, how).map_err(IntoProblem::into_problem)
+        Ok(snapshot)
     }
 
     /// The lane that `text` means.
@@ -47,6 +65,46 @@ impl Engine {
         match whole(self.target(caller, text, Wanted::Worker, Use::Acting).await?.target, text)? {
             Whole::Worker(worker) => Ok(worker),
             Whole::Lane(_) => unreachable!("a lane's name means its worker when a worker is wanted"),
+        }
+    }
+
+    /// The worker that `text` means, and which of its panes; `pane` comes before the one that `text` means.
+    pub(crate) async fn terminal_target(
+        &self,
+        caller: &Caller,
+        text: &str,
+        pane: Option<u32>,
+    ) -> Result<(WorkerId, u32), Problem> {
+        let snapshot = self.snapshot(caller, text).await?;
+        let meant = resolve(&snapshot, text, Wanted::Worker, Use::Acting);
+        match meant.map_err(IntoProblem::into_problem)?.target {
+            Target::Worker { id, pane: meant } => {
+                let number = pane.unwrap_or(meant);
+                pane_of_worker(&snapshot, id, number).map_err(IntoProblem::into_problem)?;
+                Ok((id, number))
+            }
+            Target::Lane(_) | Target::Pane { .. } => {
+                unreachable!("who acts on a worker is given one, or refused")
+            }
+        }
+    }
+
+    /// The same for who only reads: also a pane that is nobody's.
+    pub(crate) async fn readable_target(
+        &self,
+        caller: &Caller,
+        text: &str,
+        pane: Option<u32>,
+    ) -> Result<Readable, Problem> {
+        match self.terminal_target(caller, text, pane).await {
+            Ok((id, pane)) => Ok(Readable::Worker(id, pane)),
+            Err(problem) if problem.code == NOT_OUR_PANE => {
+                match self.target(caller, text, Wanted::Worker, Use::Reading).await?.target {
+                    Target::Pane { server, pane_id } => Ok(Readable::Pane { server, pane_id }),
+                    Target::Worker { .. } | Target::Lane(_) => Err(problem),
+                }
+            }
+            Err(problem) => Err(problem),
         }
     }
 
@@ -108,6 +166,20 @@ impl Engine {
             }),
         }
     }
+}
+
+/// What can be read.
+#[derive(Debug)]
+pub(crate) enum Readable {
+    /// A pane of a worker, or its terminal.
+    Worker(WorkerId, u32),
+    /// A pane that is nobody's of ours.
+    Pane {
+        /// Its server.
+        server: TmuxServer,
+        /// Its id.
+        pane_id: String,
+    },
 }
 
 /// A lane, or a worker with all its panes.

@@ -1,8 +1,10 @@
 //! Reading, typing and attaching: asked of the run's holder while it is there, of its last screen afterwards.
 
+mod in_tmux;
 mod sending;
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -11,9 +13,10 @@ use laneway_api::error::{ErrorKind, Problem};
 use laneway_api::request::{AccessTerminal, ReadText, SendInput, SendStep, Sent, Which};
 use laneway_api::view::{CursorView, SizeView, TerminalAccess, TextView};
 use laneway_core::id::{RunId, WorkerId};
+use laneway_core::pane::PRIMARY;
 use laneway_wire::client::{ClientError, Connection};
 use laneway_wire::final_screen::{FinalScreen, FinalScreenError};
-use laneway_wire::message::{Cursor, FromHolder, Lines, Send, Size, Text, ToHolder};
+use laneway_wire::message::{Cursor, FromHolder, Lines, Send, Size, Text, ToHolder, refusal};
 use tokio::sync::mpsc;
 
 use crate::engine::{Engine, blocking, not_found};
@@ -65,23 +68,16 @@ impl Engine {
     }
 
     /// What a worker's terminal shows, or showed last.
-    pub(crate) async fn read_text(&self, id: WorkerId, wanted: &ReadText) -> Result<TextView, Problem> {
-        let lines = match (wanted.lines, wanted.which) {
-            (Some(_), Some(_)) => {
-                return Err(Problem::new(
-                    ErrorKind::Usage,
-                    "lines_and_which",
-                    "ask for lines, screen or all: one of them",
-                ));
-            }
-            (Some(n), None) => Lines::Last(n),
-            (None, Some(Which::Screen)) => Lines::Screen,
-            (None, Some(Which::All)) => Lines::All,
-            (None, None) => Lines::Last(DEFAULT_LINES),
-        };
-        if let (Lines::Screen, Some(_)) = (lines, wanted.since) {
-            let message = "the screen is what it is: since an offset there are lines and all";
-            return Err(Problem::new(ErrorKind::Usage, "screen_since", message));
+    pub(crate) async fn read_text(
+        &self,
+        (id, pane): (WorkerId, u32),
+        wanted: &ReadText,
+    ) -> Result<TextView, Problem> {
+        let lines = lines_of(wanted)?;
+        if pane != PRIMARY {
+            refuse_what_only_a_run_has(wanted)?;
+            let pane = self.pane_of(id, pane).await?.ok_or_else(|| not_found("pane", &pane))?;
+            return self.read_pane(pane, lines, wanted.ansi).await;
         }
         let run = match wanted.run {
             Some(number) => self.run_of_number(id, number).await?,
@@ -90,15 +86,19 @@ impl Engine {
         let folder = self.home.run(run);
         let (ansi, since) = (wanted.ansi, wanted.since);
         let read = ToHolder::Read { lines, ansi, since };
-        let live = blocking({
-            let folder = folder.clone();
-            move || {
-                let (mut connection, _) = Connection::open(&folder, CLIENT, HOLDER_LIMIT)?;
-                connection.set_read_limit(Some(HOLDER_LIMIT))?;
-                connection.read_text(&read)
+        let mut live = ask_holder(&folder, &read).await?;
+        if let Ok(FromHolder::Refused { code, .. }) = &live
+            && code == refusal::NOT_TAPPED
+        {
+            // What is new since an offset is known to who counts.
+            if since.is_none()
+                && let Some(pane) = self.pane_of(id, PRIMARY).await?
+            {
+                return self.read_pane(pane, lines, ansi).await;
             }
-        })
-        .await?;
+            self.tap(run).await?;
+            live = ask_holder(&folder, &read).await?;
+        }
         match live {
             Ok(FromHolder::Text(text)) if text.since != since => Err(older_holder("tell lines by offset")),
             Ok(FromHolder::Text(text)) => Ok(text_view(text)),
@@ -124,11 +124,11 @@ impl Engine {
     /// Types into a worker's terminal. Goes on, within its limit, when nobody listens any more.
     pub(crate) async fn send_input(
         &self,
-        id: WorkerId,
+        (id, pane): (WorkerId, u32),
         text: Vec<u8>,
         how: &SendInput,
     ) -> Result<mpsc::Receiver<SendStep>, Problem> {
-        let folder = self.home.run(self.run_of(id).await?);
+        let run = self.run_of(id).await?;
         let send = Send {
             text,
             keys: how.keys.split_whitespace().map(str::to_owned).collect(),
@@ -136,6 +136,10 @@ impl Engine {
             paste: how.paste,
             raw: how.raw,
         };
+        if let Some(pane) = self.pane_of(id, pane).await? {
+            return Ok(self.send_to_pane(run, pane, send));
+        }
+        let folder = self.home.run(run);
         let limit = how.timeout_ms.map_or(SEND_LIMIT, Duration::from_millis);
         let (steps, told) = mpsc::channel(SEND_STEPS);
         tokio::task::spawn_blocking(move || {
@@ -153,6 +157,48 @@ impl Engine {
         let row = self.read(move |store| store.worker(id)).await?.ok_or_else(|| not_found("worker", &id))?;
         row.latest.map(|run| run.id).ok_or_else(|| no_run(id))
     }
+}
+
+/// Asks the holder of the run in `folder` for text.
+async fn ask_holder(folder: &Path, read: &ToHolder) -> Result<Result<FromHolder, ClientError>, Problem> {
+    let (folder, read) = (folder.to_owned(), read.clone());
+    blocking(move || {
+        let (mut connection, _) = Connection::open(&folder, CLIENT, HOLDER_LIMIT)?;
+        connection.set_read_limit(Some(HOLDER_LIMIT))?;
+        connection.read_text(&read)
+    })
+    .await
+}
+
+/// Which lines are asked for.
+pub(crate) fn lines_of(wanted: &ReadText) -> Result<Lines, Problem> {
+    let lines = match (wanted.lines, wanted.which) {
+        (Some(_), Some(_)) => {
+            return Err(Problem::new(
+                ErrorKind::Usage,
+                "lines_and_which",
+                "ask for lines, screen or all: one of them",
+            ));
+        }
+        (Some(n), None) => Lines::Last(n),
+        (None, Some(Which::Screen)) => Lines::Screen,
+        (None, Some(Which::All)) => Lines::All,
+        (None, None) => Lines::Last(DEFAULT_LINES),
+    };
+    if let (Lines::Screen, Some(_)) = (lines, wanted.since) {
+        let message = "the screen is what it is: since an offset there are lines and all";
+        return Err(Problem::new(ErrorKind::Usage, "screen_since", message));
+    }
+    Ok(lines)
+}
+
+/// Of a pane that no run is in there is only what it shows now.
+pub(crate) fn refuse_what_only_a_run_has(wanted: &ReadText) -> Result<(), Problem> {
+    if wanted.since.is_none() && wanted.run.is_none() {
+        return Ok(());
+    }
+    let message = "only the pane that a worker's program runs in has runs and offsets";
+    Err(Problem::new(ErrorKind::Usage, "pane_without_runs", message))
 }
 
 const CLIENT: &str = concat!("laneway-daemon ", env!("CARGO_PKG_VERSION"));

@@ -3,18 +3,13 @@
 use std::ops::Range;
 
 use laneway_wire::message::{MAX_SEND, Send, refusal};
-use rustix::termios::{InputModes, LocalModes, SpecialCodeIndex, Termios};
+use laneway_wire::typing::{PASTE_END, TerminalRefusal, check, without_paste_end};
+use rustix::termios::{LocalModes, SpecialCodeIndex, Termios};
 
 use crate::keys;
 use crate::screen::Modes;
 
-/// The longest line in bytes that a terminal in canonical mode takes; it cuts the rest silently (measured; the
-/// kernel's buffer has 4 096 bytes).
-const MAX_LINE: usize = 4095;
-
 const PASTE_BEGIN: &[u8] = b"\x1b[200~";
-const PASTE_END: &[u8] = b"\x1b[201~";
-
 /// The length of each of the two.
 pub(crate) const BRACKET_LENGTH: usize = PASTE_END.len();
 
@@ -31,10 +26,8 @@ pub(crate) struct Typed {
 pub(crate) enum SendRefusal {
     #[error("there is no key called {0:?}; the nearest are {list}", list = keys::nearest(.0).join(", "))]
     UnknownKey(String),
-    #[error("a line of {0} bytes would be cut by the terminal at {MAX_LINE}; --raw sends it all the same")]
-    LineTooLong(usize),
-    #[error("the terminal would act on the control character 0x{0:02x}; --raw sends it all the same")]
-    ControlCharacter(u8),
+    #[error(transparent)]
+    Terminal(#[from] TerminalRefusal),
     #[error("{0} bytes are more than the {MAX_SEND} that can wait for the program")]
     QueueFull(usize),
 }
@@ -43,8 +36,7 @@ impl SendRefusal {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::UnknownKey(_) => refusal::UNKNOWN_KEY,
-            Self::LineTooLong(_) => refusal::LINE_TOO_LONG,
-            Self::ControlCharacter(_) => refusal::CONTROL_CHARACTER,
+            Self::Terminal(refused) => refused.code(),
             Self::QueueFull(_) => refusal::QUEUE_FULL,
         }
     }
@@ -52,7 +44,7 @@ impl SendRefusal {
 
 /// The bytes for a program on a terminal that is in these modes.
 pub(crate) fn compose(send: &Send, modes: Modes, terminal: &Termios) -> Result<Typed, SendRefusal> {
-    let text = if send.paste { without(&send.text, PASTE_END) } else { send.text.clone() };
+    let text = if send.paste { without_paste_end(&send.text) } else { send.text.clone() };
     if !send.raw {
         check(&text, terminal)?;
     }
@@ -67,54 +59,6 @@ pub(crate) fn compose(send: &Send, modes: Modes, terminal: &Termios) -> Result<T
         bytes.extend_from_slice(&keys::enter(modes));
     }
     Ok(Typed { bytes, paste })
-}
-
-/// `text` without `needle`, also where taking one out makes another.
-fn without(text: &[u8], needle: &[u8]) -> Vec<u8> {
-    let mut kept = Vec::with_capacity(text.len());
-    for byte in text {
-        kept.push(*byte);
-        if kept.ends_with(needle) {
-            kept.truncate(kept.len() - needle.len());
-        }
-    }
-    kept
-}
-
-fn check(text: &[u8], terminal: &Termios) -> Result<(), SendRefusal> {
-    let acted_upon = acted_upon(terminal);
-    if let Some(byte) = text.iter().find(|byte| acted_upon.contains(byte)) {
-        return Err(SendRefusal::ControlCharacter(*byte));
-    }
-    if terminal.local_modes.contains(LocalModes::ICANON) {
-        let return_ends = terminal.input_modes.contains(InputModes::ICRNL);
-        let lines = text.split(|byte| *byte == b'\n' || return_ends && *byte == b'\r');
-        if let Some(length) = lines.map(<[u8]>::len).find(|length| *length > MAX_LINE) {
-            return Err(SendRefusal::LineTooLong(length));
-        }
-    }
-    Ok(())
-}
-
-/// The characters the terminal itself acts upon in its present mode, other than ends of lines.
-fn acted_upon(terminal: &Termios) -> Vec<u8> {
-    use SpecialCodeIndex as Code;
-    let local = terminal.local_modes;
-    let mut indices = Vec::new();
-    if local.contains(LocalModes::ISIG) {
-        indices.extend([Code::VINTR, Code::VQUIT, Code::VSUSP]);
-    }
-    if terminal.input_modes.contains(InputModes::IXON) {
-        indices.extend([Code::VSTART, Code::VSTOP]);
-    }
-    if local.contains(LocalModes::ICANON) {
-        indices.extend([Code::VERASE, Code::VKILL, Code::VEOF, Code::VEOL, Code::VEOL2]);
-        if local.contains(LocalModes::IEXTEN) {
-            indices.extend([Code::VWERASE, Code::VREPRINT, Code::VLNEXT]);
-        }
-    }
-    // 0 means that there is no such character.
-    indices.into_iter().map(|index| terminal.special_codes[index]).filter(|byte| *byte != 0).collect()
 }
 
 /// The signal that the terminal sends when this byte is typed, if it does.
@@ -173,7 +117,7 @@ mod tests {
         let long = [b"short\n".as_slice(), &[b'x'; 4096]].concat();
         let fits = [b"short\n".as_slice(), &[b'x'; 4095], b"\nmore"].concat();
         let refused = compose(&text(&long), Modes::default(), &fresh_terminal());
-        assert_eq!(refused, Err(SendRefusal::LineTooLong(4096)));
+        assert_eq!(refused, Err(SendRefusal::Terminal(TerminalRefusal::LineTooLong(4096))));
         assert!(compose(&text(&fits), Modes::default(), &fresh_terminal()).is_ok());
         assert!(compose(&text(&long), Modes::default(), &raw_terminal()).is_ok());
         let raw = Send { raw: true, ..text(&long) };
@@ -184,7 +128,7 @@ mod tests {
     fn a_character_the_terminal_acts_upon_is_refused_and_a_key_is_meant() {
         for byte in [0x03, 0x04, 0x13, 0x15, 0x1a, 0x1c, 0x7f, 0x16] {
             let refused = compose(&text(&[b'a', byte]), Modes::default(), &fresh_terminal());
-            assert_eq!(refused, Err(SendRefusal::ControlCharacter(byte)));
+            assert_eq!(refused, Err(SendRefusal::Terminal(TerminalRefusal::ControlCharacter(byte))));
             assert!(compose(&text(&[byte]), Modes::default(), &raw_terminal()).is_ok());
         }
         let key = Send { keys: vec!["ctrl-c".into(), "up".into()], enter: true, ..Send::default() };

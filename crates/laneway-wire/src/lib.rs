@@ -3,7 +3,7 @@
 //!
 //! * [`frame`]: frames on the socket and the bounded decoder; no input or output of its own
 //! * [`message`]: what is said in control frames: [`ToHolder`], [`FromHolder`]
-//! * [`keys`]: the names of keys
+//! * [`keys`]: the names of keys; [`typing`]: what a terminal does to what is typed
 //! * [`sockets`]: where sockets are
 //! * [`client`]: a blocking connection to a holder's socket
 //! * [`record`]: the crash-proof record of a run; [`final_screen`]: its last screen; [`recording`]: its recording
@@ -27,6 +27,7 @@ pub mod record;
 pub mod recording;
 pub mod sockets;
 mod sys;
+pub mod typing;
 
 pub use final_screen::FinalScreen;
 pub use frame::{Decoder, Frame, FrameError, Stream};

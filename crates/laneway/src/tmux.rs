@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use laneway_api::error::ErrorKind;
 use laneway_api::tmux::TmuxPlace;
+use laneway_core::os_text::OsText;
 
 use crate::failure::Failure;
 
@@ -41,6 +42,11 @@ pub(crate) fn is_typed_in(socket: &Path) -> bool {
     let tmux = std::env::var_os("TMUX").filter(|value| !value.is_empty());
     let same = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     tmux.is_some_and(|tmux| same(&place(None, Path::new("/"), Some(&tmux), None).0) == same(socket))
+}
+
+/// The socket of the server that is meant where no option names one.
+pub(crate) fn socket_of_caller() -> Option<OsText> {
+    SocketArgs { tmux_socket: None }.place().ok().map(|place| place.socket)
 }
 
 /// Where tmux has its sockets if it is not told where.

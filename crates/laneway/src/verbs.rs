@@ -41,6 +41,7 @@ pub(crate) mod setup;
 mod several;
 pub(crate) mod share;
 pub(crate) mod show;
+pub(crate) mod split;
 pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod tmux;

@@ -258,6 +258,7 @@ impl Engine {
         // And of ended ones what they have left behind, as long as their holders look after that.
         let own: Vec<RunId> =
             live.chain(self.holders.of_lane(lane.id).into_iter().map(|(run, _)| run)).collect();
+        let panes = self.further_panes_in(id).await?;
         let excused = excused.clone();
         // What a program stores into a file that it has mapped does not show in the file's times.
         let may_be_stamped = own.is_empty();
@@ -272,7 +273,8 @@ impl Engine {
                 let mut findings = findings_of(found);
                 // A link at its place leads to what is not the lane's.
                 if is_there {
-                    findings.losses.processes = inside::foreign_processes(&path, &own, &excused);
+                    findings.losses.processes =
+                        inside::foreign_processes(&path, &own, &inside::processes_of_panes(&panes), &excused);
                 }
                 findings.losses.attachments = attachments;
                 Look { findings, judged }

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use laneway_core::findings::{Listed, ProcessLine};
 use laneway_core::id::RunId;
+use laneway_core::pane::PaneIdentity;
 use laneway_wire::own::{is_holder, is_our_own};
 use laneway_wire::process::Process;
 
@@ -35,9 +36,24 @@ pub(super) fn with_ancestors(pid: u32) -> HashSet<u32> {
     upwards(pid).collect()
 }
 
-/// Processes with their working directory in `tree` that neither belong to these runs, nor are excused, nor were
-/// started by this daemon for itself.
-pub(super) fn foreign_processes(tree: &Path, own: &[RunId], excused: &HashSet<u32>) -> Listed<ProcessLine> {
+/// Of these panes the processes that tmux has started in them: by their server, and nobody else's by now.
+pub(super) fn processes_of_panes(panes: &[PaneIdentity]) -> HashSet<u32> {
+    let is_its = |pane: &&PaneIdentity| {
+        let server = Process::read(pane.server.pid);
+        server.is_some_and(|server| server.identity.start_ticks == pane.server.start_time)
+            && Process::read(pane.pane_pid).is_some_and(|process| process.parent == pane.server.pid)
+    };
+    panes.iter().filter(is_its).map(|pane| pane.pane_pid).collect()
+}
+
+/// Processes with their working directory in `tree` that neither belong to these runs, nor are below one of `panes`, nor
+/// are excused, nor were started by this daemon for itself.
+pub(super) fn foreign_processes(
+    tree: &Path,
+    own: &[RunId],
+    panes: &HashSet<u32>,
+    excused: &HashSet<u32>,
+) -> Listed<ProcessLine> {
     let mut found = Listed::default();
     let Ok(tree) = tree.canonicalize() else { return found };
     let marks: Vec<Marks> = own.iter().copied().map(Marks::of).collect();
@@ -50,7 +66,8 @@ pub(super) fn foreign_processes(tree: &Path, own: &[RunId], excused: &HashSet<u3
             continue;
         }
         let is_zombie = Process::read(pid).is_none_or(|process| process.is_zombie());
-        if is_zombie || is_started_for(pid, own) || super::leftovers::is_marked(pid, &marks) {
+        let is_in_pane = || !panes.is_empty() && upwards(pid).any(|pid| panes.contains(&pid));
+        if is_zombie || is_started_for(pid, own) || is_in_pane() || super::leftovers::is_marked(pid, &marks) {
             continue;
         }
         found.count += 1;
@@ -155,7 +172,7 @@ mod tests {
             shell
         };
         let (mut ours, mut theirs) = (below(own), below(others));
-        let found = foreign_processes(folder.path(), &[own], &HashSet::new());
+        let found = foreign_processes(folder.path(), &[own], &HashSet::new(), &HashSet::new());
         let seen: Vec<&str> = found.first.iter().map(|line| line.command.as_str()).collect();
         assert_eq!(seen, ["cat"], "only what the other holder has started: {found:?}");
         for shell in [&mut ours, &mut theirs] {

@@ -20,7 +20,7 @@ use laneway_wire::client::Connection;
 use laneway_wire::message::{FromHolder, Launch, Size, Status, Tap, ToHolder};
 use laneway_wire::sockets;
 
-use super::{Engine, Request, blocking};
+use super::{Engine, Request, blocking, inside};
 use crate::holders::{Door, Launched, process};
 use crate::panes::Wanted;
 use crate::problem::{IntoProblem, chain, of_holder};
@@ -190,12 +190,24 @@ impl Engine {
         panes.retain(|pane| !pane.gone);
         let further: Vec<PaneIdentity> =
             panes.iter().filter(|pane| pane.number != PRIMARY).map(|pane| pane.identity.clone()).collect();
+        let ending: Vec<_> = inside::processes_of_panes(&further).into_iter().filter_map(process).collect();
         for Pane { number, identity, .. } in panes {
             self.remove_pane(&identity, if number == PRIMARY { &further } else { &[] }).await?;
             let PaneIdentity { server, pane_id, tag, .. } = identity;
             self.report(Command::RecordPaneGone { worker, server, pane_id, tag }, self.own_request()).await;
         }
+        // tmux has hung up on them. What does not end of that is found by who looks next.
+        for program in ending {
+            let _ = tokio::time::timeout(ENDING_LIMIT, program.ended()).await;
+        }
         Ok(())
+    }
+
+    /// The panes that were added beside the workers of a lane: what runs in them is no run's, and goes with them.
+    pub(super) async fn further_panes_in(&self, lane: LaneId) -> Result<Vec<PaneIdentity>, Problem> {
+        let rows = self.read(move |store| store.workers(WorkersOf::Lane(lane))).await?;
+        let panes = rows.into_iter().flat_map(|row| row.panes).filter(|pane| pane.number != PRIMARY);
+        Ok(panes.map(|pane| pane.identity).collect())
     }
 
     async fn remove_pane(&self, pane: &PaneIdentity, also: &[PaneIdentity]) -> Result<(), Problem> {
@@ -227,6 +239,9 @@ impl Engine {
     pub(crate) async fn follow_panes(self) {
         for pane in self.read(laneway_store::Store::panes).await.unwrap_or_default() {
             self.panes.look_again(pane.identity.server.socket.to_path_buf());
+            if pane.number != PRIMARY {
+                self.look_again_when_it_ends(&pane.identity);
+            }
         }
         loop {
             let changed = self.panes.changed().await;
@@ -277,6 +292,19 @@ impl Engine {
 }
 
 impl Engine {
+    /// tmux does not tell of a pane that is closed while its window stays; the end of what runs in it does. The first
+    /// pane has a holder, whose end is known anyway.
+    pub(crate) fn look_again_when_it_ends(&self, pane: &PaneIdentity) {
+        let program = inside::processes_of_panes(std::slice::from_ref(pane)).into_iter().next();
+        let Some(program) = program.and_then(process) else { return };
+        let (panes, socket) = (self.panes.clone(), pane.server.socket.to_path_buf());
+        // Not one of the tasks that an end waits for: the next daemon looks by itself.
+        tokio::spawn(async move {
+            program.ended().await;
+            panes.look_again(socket);
+        });
+    }
+
     /// A server that cannot be reached is perhaps just ending. The last to know of is that it has.
     fn look_again_when_it_has_ended(&self, socket: &Path, recorded: &[Pane]) {
         for pid in recorded.iter().map(|pane| pane.identity.server.pid).collect::<BTreeSet<_>>() {

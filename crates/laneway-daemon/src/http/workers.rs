@@ -6,8 +6,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use laneway_api::request::{
-    AccessTerminal, AwaitExit, AwaitStatus, ReadText, RestartWorker, SendInput, SendStep, StartWorker,
-    StopWorker, WorkerBegun, WorkerStopped,
+    AccessTerminal, AwaitExit, AwaitStatus, PaneAdded, ReadText, RestartWorker, SendInput, SendStep,
+    SplitWorker, StartWorker, StopWorker, WorkerBegun, WorkerStopped,
 };
 use laneway_api::view::{Explanation, TerminalAccess, TextView, WorkerView, Workers};
 use laneway_core::worker::WorkerStatus;
@@ -15,6 +15,8 @@ use serde::Deserialize;
 
 use super::{All, Caller, Failure, Json, Line, Octets, Query, TargetText, detached, internal, usage};
 use crate::engine::{Begun, Engine, ending};
+use crate::targets::Readable;
+use crate::terminals::{lines_of, refuse_what_only_a_run_has};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -150,8 +152,14 @@ pub(super) async fn text(
     TargetText(target): TargetText,
     Query(wanted): Query<ReadText>,
 ) -> Result<Json<TextView>, Failure> {
-    let worker = engine.worker_target(&caller, &target).await?;
-    Ok(Json(engine.read_text(worker, &wanted).await?))
+    Ok(Json(match engine.readable_target(&caller, &target, wanted.pane).await? {
+        Readable::Worker(id, pane) => engine.read_text((id, pane), &wanted).await?,
+        Readable::Pane { server, pane_id } => {
+            refuse_what_only_a_run_has(&wanted)?;
+            let how = (lines_of(&wanted)?, wanted.ansi);
+            engine.read_any_pane(server, pane_id, how).await?
+        }
+    }))
 }
 
 pub(super) async fn input(
@@ -161,7 +169,7 @@ pub(super) async fn input(
     Query(how): Query<SendInput>,
     Octets(text): Octets,
 ) -> Result<Response, Failure> {
-    let worker = engine.worker_target(&caller, &target).await?;
+    let worker = engine.terminal_target(&caller, &target, how.pane).await?;
     let mut steps = engine.send_input(worker, text.into(), &how).await?;
     if how.progress {
         let lines = stream::unfold(steps, |mut steps| async move {
@@ -180,4 +188,15 @@ pub(super) async fn input(
             None => return Err(internal()),
         }
     }
+}
+
+pub(super) async fn split(
+    State(engine): State<Engine>,
+    caller: Caller,
+    TargetText(target): TargetText,
+    Json(wanted): Json<SplitWorker>,
+) -> Result<Json<PaneAdded>, Failure> {
+    let (worker, pane) = engine.terminal_target(&caller, &target, None).await?;
+    let added = detached(async move { engine.split((worker, pane), wanted, caller.request).await });
+    Ok(Json(added.await?))
 }

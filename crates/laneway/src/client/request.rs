@@ -14,9 +14,6 @@ use crate::failure::Failure;
 /// The variable with the id of the run that a command is typed in.
 pub(crate) const RUN_VARIABLE: &str = "LANEWAY_RUN";
 
-/// The variable with the socket of the tmux server that is meant, whatever the caller is in.
-const TMUX_SOCKET_VARIABLE: &str = "LANEWAY_TMUX_SOCKET";
-
 /// What is asked of the daemon.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
@@ -97,7 +94,7 @@ impl Request {
                 ));
             }
         }
-        if let Some(socket) = tmux_socket() {
+        if let Some(socket) = crate::tmux::socket_of_caller() {
             request = request.header(routes::TMUX_HEADER, routes::encode_path(&socket));
         }
         if let Some(run) = std::env::var_os(RUN_VARIABLE).filter(|run| !run.is_empty()) {
@@ -116,19 +113,6 @@ impl Request {
             format!("what is needed for {} cannot be sent: {why}", self.doing),
         )
     }
-}
-
-/// The socket of the tmux server that is meant when nothing else is said: the one that is named, or the one that the
-/// caller is in.
-fn tmux_socket() -> Option<OsText> {
-    let named = std::env::var_os(TMUX_SOCKET_VARIABLE).filter(|socket| !socket.is_empty());
-    if let Some(socket) = named {
-        return std::path::absolute(socket).ok().map(OsText::from);
-    }
-    // Behind the socket stand the process and the session, by commas.
-    let inside = OsText::from(std::env::var_os("TMUX")?);
-    let mut parts = inside.as_bytes().rsplitn(3, |byte| *byte == b',').skip(2);
-    parts.next().filter(|socket| !socket.is_empty()).map(OsText::from_bytes)
 }
 
 #[cfg(test)]

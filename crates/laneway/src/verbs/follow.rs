@@ -107,6 +107,7 @@ fn print_ended(worker: &WorkerView, wanted: Wanted, exit: &Exit, context: &Conte
         ansi: wanted.ansi,
         since: wanted.since,
         run: worker.run_number,
+        pane: None,
     };
     let path = routes::with_target(routes::WORKER_TEXT, &worker.id.to_string());
     let request = Request::get(format!("reading {}", worker_name(worker)), path).query(&query)?;

@@ -19,6 +19,7 @@ EXAMPLES:
   lane read fix --all | less
   lane read fix --follow     the last 100 lines, then each new one until the program ends
   lane read fix --since 5120     what has changed since that output offset
+  lane read fix --pane 1         a further pane, in tmux; the same: lane read fix:1
 
 Offsets are those that lane send --json and lane read --json tell.
 
@@ -54,6 +55,9 @@ pub(crate) struct ReadArgs {
     /// With colours and attributes as escape sequences
     #[arg(long)]
     ansi: bool,
+    /// The pane of this number of a worker in tmux [default: the one that its program runs in]
+    #[arg(long, value_name = "N", conflicts_with_all = ["follow", "since", "run"])]
+    pane: Option<u32>,
 }
 
 /// Lines that are followed at first if nothing else is said; as many as are read.
@@ -76,7 +80,8 @@ pub(crate) fn run(args: &ReadArgs, context: &Context) -> Outcome {
     }
     // What is new since then is all asked for, unless a number is given.
     let which = which.or((args.since.is_some() && args.lines.is_none()).then_some(Which::All));
-    let query = ReadText { lines: args.lines, which, ansi: args.ansi, since: args.since, run: args.run };
+    let (lines, ansi, since, run, pane) = (args.lines, args.ansi, args.since, args.run, args.pane);
+    let query = ReadText { lines, which, ansi, since, run, pane };
     read(&args.target, &query, context)
 }
 

@@ -55,6 +55,9 @@ pub(crate) struct SendArgs {
     /// A key to press after the text; may be given several times
     #[arg(long = "key", value_name = "NAME", value_parser = key_name, add = complete::keys())]
     keys: Vec<String>,
+    /// The pane of this number of a worker in tmux [default: the one that its program runs in]
+    #[arg(long, value_name = "N")]
+    pane: Option<u32>,
     /// Drop the rest when the program has read nothing for this long
     #[arg(long, value_name = "D", default_value = "30s", value_parser = duration::parse)]
     timeout: Duration,
@@ -86,6 +89,7 @@ pub(crate) fn run(args: &SendArgs, context: &Context) -> Outcome {
         keys: args.keys.join(" "),
         timeout_ms: Some(duration::millis(args.timeout)),
         progress: true,
+        pane: args.pane,
     };
     let doing = format!("typing at {}", args.target);
     let path = routes::with_target(routes::WORKER_INPUT, &args.target);

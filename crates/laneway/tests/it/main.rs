@@ -48,6 +48,7 @@ mod surroundings;
 mod systemd;
 mod targets;
 mod terminals;
+mod tmux_panes;
 mod tmux_viewers;
 mod tmux_workers;
 mod versions;

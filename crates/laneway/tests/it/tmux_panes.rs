@@ -1,0 +1,253 @@
+//! Panes of tmux as targets and terminals, on a private server each: read, typed at, split, and followed wherever people
+//! put them.
+
+use std::fs;
+use std::path::PathBuf;
+
+use laneway_testkit::process::{self, ends_within, finish, is_alive};
+use laneway_testkit::{Finished, LIMIT, TestEnvironment};
+use serde_json::{Value, json};
+
+use crate::environment;
+use crate::support::{fails, has_failed};
+
+/// A world with a tmux server, in which a person has a session `people`; and a lane `fix`.
+struct Tmux {
+    socket: PathBuf,
+    // Dropped after the server is gone.
+    world: TestEnvironment,
+}
+
+impl Tmux {
+    #[track_caller]
+    fn new() -> Self {
+        let world = environment();
+        world.lane(&["new", "fix"]).ok();
+        let tmux = Self { socket: world.root().join("s"), world };
+        let session =
+            ["-f", "/dev/null", "new-session", "-d", "-s", "people", "-n", "theirs", "--", "cat", "-u"];
+        tmux.by_hand(&session);
+        tmux
+    }
+
+    /// tmux as a person types it.
+    #[track_caller]
+    fn by_hand(&self, arguments: &[&str]) -> String {
+        self.try_by_hand(arguments).ok().out().trim_end().to_owned()
+    }
+
+    fn try_by_hand(&self, arguments: &[&str]) -> Finished {
+        finish(self.world.program("tmux").arg("-S").arg(&self.socket).args(arguments), b"")
+    }
+
+    /// `lane`, typed where this server is meant.
+    fn lane(&self, arguments: &[&str]) -> Finished {
+        finish(self.world.lane_command(arguments).env("LANEWAY_TMUX_SOCKET", &self.socket), b"")
+    }
+
+    #[track_caller]
+    fn json(&self, arguments: &[&str]) -> Value {
+        self.lane(&with_json(arguments)).ok().json()
+    }
+
+    /// A failure of this exit code and word.
+    #[track_caller]
+    fn fails(&self, arguments: &[&str], code: i32, word: &str) -> Value {
+        has_failed(&self.lane(&with_json(arguments)), code, word)
+    }
+
+    #[track_caller]
+    fn run(&self, name: &str, program: &[&str]) -> Value {
+        self.lane(&[&["run", "fix", "--terminal", "tmux", "--name", name, "--"], program].concat()).ok();
+        self.world.worker(name)
+    }
+
+    /// A worker, its pane's id and its window's.
+    #[track_caller]
+    fn run_cat(&self, name: &str) -> (Value, String, String) {
+        let worker = self.run(name, &["cat"]);
+        let text = |key: &str| worker[key].as_str().unwrap_or_else(|| panic!("{key} of {worker}")).to_owned();
+        let (pane, window) = (text("pane_id"), text("window_id"));
+        (worker, pane, window)
+    }
+
+    #[track_caller]
+    fn wait_for_event(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        self.world.wait_for_event(0, what, |seen| seen["event"] == what && fits(seen))
+    }
+
+    /// Waits until a worker's terminal shows this.
+    #[track_caller]
+    fn wait_for_output(&self, name: &str, text: &str) {
+        self.lane(&["wait", name, "--for", &format!("output={text}"), "--timeout", "20s"]).ok();
+    }
+
+    /// What a target means: worker and pane.
+    #[track_caller]
+    fn meant(&self, target: &str) -> (Value, Value) {
+        let resolved = self.json(&["resolve", target]);
+        (resolved["worker"].clone(), resolved["pane_index"].clone())
+    }
+}
+
+/// The option stands before a command.
+fn with_json<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    let at = arguments.iter().position(|word| *word == "--").unwrap_or(arguments.len());
+    let (ours, theirs) = arguments.split_at(at);
+    [ours, &["--json"], theirs].concat()
+}
+
+impl Drop for Tmux {
+    fn drop(&mut self) {
+        let pid = self.try_by_hand(&["-N", "display-message", "-p", "#{pid}"]);
+        let server = pid.out().trim().parse().ok().and_then(process::open);
+        let _ = self.try_by_hand(&["-N", "kill-server"]);
+        if let Some(server) = server {
+            ends_within(&server, LIMIT);
+        }
+    }
+}
+
+#[test]
+fn a_worker_in_tmux_is_found_by_all_its_names_and_no_part_of_one() {
+    let tmux = Tmux::new();
+    let (_, pane, window) = tmux.run_cat("bd-421");
+    let (_, gone, gone_window) = tmux.run_cat("bd-42");
+    tmux.lane(&["stop", "bd-42"]).ok();
+    tmux.by_hand(&["rename-window", "-t", &window, "a b: c.d"]);
+    let renamed = |seen: &Value| seen["data"]["to"]["window_name"] == "a b: c.d";
+    tmux.wait_for_event("worker.pane.moved", renamed);
+    for target in
+        [&pane, &window, "bd-421", "bd-421:0", "laneway:a b: c.d", "laneway:a b: c.d.0", "fix/bd-421"]
+    {
+        assert_eq!(tmux.meant(target), (json!("bd-421"), json!(0)), "{target}");
+    }
+    let shown = tmux.lane(&["ps"]).ok().out();
+    assert!(shown.contains("laneway:a b: c.d") && shown.contains(&pane), "{shown}");
+    let pid = tmux.world.pid("bd-421");
+    for target in [&gone, &gone_window, "laneway:bd-42", "laneway:a b", "laneway:bd-421", "@999", "%999"] {
+        for arguments in [&["send", target, "x"][..], &["stop", target], &["restart", target]] {
+            let refused = tmux.lane(arguments);
+            assert_eq!(refused.code, 3, "{arguments:?}: {refused}");
+        }
+    }
+    let unknown = tmux.fails(&["stop", "@999"], 3, "no_such_window");
+    assert!(unknown["message"].as_str().unwrap().contains(&window), "{unknown}");
+    assert_eq!(tmux.world.pid("bd-421"), pid);
+    assert_eq!(tmux.lane(&["read", "bd-421"]).ok().out(), "");
+    tmux.lane(&["stop", &window]).ok();
+    assert!(!is_alive(pid));
+}
+
+#[test]
+fn hostile_text_reaches_the_program_as_it_is() {
+    let tmux = Tmux::new();
+    let got = tmux.world.root().join("got");
+    let text =
+        b"it's \"x\"; -n $(y) `z` #{pane_id} \\; Enter C-c \xc3\xbc\n-t %0\ttab\x1b[201~;\n;".as_slice();
+    let long = [text, &vec![b'x'; 200_000], b"END;"].concat();
+    let expected = [&long[..], b"\x03\r"].concat();
+    let count = expected.len();
+    let script = format!("stty raw -echo; echo ready; exec head -c {count} > '{}'", got.display());
+    let worker = tmux.run("a", &["sh", "-c", &script]);
+    tmux.wait_for_output("a", "ready");
+    let mut send = tmux.world.lane_command(&["send", "a", "-"]);
+    let _ = finish(send.env("LANEWAY_TMUX_SOCKET", &tmux.socket), &long).ok();
+    tmux.lane(&["send", "a", "--key", "ctrl-c", "--key", "enter"]).ok();
+    tmux.world.wait_for_exit(worker["id"].as_str().unwrap());
+    assert!(fs::read(&got).unwrap() == expected);
+}
+
+#[test]
+fn what_the_terminal_would_cut_or_act_upon_is_refused_as_everywhere() {
+    let tmux = Tmux::new();
+    tmux.run("a", &["sh", "-c", "read x; echo \"<$x>\"; exec cat"]);
+    let long = "x".repeat(4096);
+    tmux.fails(&["send", "a", &long], 5, "line_too_long");
+    tmux.fails(&["send", "a", "a\u{3}"], 5, "control_character");
+    tmux.fails(&["send", "a", "--key", "nokey"], 2, "unknown_key");
+    tmux.lane(&["send", "a", "--enter", "one two"]).ok();
+    tmux.wait_for_output("a", "<one two>");
+    assert_eq!(tmux.lane(&["read", "a", "--lines", "1"]).ok().out(), "<one two>\n");
+    tmux.lane(&["stop", "a"]).ok();
+    tmux.fails(&["send", "a", "x"], 5, "ended");
+}
+
+#[test]
+fn panes_of_a_worker_have_numbers_that_are_never_given_again() {
+    let tmux = Tmux::new();
+    let (worker, pane, _) = tmux.run_cat("a");
+    let added = tmux.json(&["split", "a", "--", "cat"]);
+    assert_eq!(added["pane"]["number"], 1);
+    let first = added["pane"]["pane_id"].as_str().unwrap();
+    tmux.lane(&["send", "a:1", "--enter", "hello"]).ok();
+    assert_eq!(tmux.meant(first), (json!("a"), json!(1)));
+    assert_eq!(tmux.meant("laneway:a.1"), (json!("a"), json!(1)));
+    assert_eq!(tmux.lane(&["read", "a"]).ok().out(), "", "nothing came to the other one");
+    tmux.by_hand(&["kill-pane", "-t", first]);
+    tmux.wait_for_event("worker.pane.closed", |seen| seen["data"]["number"] == 1);
+    tmux.fails(&["send", "a:1", "x"], 3, "no_such_pane");
+    assert_eq!(tmux.json(&["split", "a", "-h"])["pane"]["number"], 2);
+    tmux.fails(&["send", "a", "--pane", "1", "x"], 3, "no_such_pane");
+    tmux.fails(&["stop", "a:2"], 2, "pane_of_worker");
+    tmux.lane(&["read", "a", "--pane", "2"]).ok();
+    assert_eq!(tmux.json(&["show", "a"])["worker"]["panes"][0]["number"], 2);
+    // Broken out into a window of its own, it is still that pane.
+    let second = tmux.json(&["show", "a"])["worker"]["panes"][0]["pane_id"].as_str().unwrap().to_owned();
+    tmux.by_hand(&["break-pane", "-d", "-s", &second, "-n", "elsewhere"]);
+    tmux.wait_for_event("worker.pane.moved", |seen| seen["data"]["to"]["window_name"] == "elsewhere");
+    assert_eq!(tmux.meant("laneway:elsewhere"), (json!("a"), json!(2)));
+    assert_eq!(tmux.meant(&pane), (json!("a"), json!(0)));
+    assert_eq!(worker["id"], tmux.world.worker("a")["id"]);
+    tmux.lane(&["close", "fix"]).ok();
+    let left = tmux.by_hand(&["list-panes", "-a", "-F", "#{pane_id}"]);
+    assert!(!left.lines().any(|id| id == pane || id == second), "{left}");
+}
+
+#[test]
+fn a_window_of_two_workers_is_ambiguous_and_each_pane_is_its_own() {
+    let tmux = Tmux::new();
+    let (_, first, window) = tmux.run_cat("a");
+    let (_, second, _) = tmux.run_cat("b");
+    tmux.by_hand(&["join-pane", "-d", "-s", &second, "-t", &first]);
+    tmux.wait_for_event("worker.pane.moved", |seen| seen["data"]["to"]["window_id"] == window.as_str());
+    let error = tmux.fails(&["send", &window, "x"], 4, "ambiguous");
+    assert_eq!(error["details"]["candidates"], json!(["fix/a", "fix/b"]));
+    assert_eq!((tmux.meant(&first).0, tmux.meant(&second).0), (json!("a"), json!("b")));
+    let pid = tmux.world.pid("b");
+    tmux.lane(&["stop", &first]).ok();
+    assert!(is_alive(pid) && tmux.world.pid("b") == pid);
+    assert_eq!(tmux.meant(&window).0, json!("b"));
+}
+
+#[test]
+fn a_pane_opened_by_hand_is_read_and_nothing_else() {
+    let tmux = Tmux::new();
+    let (_, pane, window) = tmux.run_cat("a");
+    let foreign = tmux.by_hand(&["split-window", "-d", "-P", "-F", "#{pane_id}", "-t", &pane, "--", "cat"]);
+    tmux.by_hand(&["send-keys", "-t", &foreign, "-l", "theirs"]);
+    assert_eq!(tmux.meant(&window), (json!("a"), json!(0)), "the worker's pane comes first");
+    assert_eq!(tmux.json(&["resolve", &foreign])["worker"], Value::Null);
+    let _ = tmux.lane(&["read", &foreign]).ok();
+    for arguments in [&["send", &foreign, "x"][..], &["stop", &foreign], &["split", &foreign]] {
+        tmux.fails(arguments, 5, "not_our_pane");
+    }
+    tmux.lane(&["stop", "a"]).ok();
+    let left = tmux.by_hand(&["list-panes", "-a", "-F", "#{pane_id}"]);
+    assert!(left.lines().any(|id| id == foreign), "{left}");
+}
+
+#[test]
+fn a_linked_window_is_one_window_and_a_renamed_session_is_followed() {
+    let tmux = Tmux::new();
+    let (_, pane, window) = tmux.run_cat("a");
+    tmux.by_hand(&["link-window", "-d", "-s", &window, "-t", "people:"]);
+    for target in [&pane, &window, "laneway:a", "people:a"] {
+        assert_eq!(tmux.meant(target), (json!("a"), json!(0)), "{target}");
+    }
+    tmux.by_hand(&["rename-session", "-t", "=laneway", "fresh"]);
+    let moved = |seen: &Value| seen["data"]["to"]["session"] == "fresh";
+    tmux.wait_for_event("worker.pane.moved", moved);
+    assert_eq!(tmux.meant("fresh:a"), (json!("a"), json!(0)));
+    let _ = fails(&tmux.world, &["resolve", "laneway:a"], 3, "not_found");
+}
