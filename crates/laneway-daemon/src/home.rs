@@ -11,6 +11,7 @@
 //! HOME/trust/…         which settings of a repository you have agreed to
 //! HOME/port             the port of 127.0.0.1 that is listened at, if one is
 //! HOME/tokens           names and hashes of the tokens that let a client in there
+//! HOME/repeats/…        answers of requests with an Idempotency-Key, for 24 hours
 //! HOME/config.toml      settings, unless this is the default home (see `config`)
 //! HOME/runs/rn_…/       one folder per run: sock, record, screen, recording-….cast
 //! HOME/scratch/…        what is needed for one request only; emptied at every start
@@ -146,7 +147,7 @@ impl Home {
         }
         rustix::fs::access(&self.root, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
             .map_err(|errno| unusable(errno.into()))?;
-        for folder in [self.runs(), self.launches(), self.scratch(), self.trust()] {
+        for folder in [self.runs(), self.launches(), self.scratch(), self.trust(), self.repeats()] {
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -225,6 +226,11 @@ impl Home {
     /// The file with the names and hashes of tokens.
     pub fn tokens(&self) -> PathBuf {
         self.root.join("tokens")
+    }
+
+    /// The folder with the answers of requests that may be repeated.
+    pub fn repeats(&self) -> PathBuf {
+        self.root.join("repeats")
     }
 
     /// The folder of the private files with workers' environments.

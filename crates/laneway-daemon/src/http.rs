@@ -8,6 +8,7 @@ mod gate;
 mod health;
 mod host;
 mod lanes;
+mod repeats;
 mod rescues;
 mod serving;
 mod settings;
@@ -46,6 +47,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Asking, Engine, Request, who_asks};
+use crate::repeats::Repeats;
 use crate::serving::Serving;
 use crate::tokens::Admitted;
 
@@ -77,6 +79,8 @@ pub(crate) struct Served {
     pub(crate) closing: CancellationToken,
     /// Whether it is also reached over TCP, and by whom.
     pub(crate) serving: Serving,
+    /// What was asked with a key that says what a repeat is.
+    pub(crate) repeats: Repeats,
     /// Places for `WebSockets`.
     pub(crate) sockets: Arc<Semaphore>,
 }
@@ -163,6 +167,7 @@ fn router(served: Served) -> Router {
             routes::WORKER_INPUT,
             post(workers::input).layer(DefaultBodyLimit::max(MAX_INPUT)),
         )
+        .layer(middleware::from_fn_with_state(served.clone(), repeats::once))
         .layer(middleware::from_fn(refuse_newer_clients))
         // What a client needs to find and renew an older daemon is answered whatever its version.
         .route(routes::HEALTH, get(|| async { "ok" }))

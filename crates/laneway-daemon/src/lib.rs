@@ -9,6 +9,7 @@
 //! * `http`, `targets`, `views`, `terminals`: requests and their answers
 //! * `serving`, `tokens`: whether requests also come over TCP, and who may send them
 //! * `tmux`: the one of this machine; `viewers`: windows in it that show workers
+//! * `repeats`: requests that are sent twice because the first answer was lost
 //! * `problem`: the one place where errors become what a person reads
 //! * `launches`: environments of workers, kept by reference; `files`: small files replaced as a whole; `clock`: time
 //!   and ids
@@ -28,6 +29,7 @@ mod panes;
 pub mod probe;
 mod problem;
 mod recordings;
+mod repeats;
 mod serving;
 pub mod startup;
 mod sys;

@@ -34,6 +34,7 @@ use crate::home::{Home, HomeError};
 use crate::http::socket::MAX_CLIENTS;
 use crate::http::{self, Ending, Served};
 use crate::problem::chain;
+use crate::repeats::Repeats;
 use crate::serving::Serving;
 use crate::startup::{self, DaemonLock, Handed, StartLock, StartupError};
 
@@ -244,6 +245,7 @@ async fn live(
         ending,
         closing: closing.clone(),
         serving: serving.clone(),
+        repeats: Repeats::open(home.repeats(), engine.started_at),
         sockets: Arc::new(Semaphore::new(MAX_CLIENTS)),
     };
     serving.go_on(&shared).await;

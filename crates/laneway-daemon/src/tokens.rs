@@ -3,7 +3,6 @@
 //! A token is 32 random bytes. Only its SHA-256 hash is kept, in one private file, with the name that a person gave
 //! it; the token itself is told once. A hash of so many random bytes needs neither salt nor slowness.
 
-use std::fmt::Write;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::now;
 use crate::engine::blocking;
-use crate::files::{read_if_there, write_whole};
+use crate::files::{hexadecimal, read_if_there, write_whole};
 use crate::problem::failed_in_words;
 
 /// The most tokens at a time: each request is compared with all of them.
@@ -225,14 +224,6 @@ fn fill_with_random(bytes: &mut [u8]) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn from_hexadecimal(text: &str) -> Option<[u8; 32]> {

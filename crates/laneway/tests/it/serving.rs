@@ -377,3 +377,47 @@ fn clients_that_say_little_or_nonsense_over_tcp_are_cut_off_and_felt_by_nobody()
     let address: SocketAddr = (Ipv4Addr::LOCALHOST, served.port).into();
     assert!(TcpStream::connect_timeout(&address, LIMIT).is_ok());
 }
+
+#[test]
+fn a_request_with_a_key_is_done_once_however_often_it_is_sent() {
+    let world = environment();
+    let served = Served::by(&world);
+    let here = format!("{JSON}laneway-cwd: {}\r\n", world.repository.display());
+    let body = |name: Option<&str>| {
+        serde_json::to_vec(&json!({"name": name, "base": null, "branch": null, "launch": null})).unwrap()
+    };
+    let ask = |key: &str, body: &[u8]| {
+        served.request("POST /api/v1/lanes", &format!("{here}idempotency-key: {key}\r\n"), body)
+    };
+    let refused = |answer: (u16, String), code: &str| {
+        let error: Value = serde_json::from_str(&answer.1).unwrap();
+        assert_eq!(error["error"]["code"], code, "{answer:?}");
+    };
+    // Without a name each would get one of its own. Several at once: one is done, the others hear that, or its answer.
+    let all: Vec<(u16, String)> = std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..6).map(|_| scope.spawn(|| ask("first", &body(None)))).collect();
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    let made = all.iter().find(|(status, _)| *status == 201).expect("one is done").clone();
+    for answer in all {
+        if answer != made {
+            refused(answer, "still_under_way");
+        }
+    }
+    assert_eq!(ask("first", &body(None)), made);
+    world.kill_the_daemon();
+    world.lane(&["daemon", "start"]).ok();
+    assert_eq!(ask("first", &body(None)), made);
+    assert_eq!(world.json(&["ls"])["lanes"].as_array().map(Vec::len), Some(1));
+    // An error is an answer too.
+    let taken = ask("taken", &body(Some("../x")));
+    assert_eq!((taken.0, &ask("taken", &body(Some("../x")))), (400, &taken));
+    refused(ask("first", &body(Some("b"))), "key_used_otherwise");
+    refused(ask("", &body(None)), "bad_idempotency_key");
+    refused(ask(&"x".repeat(200), &body(None)), "bad_idempotency_key");
+    refused(ask("a\r\nidempotency-key: b", &body(None)), "bad_idempotency_key");
+    let secret = served.request("POST /api/v1/tokens", &format!("{here}idempotency-key: t\r\n"), b"{}");
+    refused(secret, "no_idempotency");
+    assert_eq!(ask("second", &body(None)).0, 201);
+    assert_eq!(world.json(&["ls"])["lanes"].as_array().map(Vec::len), Some(2));
+}
