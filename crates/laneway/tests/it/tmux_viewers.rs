@@ -203,9 +203,11 @@ fn a_lane_that_is_shown_can_be_closed() {
     let Some(world) = World::with_people() else { return };
     world.lane.start("fix", &["fake-agent", "echo"]);
     let window = world.synced()["opened"][0]["window_id"].as_str().expect("an id").to_owned();
-    world.inside(&["tmux", "spread", "fix"]).ok();
-    world.goes(&window, || {
-        world.lane.lane(&["close", "fix"]).ok();
+    let spread = world.inside(&["tmux", "spread", "fix", "--json"]).ok().json();
+    world.goes(spread["window_id"].as_str().expect("an id"), || {
+        world.goes(&window, || {
+            world.lane.lane(&["close", "fix"]).ok();
+        });
     });
     assert_eq!(world.windows(), ["people:theirs"]);
 }
