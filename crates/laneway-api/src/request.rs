@@ -1,6 +1,7 @@
 //! The bodies and queries of requests, and the answers of those that change something.
 
 use laneway_core::attachment::Role;
+use laneway_core::channel::ChannelKind;
 use laneway_core::findings::Losses;
 use laneway_core::id::{CorrelationId, LaneId, RunId, WorkerId};
 use laneway_core::launch::TerminalSpec;
@@ -9,6 +10,7 @@ use laneway_core::os_text::OsText;
 use laneway_core::run::Exit;
 use laneway_core::supervise::RestartPolicy;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::error::Problem;
 use crate::view::{AttachmentView, LaneView, PaneView, WorkerView};
@@ -37,6 +39,12 @@ pub struct Launch {
     /// Exit codes that mean that its work is done; 0 always does.
     #[serde(default)]
     pub done_codes: Vec<u8>,
+    /// The channel that it is given; a task never has one.
+    #[serde(default)]
+    pub channel: Option<ChannelKind>,
+    /// What it is told to do at each start, over its channel.
+    #[serde(default)]
+    pub start_message: Option<Map<String, Value>>,
 }
 
 /// One resource limit.
@@ -309,6 +317,13 @@ pub struct StartWorker {
     /// Also where the setup of its lane has failed.
     #[serde(default)]
     pub force: bool,
+}
+
+/// Something is said to a worker's program: its holder delivers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// The worker.
+    pub worker: WorkerId,
 }
 
 /// A worker runs again, or did before.

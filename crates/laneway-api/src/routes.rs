@@ -94,6 +94,8 @@ pub const WORKER_STOP: &str = "/api/v1/workers/{target}/stop";
 pub const WORKER_START: &str = "/api/v1/workers/{target}/start";
 /// POST [`crate::request::RestartWorker`]: [`crate::request::WorkerBegun`].
 pub const WORKER_RESTART: &str = "/api/v1/workers/{target}/restart";
+/// POST a JSON object: it is told to the worker's program over its channel. Answer: [`crate::request::Told`].
+pub const WORKER_MESSAGES: &str = "/api/v1/workers/{target}/messages";
 /// GET: [`crate::view::Explanation`].
 pub const WORKER_EXPLANATION: &str = "/api/v1/workers/{target}/explanation";
 /// GET [`crate::request::AccessTerminal`] as a query: [`crate::view::TerminalAccess`].

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use laneway_core::attachment::{Attachment, Role};
+use laneway_core::channel::ChannelKind;
 use laneway_core::event::Recorded;
 use laneway_core::id::{AttachmentId, HostId, LaneId, RunId, WorkerId, WorkspaceId};
 use laneway_core::lane::LaneStatus;
@@ -253,6 +254,9 @@ pub struct WorkerView {
     /// Exit codes, beside 0, that mean that its work is done.
     #[serde(default)]
     pub done_codes: Vec<u8>,
+    /// The channel of its latest run, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<ChannelView>,
     /// When its next run begins, if it is in back-off.
     #[serde(default)]
     pub next_try_at: Option<Time>,
@@ -273,6 +277,17 @@ pub struct WorkerView {
     /// Its last runs, the latest first. Only where one worker is shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runs: Vec<RunView>,
+}
+
+/// The channel of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelView {
+    /// How its program finds it.
+    pub kind: ChannelKind,
+    /// When it said that it is ready.
+    pub ready_at: Option<Time>,
+    /// How much of what it said could not be read.
+    pub n_unreadable: u64,
 }
 
 /// A further pane of a worker in tmux.

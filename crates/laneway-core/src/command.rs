@@ -1,6 +1,9 @@
 //! Commands: what is asked of Laneway, by people, programs, or its own executors reporting back.
 
+use serde_json::{Map, Value};
+
 use crate::attachment::{Attachment, Role, User};
+use crate::channel::{ChannelKind, Heard};
 use crate::findings::{Findings, Losses};
 use crate::id::{AttachmentId, HostId, LaneId, PoolTreeId, RunId, WorkerId, WorkspaceId};
 use crate::lane::{CloseTerms, Lane, LaneBranch, LaneTree};
@@ -73,6 +76,10 @@ pub struct NewWorker {
     pub restart: RestartPolicy,
     /// Exit codes that mean that its work is done; 0 always does.
     pub done_codes: Vec<u8>,
+    /// The channel that its program is given.
+    pub channel: Option<ChannelKind>,
+    /// What its program is told to do at each start, over its channel.
+    pub start_message: Option<Map<String, Value>>,
     /// It is started also where the lane is not set up.
     pub forced: bool,
     /// The worker whose program asks for it.
@@ -275,6 +282,22 @@ pub enum Command {
         at: Timestamp,
         /// What its worker's restart is paced by.
         pacing: Pacing,
+    },
+    /// What a run's program has said over its channel. What is recorded already is passed over.
+    RecordHeard {
+        /// The run.
+        run: RunId,
+        /// The number of the first.
+        first: u64,
+        /// All of it.
+        heard: Vec<Heard>,
+    },
+    /// A run's program did not answer over its channel: it is ended, and has failed.
+    RecordUnresponsive {
+        /// The run.
+        run: RunId,
+        /// What it did not do, for people.
+        why: String,
     },
     /// End a worker's program.
     StopWorker {
@@ -562,6 +585,8 @@ impl Command {
             | Command::RecordAttached { worker } => Scope::Panes(*worker),
             Command::RecordStarted { run, .. }
             | Command::RecordExit { run, .. }
+            | Command::RecordHeard { run, .. }
+            | Command::RecordUnresponsive { run, .. }
             | Command::RecordStopFailed { run, .. } => Scope::Run(*run),
             Command::AddPoolTree { tree, .. } => Scope::Pool(tree.workspace),
             Command::StepPoolTree { tree, .. } => Scope::PoolTree(*tree),

@@ -2,9 +2,10 @@
 //!
 //! Three answers: changed; unchanged (an idempotent repeat, [`Decision::unchanged`]); refused.
 //! [`lane`] decides what happens to lanes, [`attachment`] who uses them, [`run`] what happens to workers and their
-//! runs, [`restart`] whether one run follows another, [`pane`] what is known of a worker's panes.
+//! runs, [`channel`] what comes of what they say, [`restart`] whether one run follows another, [`pane`] what is known of a worker's panes.
 
 mod attachment;
+mod channel;
 mod lane;
 #[cfg(test)]
 mod model;
@@ -114,6 +115,8 @@ fn in_a_lane(facts: &LaneFacts, command: &Command, now: Timestamp) -> Result<Dec
         }
         Command::RecordStarted { run, process, at } => run::started(facts, *run, process, *at),
         Command::RecordExit { run, exit, at, pacing } => run::exited(facts, *run, (exit, *at), pacing, now),
+        Command::RecordHeard { run, first, heard } => channel::heard(facts, *run, (*first, heard), now),
+        Command::RecordUnresponsive { run, why } => channel::unresponsive(facts, *run, why),
         Command::StartWorker { worker, run, forced } => restart::start(facts, *worker, (*run, *forced), now),
         Command::RestartWorker { worker, run, grace_ms, forced } => {
             restart::restart(facts, *worker, (*run, *forced), *grace_ms, now)

@@ -4,6 +4,7 @@
 //! Values of an environment, arguments and output never stand in an event.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::actor::Actor;
 use crate::attachment::Role;
@@ -285,6 +286,40 @@ pub enum Event {
         /// The program's process id.
         pid: u32,
     },
+    /// A program has said over its channel that it is ready.
+    #[serde(rename = "worker.ready")]
+    WorkerReady {
+        /// The run's number.
+        number: u32,
+    },
+    /// A program did not answer over its channel, and is ended.
+    #[serde(rename = "worker.unhealthy")]
+    WorkerUnhealthy {
+        /// The run's number.
+        number: u32,
+        /// What it did not do, for people.
+        why: String,
+    },
+    /// A program has said over its channel what it does.
+    #[serde(rename = "worker.status")]
+    WorkerStatusSaid {
+        /// In its own words.
+        status: Value,
+    },
+    /// A program has said over its channel that something went wrong.
+    #[serde(rename = "worker.error")]
+    WorkerErrorSaid {
+        /// In its own words.
+        message: String,
+    },
+    /// A program has said something else over its channel.
+    #[serde(rename = "worker.event")]
+    WorkerSaid {
+        /// What it calls it.
+        name: String,
+        /// What belongs to it.
+        data: Value,
+    },
     /// A run was asked to end.
     #[serde(rename = "run.stopping")]
     RunStopping {
@@ -377,6 +412,11 @@ impl Event {
             Event::WorkerGivenUp { .. } => "worker.given_up",
             Event::WorkerRestarted { .. } => "worker.restarted",
             Event::RunStarted { .. } => "run.started",
+            Event::WorkerReady { .. } => "worker.ready",
+            Event::WorkerUnhealthy { .. } => "worker.unhealthy",
+            Event::WorkerStatusSaid { .. } => "worker.status",
+            Event::WorkerErrorSaid { .. } => "worker.error",
+            Event::WorkerSaid { .. } => "worker.event",
             Event::RunStopping { .. } => "run.stopping",
             Event::RunStopFailed { .. } => "run.stop.failed",
             Event::PaneOpened { .. } => "worker.pane.opened",

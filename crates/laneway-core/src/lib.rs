@@ -7,6 +7,7 @@
 //! * [`workspace`], [`lane`], [`attachment`], [`worker`], [`run`], [`launch`], [`pane`]: the records, and the one-word statuses
 //!   derived from them
 //! * [`supervise`]: whether a worker whose run has ended is started again, and when
+//! * [`channel`]: what programs and their supervisor say to each other
 //! * [`setup`]: what is done in a lane before the work in it
 //! * [`findings`]: what a look at a worktree found, and what of it a close would lose
 //! * [`command`] → [`decide`](mod@decide): what is asked, and the [`decision`] it becomes
@@ -18,6 +19,7 @@
 
 pub mod actor;
 pub mod attachment;
+pub mod channel;
 pub mod command;
 pub mod decide;
 pub mod decision;

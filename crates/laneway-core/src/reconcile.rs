@@ -240,6 +240,7 @@ mod tests {
             created_at: Timestamp(0),
             started_at: None,
             ended_at: None,
+            channel: None,
         }
     }
 

@@ -13,6 +13,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::channel::ChannelProgress;
 use crate::id::{RunId, WorkerId};
 use crate::time::Timestamp;
 
@@ -86,6 +87,11 @@ pub enum Exit {
     Lost,
     /// Somebody closed its pane of tmux, or ended that server: it was ended with it.
     ClosedByHand,
+    /// It was ended, because over its channel it was not ready in time or did not answer.
+    Unresponsive {
+        /// Which of both, for people.
+        reason: String,
+    },
     /// It never ran.
     NotStarted {
         /// Why, for people.
@@ -100,6 +106,7 @@ impl fmt::Display for Exit {
             Exit::Signal { signal } => write!(f, "ended by signal {signal}"),
             Exit::Lost => f.write_str("lost"),
             Exit::ClosedByHand => f.write_str("closed by hand"),
+            Exit::Unresponsive { reason } => write!(f, "ended: {reason}"),
             Exit::NotStarted { reason } => write!(f, "not started: {reason}"),
         }
     }
@@ -124,4 +131,18 @@ pub struct Run {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+    /// How far its channel is, if it has one.
+    pub channel: Option<ChannelProgress>,
+}
+
+impl Run {
+    /// It has a channel, and has not said that it is ready.
+    pub fn is_getting_ready(&self) -> bool {
+        self.channel.as_ref().is_some_and(|channel| channel.ready_at.is_none())
+    }
+
+    /// Why it is being ended, if that is because it did not answer.
+    pub fn unresponsive(&self) -> Option<&str> {
+        self.channel.as_ref()?.unresponsive.as_deref()
+    }
 }

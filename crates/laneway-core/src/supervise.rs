@@ -81,7 +81,7 @@ impl FromStr for RestartPolicy {
 pub fn is_failure(exit: &Exit, done_codes: &[u8]) -> bool {
     match exit {
         Exit::Code { code } => *code != 0 && !done_codes.contains(code),
-        Exit::Signal { .. } | Exit::Lost | Exit::NotStarted { .. } => true,
+        Exit::Signal { .. } | Exit::Lost | Exit::Unresponsive { .. } | Exit::NotStarted { .. } => true,
         Exit::ClosedByHand => false,
     }
 }
@@ -240,6 +240,9 @@ pub fn why(worker: &Worker, latest: Option<&Run>) -> String {
     let (number, policy) = (run.number, worker.restart);
     match (&run.state, &worker.supervision.outlook, worker.desired) {
         (RunState::Starting, _, _) => format!("run {number} is being started"),
+        (RunState::Running(_), _, _) if run.is_getting_ready() => {
+            format!("run {number} runs, and has not said that it is ready")
+        }
         (RunState::Running(_), _, _) => format!("run {number} runs"),
         (RunState::Stopping(_), _, Desired::Stopped) => {
             format!("run {number} was asked to end, and has not ended yet")
@@ -273,6 +276,7 @@ fn ended(exit: &Exit) -> String {
         Exit::Code { .. } | Exit::Signal { .. } => exit.to_string(),
         Exit::Lost => "was lost".to_owned(),
         Exit::ClosedByHand => "was closed by hand".to_owned(),
+        Exit::Unresponsive { reason } => format!("was ended: {reason}"),
         Exit::NotStarted { reason } => format!("was not started: {reason}"),
     }
 }

@@ -1,7 +1,9 @@
 //! Workers: the durable identity of one supervised program. A worker without a name is a task.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use crate::channel::ChannelKind;
 use crate::id::{LaneId, WorkerId, WorkspaceId};
 use crate::name::Name;
 use crate::run::{Run, RunState};
@@ -45,6 +47,10 @@ pub struct Worker {
     pub restart: RestartPolicy,
     /// Exit codes that mean that its work is done; 0 always does.
     pub done_codes: Vec<u8>,
+    /// The channel that its program is given.
+    pub channel: Option<ChannelKind>,
+    /// What its program is told to do at each start, over its channel.
+    pub start_message: Option<Map<String, Value>>,
     /// What supervision remembers of it.
     pub supervision: Supervision,
     /// The worker whose program asked for it. None: a person did.
@@ -57,7 +63,7 @@ pub struct Worker {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerStatus {
-    /// Its program is being started.
+    /// Its program is being started; or it runs, and has yet to say over its channel that it is ready.
     Starting,
     /// Its program runs.
     Running,
@@ -106,6 +112,7 @@ impl Worker {
         };
         match (&run.state, &self.supervision.outlook) {
             (RunState::Starting, _) => WorkerStatus::Starting,
+            (RunState::Running(_), _) if run.is_getting_ready() => WorkerStatus::Starting,
             (RunState::Running(_), _) => WorkerStatus::Running,
             (RunState::Stopping(_), _) => WorkerStatus::Stopping,
             (RunState::Exited(_), Outlook::Retries { .. }) => WorkerStatus::Backoff,

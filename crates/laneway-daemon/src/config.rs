@@ -16,11 +16,15 @@
 //!
 //! [restart]
 //! base = "1s"              # before the first restart of a worker
+//!
+//! [channel]
+//! heartbeat = "30s"        # between two pings to a program with a channel
 //! ```
 //!
 //! A file that is not there is an empty one. Whoever needs a setting reads the file at that moment; what needs none
 //! (a stop, a status) never looks at it, so that a broken file breaks nothing else.
 
+mod channel;
 mod detach_key;
 mod file;
 pub mod place;
@@ -36,6 +40,7 @@ use serde::Deserialize;
 
 use crate::home::Home;
 
+pub use channel::ChannelConfig;
 pub use detach_key::{DetachKey, NotADetachKey};
 pub use file::ConfigError;
 pub use restart::RestartConfig;
@@ -48,7 +53,9 @@ const FILE_NAME: &str = "config.toml";
 const MAX_KEEP_DAYS: u32 = 3_650;
 
 /// Every key there is, with the tables it stands in.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 13] = [
+    "channel.heartbeat",
+    "channel.ready_timeout",
     "detach_keys",
     "record",
     "restart.base",
@@ -74,6 +81,8 @@ pub struct Config {
     pub terminal: TerminalConfig,
     /// Of restarts.
     pub restart: RestartConfig,
+    /// Of programs that talk to their supervisor.
+    pub channel: ChannelConfig,
     /// Of the folders of runs.
     pub runs: RunsConfig,
 }
@@ -162,6 +171,7 @@ mod tests {
         check("terminal = 5", 1, 12, "a table");
         check("terminal = \"x\"", 1, 12, "holder, tmux or auto");
         check("[terminal]\nkind = \"x\"", 2, 8, "holder, tmux or auto");
+        check("[channel]\nheartbeat = \"99ms\"", 2, 13, "at least 100 ms");
         check("record = 1", 1, 10, "invalid type");
         check("detach_keys = \"ü\"", 1, 15, "no detach key");
         check("[terminal]\nhistory_lines = -1", 2, 17, "0 to 1000000");

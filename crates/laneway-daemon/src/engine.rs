@@ -8,6 +8,7 @@
 //! when whoever asked for it is gone. Whoever asked waits on the record ([`Engine::watch_for`]), not on the task.
 
 mod adopt;
+mod channels;
 mod close;
 mod compare;
 mod create;
@@ -117,6 +118,8 @@ pub(crate) struct Parts {
     owned: Mutex<HashSet<RunId>>,
     /// Why a start failed, for whoever waits for it: richer than the record's one line.
     start_problems: Mutex<HashMap<RunId, Problem>>,
+    /// Programs with a channel that are watched for their answers.
+    vigils: Mutex<HashMap<RunId, Arc<channels::Watched>>>,
 }
 
 struct BeingMade {
@@ -195,6 +198,7 @@ impl Engine {
             unrecorded_ends: Mutex::default(),
             owned: Mutex::default(),
             start_problems: Mutex::default(),
+            vigils: Mutex::default(),
         };
         (Self(Arc::new(parts)), told)
     }

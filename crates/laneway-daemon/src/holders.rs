@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use laneway_core::id::{LaneId, RunId};
 use laneway_core::launch::{DEFAULT_GRACE_MS, GRACE_TO_GO_ON_MS};
-use laneway_wire::message::{Exited, ProcessNote};
+use laneway_wire::message::{Exited, ProcessNote, Said};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use conversation::{Conversation, LinkError, meet};
@@ -32,6 +32,13 @@ pub(crate) use start::{HolderProgram, Launched, StartError, keep_some_free, laun
 pub(crate) enum Told {
     /// The program has ended.
     Exited(Exited),
+    /// The program has said something over its channel.
+    Said {
+        /// The number of the first.
+        first: u64,
+        /// All of it.
+        said: Vec<Said>,
+    },
     /// The holder is gone.
     Gone,
 }
@@ -72,6 +79,22 @@ pub(crate) enum Ask {
     Stop { grace_ms: u64, answer: oneshot::Sender<Vec<ProcessNote>> },
     /// The exit is recorded.
     Release,
+    /// What the program has said up to here is recorded.
+    Taken { up_to: u64 },
+    /// What the program has said after this is to be told once more.
+    TellAgain { after: u64 },
+    /// Say something to the program over its channel.
+    Say { line: Vec<u8>, answer: oneshot::Sender<Result<(), NotSaid>> },
+}
+
+/// Why something could not be said to a program.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct NotSaid {
+    /// One of [`laneway_wire::message::refusal`].
+    pub(crate) code: String,
+    /// Why, for people.
+    pub(crate) message: String,
 }
 
 /// A holder that is there.
@@ -116,6 +139,24 @@ impl Holder {
     pub(crate) async fn release(&self) {
         // A holder that is gone needs no telling.
         let _ = self.asks.send(Ask::Release).await;
+    }
+
+    /// What the program has said up to here is recorded, and may be forgotten.
+    pub(crate) async fn taken(&self, up_to: u64) {
+        // A holder that is gone has forgotten it.
+        let _ = self.asks.send(Ask::Taken { up_to }).await;
+    }
+
+    /// Has what the program has said after this told once more.
+    pub(crate) async fn tell_again(&self, after: u64) {
+        let _ = self.asks.send(Ask::TellAgain { after }).await;
+    }
+
+    /// Says a line to the program over its channel. None: the holder is gone, or its connection was lost meanwhile.
+    pub(crate) async fn say(&self, line: Vec<u8>) -> Option<Result<(), NotSaid>> {
+        let (answer, answered) = oneshot::channel();
+        self.asks.send(Ask::Say { line, answer }).await.ok()?;
+        answered.await.ok()
     }
 
     /// True if the program has ended and something it left behind is alive.

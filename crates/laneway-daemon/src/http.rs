@@ -159,6 +159,7 @@ fn router(served: Served) -> Router {
         .route(routes::WORKER_STOP, post(workers::stop))
         .route(routes::WORKER_START, post(workers::start))
         .route(routes::WORKER_RESTART, post(workers::restart))
+        .route(routes::WORKER_MESSAGES, post(workers::message))
         .route(routes::WORKER_EXPLANATION, get(workers::explain))
         .route(routes::WORKER_TERMINAL, get(workers::terminal))
         .route(routes::WORKER_TEXT, get(workers::text))

@@ -46,8 +46,19 @@ const OF_THE_CALLERS_TERMINAL: [&str; 24] = [
 
 /// Families of variables that are not passed on: of multiplexers, of git (an inherited `GIT_DIR` sends git to
 /// another repository), of terminals, and our own.
-const FAMILIES: [&str; 9] =
-    ["ALACRITTY_", "GIT_", "ITERM_", "KITTY_", "KONSOLE_", "LANEWAY_", "TMUX", "WEZTERM_", "ZELLIJ"];
+const FAMILIES: [&str; 10] = [
+    "ALACRITTY_",
+    "GIT_",
+    "ITERM_",
+    "KITTY_",
+    "KONSOLE_",
+    "LANEWAY_",
+    // The channel of another program of Node.js.
+    "NODE_CHANNEL_",
+    "TMUX",
+    "WEZTERM_",
+    "ZELLIJ",
+];
 
 /// The kept part of a launch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,6 +186,8 @@ mod tests {
             record: false,
             restart: None,
             done_codes: vec![],
+            channel: None,
+            start_message: None,
         };
         let kept = Kept::from_launch(&launch);
         let names: Vec<String> = kept.environment.iter().map(|(name, _)| name.shown()).collect();

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use laneway_api::error::Problem;
 use laneway_api::view::{
-    AttachmentView, EventView, LaneView, PaneView, RunView, TerminalKind, TerminalView, WorkerView,
+    AttachmentView, ChannelView, EventView, LaneView, PaneView, RunView, TerminalKind, TerminalView,
+    WorkerView,
 };
 use laneway_core::attachment::Attachment;
 use laneway_core::event::Recorded;
@@ -179,6 +180,13 @@ impl Engine {
             exit,
             restart: worker.restart,
             done_codes: worker.done_codes,
+            channel: worker.channel.zip(latest.as_ref().and_then(|run| run.channel.as_ref())).map(
+                |(kind, channel)| ChannelView {
+                    kind,
+                    ready_at: channel.ready_at.map(Into::into),
+                    n_unreadable: channel.n_unreadable,
+                },
+            ),
             next_try_at: worker.supervision.next_try_at().map(Into::into),
             given_up: worker.supervision.given_up().map(str::to_owned),
             created_at: worker.created_at.into(),

@@ -324,8 +324,8 @@ fn insert_worker(connection: &Connection, worker: &Worker) -> Result<(), ApplyEr
     let changed = connection
         .prepare_cached(
             "INSERT INTO workers (id, workspace, lane, name, desired, restart, done_codes, created_at, \
-             supervision_epoch, n_restarts, failed_at, retry_at, given_up, parent) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+             supervision_epoch, n_restarts, failed_at, retry_at, given_up, parent, channel, \
+             start_message) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
         )?
         .execute(params![
             row.id,
@@ -341,7 +341,9 @@ fn insert_worker(connection: &Connection, worker: &Worker) -> Result<(), ApplyEr
             row.failed_at,
             row.retry_at,
             row.given_up,
-            row.parent
+            row.parent,
+            row.channel,
+            row.start_message
         ])?;
     exactly_one(changed, "workers", row.id)
 }
@@ -406,8 +408,9 @@ fn insert_run(connection: &Connection, run: &Run) -> Result<(), ApplyError> {
     let changed = connection
         .prepare_cached(
             "INSERT INTO runs (id, worker, lane, number, spec, state, pid, start_time, boot_id, exit_kind, \
-             exit_code, exit_signal, exit_reason, created_at, started_at, ended_at) \
-             SELECT ?1, ?2, workers.lane, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15 \
+             exit_code, exit_signal, exit_reason, created_at, started_at, ended_at, channel_taken, \
+             channel_unreadable, ready_at, unresponsive) SELECT ?1, ?2, workers.lane, ?3, ?4, ?5, ?6, ?7, ?8, \
+             ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19 \
              FROM workers WHERE workers.id = ?2",
         )?
         .execute(params![
@@ -425,7 +428,11 @@ fn insert_run(connection: &Connection, run: &Run) -> Result<(), ApplyError> {
             row.exit_reason,
             row.created_at,
             row.started_at,
-            row.ended_at
+            row.ended_at,
+            row.channel_taken,
+            row.channel_unreadable,
+            row.ready_at,
+            row.unresponsive
         ])?;
     exactly_one(changed, "runs", row.id)
 }
@@ -435,7 +442,8 @@ fn update_run(connection: &Connection, was: &str, run: &Run) -> Result<(), Apply
     let changed = connection
         .prepare_cached(
             "UPDATE runs SET state = ?3, pid = ?4, start_time = ?5, boot_id = ?6, exit_kind = ?7, \
-             exit_code = ?8, exit_signal = ?9, exit_reason = ?10, started_at = ?11, ended_at = ?12 \
+             exit_code = ?8, exit_signal = ?9, exit_reason = ?10, started_at = ?11, ended_at = ?12, \
+             channel_taken = ?13, channel_unreadable = ?14, ready_at = ?15, unresponsive = ?16 \
              WHERE id = ?1 AND state = ?2",
         )?
         .execute(params![
@@ -450,7 +458,11 @@ fn update_run(connection: &Connection, was: &str, run: &Run) -> Result<(), Apply
             row.exit_signal,
             row.exit_reason,
             row.started_at,
-            row.ended_at
+            row.ended_at,
+            row.channel_taken,
+            row.channel_unreadable,
+            row.ready_at,
+            row.unresponsive
         ])?;
     exactly_one(changed, "runs", row.id)
 }

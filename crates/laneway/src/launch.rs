@@ -6,9 +6,11 @@ use std::os::fd::AsFd;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use laneway_api::error::ErrorKind;
 use laneway_api::request::{Launch, Limit};
+use laneway_core::channel::ChannelKind;
 use laneway_core::launch::TerminalSpec;
 use laneway_core::supervise::RestartPolicy;
 use rustix::process::{Resource, getrlimit};
+use serde_json::{Map, Value};
 
 use crate::failure::Failure;
 
@@ -24,6 +26,30 @@ pub(crate) struct Restarting {
     /// An exit code, beside 0, that means that its work is done; can be given several times
     #[arg(long = "done-code", value_name = "CODE")]
     done_codes: Vec<u8>,
+    /// Give it a channel to its supervisor: docs/channels.md
+    #[arg(long, value_name = "KIND", value_parser = channel_kind())]
+    channel: Option<ChannelKind>,
+    /// What it is told over its channel at each start: a JSON object
+    #[arg(long, value_name = "JSON", value_parser = json_object)]
+    start_message: Option<JsonObject>,
+}
+
+/// A JSON object that was typed.
+#[derive(Debug, Clone)]
+pub(crate) struct JsonObject(pub(crate) Map<String, Value>);
+
+/// Reads a JSON object.
+pub(crate) fn json_object(text: &str) -> Result<JsonObject, String> {
+    match serde_json::from_str(text) {
+        Ok(Value::Object(object)) => Ok(JsonObject(object)),
+        Ok(_) => Err("it is JSON and no object: {\"key\": value}".to_owned()),
+        Err(error) => Err(format!("it is no JSON object: {error}")),
+    }
+}
+
+fn channel_kind() -> impl TypedValueParser<Value = ChannelKind> {
+    PossibleValuesParser::new(ChannelKind::ALL.map(ChannelKind::as_str))
+        .map(|word| word.parse().expect("only the words of kinds are possible"))
 }
 
 fn policy() -> impl TypedValueParser<Value = RestartPolicy> {
@@ -34,7 +60,13 @@ fn policy() -> impl TypedValueParser<Value = RestartPolicy> {
 impl Restarting {
     /// Says it in the launch.
     pub(crate) fn applied_to(&self, launch: Launch) -> Launch {
-        Launch { restart: self.restart, done_codes: self.done_codes.clone(), ..launch }
+        Launch {
+            restart: self.restart,
+            done_codes: self.done_codes.clone(),
+            channel: self.channel,
+            start_message: self.start_message.clone().map(|JsonObject(message)| message),
+            ..launch
+        }
     }
 }
 
@@ -50,6 +82,8 @@ pub(crate) fn launch(argv: &[OsString], terminal: TerminalSpec, record: bool) ->
         record,
         restart: None,
         done_codes: Vec::new(),
+        channel: None,
+        start_message: None,
     })
 }
 

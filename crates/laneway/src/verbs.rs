@@ -22,6 +22,7 @@ pub(crate) mod logs;
 pub(crate) mod ls;
 mod making;
 pub(crate) mod man;
+pub(crate) mod message;
 pub(crate) mod new;
 pub(crate) mod overview;
 pub(crate) mod path;

@@ -2,6 +2,7 @@
 
 mod restarting;
 mod tables;
+mod talking;
 
 use std::collections::BTreeMap;
 
@@ -266,6 +267,8 @@ fn new_worker(n: u8, task: bool) -> NewWorker {
         record: false,
         restart: RestartPolicy::ALL[usize::from(n % 3)],
         done_codes: vec![n],
+        channel: None,
+        start_message: None,
         forced: false,
         parent: None,
     }

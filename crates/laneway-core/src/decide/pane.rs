@@ -97,6 +97,7 @@ mod tests {
             created_at: Timestamp(0),
             started_at: None,
             ended_at: None,
+            channel: None,
         }
     }
 
@@ -109,6 +110,8 @@ mod tests {
             desired: Desired::Running,
             restart: RestartPolicy::Never,
             done_codes: vec![],
+            channel: None,
+            start_message: None,
             supervision: Supervision::default(),
             parent: None,
             created_at: Timestamp(0),

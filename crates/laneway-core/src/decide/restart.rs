@@ -1,5 +1,6 @@
 //! What happens to workers between their runs: started, started again, and planned to be.
 
+use crate::channel::ChannelProgress;
 use crate::command::{LaneFacts, WorkerFacts};
 use crate::decide::run::{ending, find_worker, refuse_unless_set_up, subject};
 use crate::decision::{Change, Decision, Effect};
@@ -121,8 +122,10 @@ pub(super) fn after_end(
     let again = lane.lifecycle == Lifecycle::Open && worker.desired == Desired::Running;
     let failed = is_failure(exit, &worker.done_codes);
     let supervision = match &run.state {
-        RunState::Stopping(_) if again => worker.supervision.fresh(Outlook::Retries { at: now }),
-        RunState::Starting | RunState::Running(_)
+        RunState::Stopping(_) if again && unresponsive(worker, run).is_none() => {
+            worker.supervision.fresh(Outlook::Retries { at: now })
+        }
+        RunState::Starting | RunState::Running(_) | RunState::Stopping(_)
             if again && worker.restart.wants_again(exit, &worker.done_codes) =>
         {
             let up_ms = run.started_at.map_or(0, |started_at| at.millis_since(started_at));
@@ -147,6 +150,12 @@ pub(super) fn after_end(
     }
     decision.changes.push(Change::UpdateWorker(Worker { supervision, ..worker.clone() }));
     decision
+}
+
+/// How a run counts that was ended because it did not answer, unless it was asked to end beside that.
+pub(super) fn unresponsive(worker: &Worker, run: &Run) -> Option<Exit> {
+    let reason = run.unresponsive().filter(|_| worker.desired == Desired::Running)?;
+    Some(Exit::Unresponsive { reason: reason.to_owned() })
 }
 
 /// The changes that take a planned restart back; none if none is.
@@ -186,6 +195,7 @@ fn begin(
         created_at: now,
         started_at: None,
         ended_at: None,
+        channel: worker.worker.channel.map(|_| ChannelProgress::default()),
     };
     let restarted = Event::WorkerRestarted { number: run.number };
     let wanted = Worker { desired: Desired::Running, supervision, ..worker.worker.clone() };

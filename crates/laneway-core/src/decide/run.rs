@@ -1,5 +1,6 @@
 //! What happens to workers and their runs.
 
+use crate::channel::ChannelProgress;
 use crate::command::{LaneFacts, NewWorker, WorkerFacts, WorkerName, WorkerNaming};
 use crate::decide::{about, restart, unknown};
 use crate::decision::{Change, Decision, Effect};
@@ -33,6 +34,8 @@ pub(super) fn create(facts: &LaneFacts, new: &NewWorker, now: Timestamp) -> Resu
         desired: Desired::Running,
         restart: if name.is_some() { new.restart } else { RestartPolicy::Never },
         done_codes: new.done_codes.clone(),
+        channel: new.channel,
+        start_message: new.start_message.clone(),
         supervision: Supervision::default(),
         parent: new.parent,
         created_at: now,
@@ -55,6 +58,7 @@ pub(super) fn create(facts: &LaneFacts, new: &NewWorker, now: Timestamp) -> Resu
         created_at: now,
         started_at: None,
         ended_at: None,
+        channel: new.channel.map(|_| ChannelProgress::default()),
     };
     let created = Event::WorkerCreated { name, program: new.argv.first().cloned().unwrap_or_default() };
     Ok(Decision {
@@ -152,11 +156,13 @@ pub(super) fn exited(
 ) -> Result<Decision, Refusal> {
     let (worker, run) = find_run(facts, id)?;
     let subject = subject(&facts.lane, worker.worker.id, Some(id));
+    let failure = restart::unresponsive(&worker.worker, run);
     let asked = match &run.state {
         RunState::Exited(_) => return Ok(Decision::unchanged().then(Effect::ReleaseHolder { run: id })),
         RunState::Starting | RunState::Running(_) => false,
-        RunState::Stopping(_) => true,
+        RunState::Stopping(_) => failure.is_none(),
     };
+    let exit = failure.as_ref().unwrap_or(exit);
     let is_wanted_again = asked && worker.worker.desired == Desired::Running;
     if let (Exit::NotStarted { reason }, 1, false) = (exit, run.number, is_wanted_again) {
         let name = worker.worker.name.clone();
@@ -242,7 +248,7 @@ pub(super) fn find_worker(facts: &LaneFacts, id: WorkerId) -> Result<&WorkerFact
     facts.workers.iter().find(|worker| worker.worker.id == id).ok_or_else(|| unknown("worker", &id))
 }
 
-fn find_run(facts: &LaneFacts, id: RunId) -> Result<(&WorkerFacts, &Run), Refusal> {
+pub(super) fn find_run(facts: &LaneFacts, id: RunId) -> Result<(&WorkerFacts, &Run), Refusal> {
     facts
         .workers
         .iter()

@@ -1,6 +1,7 @@
 //! Every setting of a `laneway.toml`, in one list: its key, what may stand there, what it does. What is accepted, the
 //! commented file of `lane init` and the JSON schema for editors are made from it.
 
+use laneway_core::channel::ChannelKind;
 use laneway_core::supervise::RestartPolicy;
 use serde_json::{Map, Value, json};
 
@@ -30,6 +31,8 @@ enum Kind {
     Flag,
     /// When a program is started again.
     Restart,
+    /// How a program finds its channel.
+    Channel,
     /// Names of the user's choice with texts.
     TextTable,
 }
@@ -153,6 +156,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         about: "When it is started again after it has ended by itself: never, on-failure or always.",
         line: "restart = \"on-failure\"",
     },
+    Setting {
+        key: "programs.*.channel",
+        kind: Kind::Channel,
+        about: "The channel that it is given to talk to its supervisor: jsonl or node-ipc.",
+        line: "channel = \"jsonl\"",
+    },
 ];
 
 /// Every key there is.
@@ -203,6 +212,7 @@ fn kind_schema(kind: &Kind) -> Map<String, Value> {
         Kind::TextTable => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::Restart => json!({ "enum": RestartPolicy::ALL.map(RestartPolicy::as_str) }),
+        Kind::Channel => json!({ "enum": ChannelKind::ALL.map(ChannelKind::as_str) }),
         Kind::Count(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
         Kind::Size => json!({ "anyOf": [
             { "type": "integer", "minimum": 0 },

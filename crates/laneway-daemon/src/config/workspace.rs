@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use laneway_core::channel::ChannelKind;
 use laneway_core::duration;
 use laneway_core::supervise::RestartPolicy;
 use laneway_git::{DISPOSABLE_FOLDERS, LEAST_ROOM, MOST_IN_COMMIT, Rules, hash_of_bytes};
@@ -70,6 +71,9 @@ pub struct Program {
     /// When it is started again.
     #[serde(default = "usual_restart")]
     pub restart: RestartPolicy,
+    /// The channel that it is given.
+    #[serde(default)]
+    pub channel: Option<ChannelKind>,
 }
 
 /// What is run in a new lane.
@@ -424,7 +428,7 @@ mod tests {
         assert_eq!(of_steps["properties"].as_object().unwrap().len(), 4, "{of_steps}");
         assert_eq!(of_steps["additionalProperties"], false);
         let of_programs = &schema["properties"]["programs"]["additionalProperties"];
-        assert_eq!(of_programs["properties"].as_object().unwrap().len(), 2, "{of_programs}");
+        assert_eq!(of_programs["properties"].as_object().unwrap().len(), 3, "{of_programs}");
         assert_eq!(schema["additionalProperties"], false);
     }
 }

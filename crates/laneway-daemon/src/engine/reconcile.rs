@@ -210,6 +210,7 @@ impl Engine {
 
     async fn look_at_run(&self, row: &RunRow, which: Which) -> RunSeen {
         let (id, lane) = (row.run.id, row.worker.lane);
+        let taken = row.run.channel.as_ref().map(|channel| channel.taken);
         let may_begin = match which {
             Which::All => false,
             Which::Unwatched => row.run.state.is_live() && row.run.state.process().is_none(),
@@ -222,12 +223,13 @@ impl Engine {
         loop {
             let status = match which {
                 Which::All | Which::Unwatched => {
-                    holders::connect(&folder, id, lane, &self.holders, &self.teller).await
+                    holders::connect(&folder, (id, taken), lane, &self.holders, &self.teller).await
                 }
                 Which::Glance => holders::glance(&folder, id).await,
             };
             match status {
                 Ok(status) => {
+                    self.attend(&row.run);
                     return match &status.exited {
                         Some(exited) => {
                             let (exit, at) = runs::exit_of(exited);
@@ -281,7 +283,9 @@ impl Engine {
         let engine = self.clone();
         tokio::spawn(async move {
             let folder = engine.home.run(run);
-            let answer = holders::connect_patiently(&folder, run, lane, &engine.holders, &engine.teller);
+            let taken = engine.recorded_up_to(run).await;
+            let answer =
+                holders::connect_patiently(&folder, (run, taken), lane, &engine.holders, &engine.teller);
             // Also where it has ended instead: what became of the run can be seen now.
             if engine.ending.run_until_cancelled(answer).await.is_none() {
                 return;
@@ -479,6 +483,8 @@ mod tests {
             record: false,
             restart: RestartPolicy::Never,
             done_codes: vec![],
+            channel: None,
+            start_message: None,
             forced: false,
             parent: None,
         };

@@ -125,9 +125,10 @@ impl Engine {
             former.retain(|former| has_socket(&home.run(former.id)));
             former
         });
-        for Run { id, number, .. } in former.await? {
+        for Run { id, number, channel, .. } in former.await? {
+            let taken = channel.map(|channel| channel.taken);
             let folder = self.home.run(id);
-            match holders::connect(&folder, id, row.worker.lane, &self.holders, &self.teller).await {
+            match holders::connect(&folder, (id, taken), row.worker.lane, &self.holders, &self.teller).await {
                 Ok(_) | Err(LinkError::Nobody) => {}
                 Err(error) => {
                     let message = format!(

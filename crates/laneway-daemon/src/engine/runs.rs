@@ -83,6 +83,7 @@ impl Engine {
             return Err(Problem::new(ErrorKind::Usage, "task_restarts", message)
                 .hint(format!("lane run LANE --restart {restart} -- COMMAND")));
         }
+        super::channels::refuse_senseless(wanted, naming == WorkerNaming::Task)?;
         // Both are looked at again when it starts; refused here before anything is made.
         self.refuse_what_would_not_start().await?;
         let record = self.is_to_be_recorded(wanted).await?;
@@ -111,6 +112,8 @@ impl Engine {
             record,
             restart,
             done_codes: wanted.done_codes.clone(),
+            channel: wanted.channel,
+            start_message: wanted.start_message.clone(),
             forced: false,
             parent: None,
         })
@@ -324,7 +327,9 @@ impl Engine {
             // It is recorded later.
             Err(_) => false,
         };
-        launched.watch((run, row.worker.lane), &self.holders, &self.teller);
+        let has_channel = row.run.channel.is_some();
+        launched.watch((run, row.worker.lane), has_channel, &self.holders, &self.teller);
+        self.attend(&row.run);
         fault_point!("run.watched");
         // From here on a stop reaches the holder, also one that is an effect of this very record.
         self.lock_starting().remove(&run);
@@ -428,7 +433,7 @@ impl Engine {
             history_lines,
             stop_signal: signal.as_raw(),
             record: spec.record.then_some(recordings::PLAN),
-            channel: None,
+            channel: worker.channel.map(|kind| super::channels::launch_of(kind, worker, spec)),
         })
     }
 
@@ -494,8 +499,14 @@ impl Engine {
             return Some(holder);
         }
         let folder = self.home.run(run);
-        match crate::holders::connect(&folder, run, lane, &self.holders, &self.teller).await {
+        let row = self.read(move |store| store.run(run)).await.ok().flatten();
+        let known = row.map(|row| row.run);
+        let taken = known.as_ref().and_then(|run| run.channel.as_ref()).map(|channel| channel.taken);
+        match crate::holders::connect(&folder, (run, taken), lane, &self.holders, &self.teller).await {
             Ok(status) => {
+                if let Some(known) = &known {
+                    self.attend(known);
+                }
                 let started = Command::RecordStarted {
                     run,
                     process: process_of(&status.started),
@@ -611,6 +622,7 @@ impl Engine {
                     let (exit, at) = exit_of(&exited);
                     self.record_end(run, exit, at, request).await;
                 }
+                Told::Said { first, said } => self.hear(run, first, &said).await,
                 Told::Gone => {
                     let engine = self.clone();
                     self.in_background(async move { engine.holder_gone(run, request).await });

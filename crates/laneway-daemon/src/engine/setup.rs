@@ -259,7 +259,8 @@ impl Engine {
         self.refuse_untrusted(workspace, file, "the program it starts").await?;
         let argv = program.command.iter().map(|word| OsText::from(word.as_str())).collect();
         let restart = launch.restart.or(Some(program.restart));
-        Ok(Launch { argv, restart, ..launch })
+        let channel = launch.channel.or(program.channel);
+        Ok(Launch { argv, restart, channel, ..launch })
     }
 
     /// Runs a step as a task, and waits for its end.
@@ -333,5 +334,7 @@ fn launch_of(step: &Step, caller: &Launch) -> Launch {
         record: false,
         restart: None,
         done_codes: Vec::new(),
+        channel: None,
+        start_message: None,
     }
 }

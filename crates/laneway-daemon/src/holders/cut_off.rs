@@ -60,11 +60,16 @@ impl CutOff {
         tokio::select! {
             () = self.program.ended() => {}
             // Those who ask learn from their dropped answers that the holder is gone.
-            _ask = asked.recv() => {}
+            () = asked_to_end(&mut asked) => {}
         }
         if let Err(error) = self.holder.signal(Signal::TERM) {
             tracing::debug!(%run, %error, "a holder that was cut off has ended by itself");
         }
         self.holder.ended().await;
     }
+}
+
+/// Waits until somebody asks for more than to talk to the program, which nobody can any more.
+async fn asked_to_end(asked: &mut mpsc::Receiver<Ask>) {
+    while let Some(Ask::Taken { .. } | Ask::TellAgain { .. } | Ask::Say { .. }) = asked.recv().await {}
 }

@@ -21,7 +21,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_se
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::conversation::{CONNECT_LIMIT, Conversation, LinkError, open};
-use super::{Ask, Holder, Holders, Teller, Told};
+use super::{Ask, Holder, Holders, NotSaid, Teller, Told};
 use crate::sys::Watched;
 
 /// Asks that wait for one link: stops and releases, a handful at most.
@@ -30,38 +30,40 @@ const ASK_QUEUE: usize = 16;
 /// How long a holder that has closed its connection may take to end, before the connection counts as broken.
 const LEAVE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Finds the holder in a run's folder again and has it watched. Gives its status of that moment.
+/// Finds the holder in a run's folder again and has it watched. Gives its status of that moment. `channel`: up to where
+/// is recorded what its program has said, if it has a channel.
 pub(crate) async fn connect(
     folder: &Path,
-    run: RunId,
+    (run, channel): (RunId, Option<u64>),
     lane: LaneId,
     holders: &Holders,
     teller: &Teller,
 ) -> Result<Status, LinkError> {
-    connect_within(CONNECT_LIMIT, folder, (run, lane), holders, teller).await
+    connect_within(CONNECT_LIMIT, folder, (run, lane, channel), holders, teller).await
 }
 
 /// The same for a holder that is there and did not answer in time: it is listened to for as long as that takes.
 pub(crate) async fn connect_patiently(
     folder: &Path,
-    run: RunId,
+    (run, channel): (RunId, Option<u64>),
     lane: LaneId,
     holders: &Holders,
     teller: &Teller,
 ) -> Result<Status, LinkError> {
-    connect_within(Duration::MAX, folder, (run, lane), holders, teller).await
+    connect_within(Duration::MAX, folder, (run, lane, channel), holders, teller).await
 }
 
 async fn connect_within(
     limit: Duration,
     folder: &Path,
-    (run, lane): (RunId, LaneId),
+    (run, lane, channel): (RunId, LaneId, Option<u64>),
     holders: &Holders,
     teller: &Teller,
 ) -> Result<Status, LinkError> {
     let (conversation, pid, status) = open(folder, run, limit).await?;
     // What was recorded of the exit before this connection is in the status, and the caller records it.
-    let found = Found { conversation, pid, lingers: lingers(&status), was_stopping: is_stopping(&status) };
+    let found =
+        Found { conversation, pid, lingers: lingers(&status), was_stopping: is_stopping(&status), channel };
     watch_over(found, folder, (run, lane), holders, teller);
     Ok(status)
 }
@@ -89,6 +91,8 @@ pub(super) struct Found {
     pub(super) lingers: bool,
     /// A stop is under way.
     pub(super) was_stopping: bool,
+    /// Up to where is recorded what its program has said, if it has a channel.
+    pub(super) channel: Option<u64>,
 }
 
 /// Gives a conversation to a task of its own, and makes the holder known.
@@ -111,6 +115,7 @@ pub(super) fn watch_over(
         exited: None,
         lingering,
         over,
+        channel: found.channel,
     };
     let holders = holders.clone();
     let teller = teller.clone();
@@ -159,8 +164,16 @@ enum Event {
 
 enum Response {
     Nothing,
-    Say(ToHolder, Option<oneshot::Sender<Vec<ProcessNote>>>),
+    Say(ToHolder, Option<Waiter>),
     Leave,
+}
+
+/// Who waits for the answer to a request.
+enum Waiter {
+    /// What a stop has left.
+    Stop(oneshot::Sender<Vec<ProcessNote>>),
+    /// Whether something is said to the program.
+    Said(oneshot::Sender<Result<(), NotSaid>>),
 }
 
 struct Link {
@@ -169,13 +182,14 @@ struct Link {
     pid: u32,
     /// None if it had ended when it was looked for.
     process: Option<Watched>,
-    /// Stops that wait for their answer.
-    waiting: HashMap<Tag, oneshot::Sender<Vec<ProcessNote>>>,
+    waiting: HashMap<Tag, Waiter>,
     teller: Teller,
     /// The program's end, which is told once it is known whether something was left behind.
     exited: Option<Exited>,
     lingering: Arc<AtomicBool>,
     over: watch::Sender<bool>,
+    /// Up to where is recorded what its program has said, if it has a channel.
+    channel: Option<u64>,
 }
 
 impl Link {
@@ -201,6 +215,11 @@ impl Link {
 
     /// Until the holder closes the connection, or it breaks.
     async fn converse(&mut self, mut conversation: Conversation, asks: &mut mpsc::Receiver<Ask>) {
+        if let Some(after) = self.channel
+            && let Err(error) = conversation.say(&ToHolder::WatchChannel { after }).await
+        {
+            tracing::debug!(run = %self.run, %error, "a holder could not be told");
+        }
         loop {
             let event = tokio::select! {
                 heard = conversation.hear() => Event::Heard(heard),
@@ -247,7 +266,8 @@ impl Link {
                         let command = "lane-holder, which does not answer".to_owned();
                         let _ = answer.send(vec![ProcessNote { pid: self.pid, command }]);
                     }
-                    Some(Ask::Release) => {}
+                    // Whoever wants to say something learns from the dropped answer that it was not.
+                    Some(Ask::Say { .. } | Ask::Release | Ask::Taken { .. } | Ask::TellAgain { .. }) => {}
                     None => return None,
                 },
             }
@@ -266,7 +286,17 @@ impl Link {
             Event::Asked(Some(Ask::Release)) => Response::Say(ToHolder::Acknowledge, None),
             Event::Asked(Some(Ask::Stop { grace_ms, answer })) => {
                 self.wake();
-                Response::Say(ToHolder::Stop { signal: None, grace_ms }, Some(answer))
+                Response::Say(ToHolder::Stop { signal: None, grace_ms }, Some(Waiter::Stop(answer)))
+            }
+            Event::Asked(Some(Ask::Taken { up_to })) => {
+                self.channel = Some(up_to);
+                Response::Say(ToHolder::ChannelTaken { up_to }, None)
+            }
+            Event::Asked(Some(Ask::TellAgain { after })) => {
+                Response::Say(ToHolder::WatchChannel { after }, None)
+            }
+            Event::Asked(Some(Ask::Say { line, answer })) => {
+                Response::Say(ToHolder::ChannelSend { line: line.into() }, Some(Waiter::Said(answer)))
             }
         }
     }
@@ -295,18 +325,31 @@ impl Link {
                 if left.is_empty() {
                     self.over.send_replace(true);
                 }
-                if let Some(waiter) = self.waiting.remove(&tag) {
+                if let Some(Waiter::Stop(waiter)) = self.waiting.remove(&tag) {
                     let _ = waiter.send(left);
                 }
             }
-            FromHolder::Refused { code, message } => {
-                tracing::warn!(run = %self.run, code, message, "a holder refused");
-                if let Some(waiter) = self.waiting.remove(&tag) {
-                    let note =
-                        ProcessNote { pid: self.pid, command: format!("its holder refused: {message}") };
-                    let _ = waiter.send(vec![note]);
+            FromHolder::ChannelSaid { first, said } => {
+                // The receiver lives as long as the daemon.
+                let _ = self.teller.send((self.run, Told::Said { first, said }));
+            }
+            FromHolder::Done => {
+                if let Some(Waiter::Said(waiter)) = self.waiting.remove(&tag) {
+                    let _ = waiter.send(Ok(()));
                 }
             }
+            FromHolder::Refused { code, message } => match self.waiting.remove(&tag) {
+                Some(Waiter::Said(waiter)) => {
+                    let _ = waiter.send(Err(NotSaid { code, message }));
+                }
+                waiter => {
+                    tracing::warn!(run = %self.run, code, message, "a holder refused");
+                    if let Some(Waiter::Stop(waiter)) = waiter {
+                        let command = format!("its holder refused: {message}");
+                        let _ = waiter.send(vec![ProcessNote { pid: self.pid, command }]);
+                    }
+                }
+            },
             _ => {}
         }
         Response::Nothing

@@ -115,9 +115,12 @@ pub(crate) struct Launched {
 impl Launched {
     /// Has the holder watched; from now on it is known in `holders`. To be done once the start is recorded,
     /// so that an exit is never recorded before it.
-    pub(crate) fn watch(self, of: (RunId, LaneId), holders: &Holders, teller: &Teller) {
+    /// `has_channel`: what its program says over it is heard from the first.
+    pub(crate) fn watch(self, of: (RunId, LaneId), has_channel: bool, holders: &Holders, teller: &Teller) {
+        let channel = has_channel.then_some(0);
         let pid = self.started.holder.pid;
-        let found = Found { conversation: self.conversation, pid, lingers: false, was_stopping: false };
+        let found =
+            Found { conversation: self.conversation, pid, lingers: false, was_stopping: false, channel };
         watch_over(found, &self.folder, of, holders, teller);
     }
 }

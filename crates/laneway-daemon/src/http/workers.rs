@@ -7,11 +7,12 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use laneway_api::request::{
     AccessTerminal, AwaitExit, AwaitStatus, PaneAdded, ReadText, RestartWorker, SendInput, SendStep,
-    SplitWorker, StartWorker, StopWorker, WorkerBegun, WorkerStopped,
+    SplitWorker, StartWorker, StopWorker, Told, WorkerBegun, WorkerStopped,
 };
 use laneway_api::view::{Explanation, TerminalAccess, TextView, WorkerView, Workers};
 use laneway_core::worker::WorkerStatus;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::{All, Caller, Failure, Json, Line, Octets, Query, TargetText, detached, internal, usage};
 use crate::engine::{Begun, Engine, ending};
@@ -122,6 +123,17 @@ pub(super) async fn restart(
         Ok(WorkerBegun { worker: engine.worker_by_id(id).await?, was_running })
     });
     Ok(Json(restarted.await?))
+}
+
+pub(super) async fn message(
+    State(engine): State<Engine>,
+    caller: Caller,
+    TargetText(target): TargetText,
+    Json(message): Json<Map<String, Value>>,
+) -> Result<Json<Told>, Failure> {
+    let worker = engine.worker_target(&caller, &target).await?;
+    detached(async move { engine.message_worker(worker, message).await }).await?;
+    Ok(Json(Told { worker }))
 }
 
 pub(super) async fn explain(

@@ -1,5 +1,6 @@
 //! Rows of `runs`.
 
+use laneway_core::channel::ChannelProgress;
 use laneway_core::run::{Exit, ProcessIdentity, Run, RunState};
 use laneway_core::secret::masked;
 use laneway_core::time::Timestamp;
@@ -10,7 +11,8 @@ macro_rules! run_columns {
     () => {
         "runs.id, runs.worker, runs.number, runs.spec, runs.state, runs.pid, runs.start_time, runs.boot_id, \
          runs.exit_kind, runs.exit_code, runs.exit_signal, runs.exit_reason, runs.created_at, \
-         runs.started_at, runs.ended_at"
+         runs.started_at, runs.ended_at, runs.channel_taken, runs.channel_unreadable, runs.ready_at, \
+         runs.unresponsive"
     };
 }
 pub(crate) use run_columns;
@@ -32,12 +34,17 @@ pub(crate) struct RunRecord {
     pub(crate) created_at: i64,
     pub(crate) started_at: Option<i64>,
     pub(crate) ended_at: Option<i64>,
+    /// None: it has no channel, and the following mean nothing.
+    pub(crate) channel_taken: Option<i64>,
+    pub(crate) channel_unreadable: i64,
+    pub(crate) ready_at: Option<i64>,
+    pub(crate) unresponsive: Option<String>,
 }
 
 impl TableRow for RunRecord {
     type Record = Run;
     const TABLE: &'static str = "runs";
-    const WIDTH: usize = 15;
+    const WIDTH: usize = 19;
 
     fn read(cells: &mut Cells<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -56,6 +63,10 @@ impl TableRow for RunRecord {
             created_at: cells.take()?,
             started_at: cells.take()?,
             ended_at: cells.take()?,
+            channel_taken: cells.take()?,
+            channel_unreadable: cells.take()?,
+            ready_at: cells.take()?,
+            unresponsive: cells.take()?,
         })
     }
 }
@@ -63,6 +74,7 @@ impl TableRow for RunRecord {
 impl From<&Run> for RunRecord {
     fn from(run: &Run) -> Self {
         let process = run.state.process();
+        let channel = run.channel.as_ref();
         let mut row = Self {
             id: run.id.to_string(),
             worker: run.worker.to_string(),
@@ -79,6 +91,10 @@ impl From<&Run> for RunRecord {
             created_at: run.created_at.0,
             started_at: run.started_at.map(|at| at.0),
             ended_at: run.ended_at.map(|at| at.0),
+            channel_taken: channel.map(|channel| channel.taken.cast_signed()),
+            channel_unreadable: channel.map_or(0, |channel| channel.n_unreadable.cast_signed()),
+            ready_at: channel.and_then(|channel| channel.ready_at).map(|at| at.0),
+            unresponsive: channel.and_then(|channel| channel.unresponsive.clone()),
         };
         if let RunState::Exited(exit) = &run.state {
             row.exit_kind = Some(exit_kind(exit).to_owned());
@@ -86,6 +102,7 @@ impl From<&Run> for RunRecord {
                 Exit::Code { code } => row.exit_code = Some(*code),
                 Exit::Signal { signal } => row.exit_signal = Some(*signal),
                 Exit::Lost | Exit::ClosedByHand => {}
+                Exit::Unresponsive { reason } => row.exit_reason = Some(reason.clone()),
                 Exit::NotStarted { reason } => row.exit_reason = Some(masked(reason).into_owned()),
             }
         }
@@ -120,6 +137,12 @@ impl TryFrom<RunRecord> for Run {
             created_at: Timestamp(row.created_at),
             started_at: row.started_at.map(Timestamp),
             ended_at: row.ended_at.map(Timestamp),
+            channel: row.channel_taken.map(|taken| ChannelProgress {
+                taken: taken.cast_unsigned(),
+                n_unreadable: row.channel_unreadable.cast_unsigned(),
+                ready_at: row.ready_at.map(Timestamp),
+                unresponsive: row.unresponsive,
+            }),
         })
     }
 }
@@ -130,6 +153,7 @@ const fn exit_kind(exit: &Exit) -> &'static str {
         Exit::Signal { .. } => "signal",
         Exit::Lost => "lost",
         Exit::ClosedByHand => "closed_by_hand",
+        Exit::Unresponsive { .. } => "unresponsive",
         Exit::NotStarted { .. } => "not_started",
     }
 }
@@ -140,6 +164,7 @@ fn exit(row: &mut RunRecord) -> Result<Exit, BadCell> {
         "signal" => Exit::Signal { signal: there("exit_signal", row.exit_signal)? },
         "lost" => Exit::Lost,
         "closed_by_hand" => Exit::ClosedByHand,
+        "unresponsive" => Exit::Unresponsive { reason: there("exit_reason", row.exit_reason.take())? },
         "not_started" => Exit::NotStarted { reason: there("exit_reason", row.exit_reason.take())? },
         other => return Err(BadCell::new("exit_kind", format_args!("{other:?} is none"))),
     })

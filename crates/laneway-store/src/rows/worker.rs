@@ -11,7 +11,7 @@ macro_rules! worker_columns {
         "workers.id, workers.workspace, workers.lane, workers.name, workers.desired, workers.restart, \
          workers.done_codes, workers.supervision_epoch, workers.n_restarts, workers.failed_at, \
          workers.retry_at, workers.given_up, workers.created_at, \
-         workers.parent"
+         workers.parent, workers.channel, workers.start_message"
     };
 }
 pub(crate) use worker_columns;
@@ -33,12 +33,15 @@ pub(crate) struct WorkerRecord {
     pub(crate) given_up: Option<String>,
     pub(crate) created_at: i64,
     pub(crate) parent: Option<String>,
+    pub(crate) channel: Option<String>,
+    /// A JSON object.
+    pub(crate) start_message: Option<String>,
 }
 
 impl TableRow for WorkerRecord {
     type Record = Worker;
     const TABLE: &'static str = "workers";
-    const WIDTH: usize = 14;
+    const WIDTH: usize = 16;
 
     fn read(cells: &mut Cells<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -56,6 +59,8 @@ impl TableRow for WorkerRecord {
             given_up: cells.take()?,
             created_at: cells.take()?,
             parent: cells.take()?,
+            channel: cells.take()?,
+            start_message: cells.take()?,
         })
     }
 }
@@ -78,6 +83,11 @@ impl From<&Worker> for WorkerRecord {
             given_up: supervision.given_up().map(str::to_owned),
             created_at: worker.created_at.0,
             parent: worker.parent.map(|id| id.to_string()),
+            channel: worker.channel.map(|kind| kind.as_str().to_owned()),
+            start_message: worker
+                .start_message
+                .as_ref()
+                .map(|message| serde_json::to_string(message).expect("a JSON object is JSON")),
         }
     }
 }
@@ -109,6 +119,12 @@ impl TryFrom<WorkerRecord> for Worker {
                 },
             },
             parent: parsed_if_any("parent", row.parent.as_deref())?,
+            channel: parsed_if_any("channel", row.channel.as_deref())?,
+            start_message: row
+                .start_message
+                .map(|message| serde_json::from_str(&message))
+                .transpose()
+                .map_err(|error| BadCell::new("start_message", error))?,
             created_at: Timestamp(row.created_at),
         })
     }

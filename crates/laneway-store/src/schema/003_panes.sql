@@ -36,13 +36,19 @@ CREATE TABLE runs_new (
     pid         INTEGER,
     start_time  INTEGER,
     boot_id     TEXT,
-    exit_kind   TEXT    CHECK (exit_kind IN ('code', 'signal', 'lost', 'closed_by_hand', 'not_started')),
+    exit_kind   TEXT    CHECK (exit_kind IN ('code', 'signal', 'lost', 'closed_by_hand', 'unresponsive', 'not_started')),
     exit_code   INTEGER,
     exit_signal INTEGER,
     exit_reason TEXT,
     created_at  INTEGER NOT NULL,
     started_at  INTEGER,
     ended_at    INTEGER,
+    -- its channel, if it has one: what it has said is recorded up to this number
+    channel_taken      INTEGER,
+    channel_unreadable INTEGER NOT NULL DEFAULT 0,
+    ready_at           INTEGER,
+    -- why it is being ended: it was not ready in time, or does not answer
+    unresponsive       TEXT,
     UNIQUE (worker, number),
     FOREIGN KEY (worker, spec) REFERENCES specs (worker, number),
     CHECK ((state = 'exited') = (exit_kind IS NOT NULL)),
@@ -61,6 +67,10 @@ CREATE INDEX runs_spec ON runs (worker, spec);
 
 -- The worker whose program asked for it.
 ALTER TABLE workers ADD COLUMN parent TEXT;
+
+-- The channel that its program is given, and what it is told to do at each start, a JSON object.
+ALTER TABLE workers ADD COLUMN channel TEXT CHECK (channel IN ('jsonl', 'node-ipc'));
+ALTER TABLE workers ADD COLUMN start_message TEXT;
 
 -- The panes that a worker has or had, by numbers that are never given twice: a row stays when its pane is gone.
 CREATE TABLE panes (

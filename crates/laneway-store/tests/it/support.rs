@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use laneway_core::actor::Actor;
+use laneway_core::channel::ChannelKind;
 use laneway_core::command::{Command, NewLane, NewWorker, Provisioned, WorkerNaming};
 use laneway_core::findings::Findings;
 use laneway_core::id::{CorrelationId, HostId, LaneId, RunId, WorkerId, WorkspaceId};
@@ -133,6 +134,8 @@ pub(crate) fn new_worker(n: u32, naming: WorkerNaming) -> NewWorker {
         record: true,
         restart: RestartPolicy::ALL[n as usize % 3],
         done_codes: vec![0, 255],
+        channel: Some(ChannelKind::NodeIpc),
+        start_message: None,
         forced: false,
         parent: None,
     }

@@ -14,6 +14,9 @@ use crate::context::{Context, Outcome};
 use crate::failure::Failure;
 use crate::text::{FAINT, NAME, short_commit, user_name};
 
+/// How much of what a program said is shown, in bytes; `--json` has all of it.
+const MAX_SAID: usize = 200;
+
 const EXAMPLES: &str = "\
 EXAMPLES:
   lane events                the last 50
@@ -213,6 +216,11 @@ fn what(event: &Event) -> String {
         Event::WorkerRestarted { number } => format!("run {number}"),
         Event::RunStarted { number, pid } => format!("run {number} as process {pid}"),
         Event::RunStopping { number } => format!("run {number}"),
+        Event::WorkerReady { number } => format!("run {number}"),
+        Event::WorkerUnhealthy { number, why } => format!("run {number}: {}", shown(why)),
+        Event::WorkerStatusSaid { status } => said(status),
+        Event::WorkerErrorSaid { message } => shown(&cut(message)),
+        Event::WorkerSaid { name, data } => format!("{} {}", shown(name), said(data)),
         Event::RunStopFailed { left } => {
             let left: Vec<String> = left.iter().map(ToString::to_string).collect();
             format!("left: {}", left.join(", "))
@@ -229,6 +237,16 @@ fn what(event: &Event) -> String {
             format!("run {number} {} after {duration_ms} ms{asked}", shown(&exit.to_string()))
         }
     }
+}
+
+/// What a program said, in a line of bounded length.
+fn said(value: &serde_json::Value) -> String {
+    OsText::from(cut(&value.to_string()).as_str()).shown()
+}
+
+fn cut(text: &str) -> String {
+    let end = text.floor_char_boundary(MAX_SAID);
+    if end < text.len() { format!("{}…", &text[..end]) } else { text.to_owned() }
 }
 
 /// Where a pane is, as it is typed.

@@ -35,7 +35,9 @@ EXAMPLES:
 #[command(after_help = EXAMPLES)]
 #[command(group(ArgGroup::new("something_runs").args(["attach", "command"]).multiple(true)))]
 #[command(mut_args(|arg| match arg.get_id().as_str() {
-    "restart" | "done_codes" | "terminal" | "tmux_socket" => arg.requires("something_runs"),
+    "restart" | "done_codes" | "channel" | "start_message" | "terminal" | "tmux_socket" => {
+        arg.requires("something_runs")
+    }
     _ => arg,
 }))]
 pub(crate) struct NewArgs {

@@ -20,6 +20,7 @@ EXAMPLES:
   lane run fix                         the program of laneway.toml, or your shell
   lane run fix --name tests -- make watch
   lane run fix --restart on-failure -- ./serve   started again when it fails
+  lane run fix --channel jsonl -- ./agent   talks to its supervisor: docs/channels.md
   lane run fix --record -- claude      what it shows is kept: lane replay fix-2
   lane run fix --terminal tmux -- vim  in a window of tmux of its own
   lane attach tests";

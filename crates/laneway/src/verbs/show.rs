@@ -3,7 +3,7 @@
 use clap::builder::NonEmptyStringValueParser;
 use laneway_api::error::exit_code;
 use laneway_api::routes;
-use laneway_api::view::{LaneView, PaneView, Resolved, TerminalKind, WorkerView};
+use laneway_api::view::{ChannelView, LaneView, PaneView, Resolved, TerminalKind, WorkerView};
 use laneway_core::os_text::OsText;
 use laneway_core::setup::SetupState;
 
@@ -107,6 +107,17 @@ fn restart(worker: &WorkerView) -> String {
     format!("{} (done with {})", worker.restart, codes.join(", "))
 }
 
+/// Its channel, if it has one.
+fn channel(worker: &WorkerView) -> Option<String> {
+    let ChannelView { kind, ready_at, n_unreadable } = worker.channel.as_ref()?;
+    let ready = if ready_at.is_some() { "" } else { ", not ready yet" };
+    let unreadable = match n_unreadable {
+        0 => String::new(),
+        n => format!(", {n} messages could not be read"),
+    };
+    Some(format!("{kind}{ready}{unreadable}"))
+}
+
 /// The pane that a worker's program runs in, if there is one.
 fn pane(worker: &WorkerView) -> Option<String> {
     let (session, window, pane) =
@@ -125,6 +136,7 @@ fn worker_in_words(worker: &WorkerView) -> String {
     facts.add("folder", &worker.cwd);
     if worker.name.is_some() {
         facts.add("restart", restart(worker));
+        facts.add_if("channel", channel(worker));
     }
     facts.add_if("next try", worker.next_try_at);
     facts.add_if("pid", worker.pid);

@@ -3,7 +3,8 @@
 //! * A `console` block has commands behind `$ ` and below each what it prints. `…` in a line stands for any text, `…`
 //!   alone on a line for any lines, several blanks for one. A line that ends with `\` goes on with the next.
 //! * A `sh` block has commands only.
-//! * A `toml` block is a file of settings, which must be accepted; with a name behind the word it is written as that.
+//! * A `toml` block is a file of settings, which must be accepted. A block of any kind with a name behind the word is
+//!   written as that file.
 //! * `<!-- not run: WHY -->` on the line before a block leaves it out. Blocks of other kinds are only to be read.
 //!
 //! Commands follow each other as in one shell, in the repository. Each must end with 0, unless the next one is
@@ -53,14 +54,14 @@ fn blocks(text: &str) -> Vec<Block> {
             _ if is_left_out => {}
             "console" => blocks.push(Block::Steps(steps(&block, true))),
             "sh" => blocks.push(Block::Steps(steps(&block, false))),
-            _ if kind == "toml" || kind.starts_with("toml ") => {
+            _ => {
                 let text = block.iter().flat_map(|(_, line)| [line, "\n"]).collect();
-                blocks.push(match kind.strip_prefix("toml ") {
-                    Some(name) => Block::File(name.to_owned(), text),
-                    None => Block::Settings(first, text),
-                });
+                match kind.split_once(' ') {
+                    Some((_, name)) => blocks.push(Block::File(name.to_owned(), text)),
+                    None if kind == "toml" => blocks.push(Block::Settings(first, text)),
+                    None => {}
+                }
             }
-            _ => {}
         }
         is_left_out = false;
     }
@@ -241,6 +242,11 @@ fn what_is_said_of_setting_up_holds() {
 #[test]
 fn what_is_said_of_restarts_holds() {
     holds("docs/supervision.md");
+}
+
+#[test]
+fn what_is_said_of_channels_holds() {
+    holds("docs/channels.md");
 }
 
 #[test]

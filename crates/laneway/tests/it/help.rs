@@ -30,6 +30,7 @@ fn every_verb_has_help_with_an_example() {
         "share",
         "tmux",
         "unshare",
+        "message",
         "rename",
         "run",
         "exec",

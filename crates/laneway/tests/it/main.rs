@@ -7,6 +7,7 @@ mod attach;
 mod auditing;
 mod bad_input;
 mod busy;
+mod channels;
 mod closing;
 mod colour;
 mod completions;

@@ -33,6 +33,8 @@ pub(super) fn with_a_lane(lifecycle: Lifecycle) -> LaneFacts {
         desired: Desired::Running,
         restart: RestartPolicy::Never,
         done_codes: vec![],
+        channel: None,
+        start_message: None,
         parent: None,
         supervision: Supervision::default(),
         created_at: Timestamp(0),
@@ -46,6 +48,7 @@ pub(super) fn with_a_lane(lifecycle: Lifecycle) -> LaneFacts {
         created_at: Timestamp(0),
         started_at: Some(Timestamp(0)),
         ended_at: None,
+        channel: None,
     };
     let taken = WorkerName { name: name(0), worker: worker.id, lane: lane.name.clone() };
     LaneFacts {

@@ -102,6 +102,9 @@ impl Session {
         };
         let mut json = serde_json::to_value(&view).expect("an event is made of strings and numbers");
         json["event"] = name.into();
+        if let Event::WorkerSaid { data, .. } = &event.event {
+            json["data"] = if data.is_object() { data.clone() } else { serde_json::json!({ "data": data }) };
+        }
         json["data"]["workerId"] = json["worker"].clone();
         Some(json.to_string())
     }
@@ -115,12 +118,17 @@ fn parsed(texts: &[String]) -> Result<Vec<Pattern>, String> {
 }
 
 /// The other name of an event about a worker, for programs that know those. Each event has one.
-fn name_with_colon(event: &Event) -> Option<&'static str> {
+fn name_with_colon(event: &Event) -> Option<&str> {
     match event {
         Event::RunStarted { .. } => Some("worker:spawned"),
         Event::WorkerExited { .. } => Some("worker:exit"),
         Event::WorkerWithdrawn { .. } | Event::WorkerGivenUp { .. } => Some("worker:error"),
         Event::WorkerRestarted { .. } => Some("worker:restarted"),
+        Event::WorkerReady { .. } => Some("worker:ready"),
+        Event::WorkerUnhealthy { .. } => Some("worker:unhealthy"),
+        Event::WorkerErrorSaid { .. } => Some("worker:error"),
+        // What a program says goes out under its own name.
+        Event::WorkerSaid { name, .. } => Some(name),
         _ => None,
     }
 }
