@@ -67,6 +67,12 @@ impl IntoProblem for TmuxError {
                 "a server that was started before an upgrade goes on as it is until its last session ends",
             ),
             Self::Gone { .. } => problem(ErrorKind::NotFound, "pane_gone").hint("lane ps"),
+            Self::Untrusted { socket, .. } => problem(ErrorKind::Refused, "tmux_untrusted").hint(format!(
+                "ls -ld {}; or name another socket: --tmux-socket",
+                socket.parent().unwrap_or(socket).display()
+            )),
+            Self::Synchronized { pane } => problem(ErrorKind::Refused, "pane_synchronized")
+                .hint(format!("tmux set-option -t {pane} synchronize-panes off")),
             Self::Stale { .. } => problem(ErrorKind::Refused, "pane_stale").hint("lane ps"),
             _ => problem(ErrorKind::Failed, "tmux_failed"),
         }

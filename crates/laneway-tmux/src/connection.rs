@@ -180,6 +180,18 @@ impl Connection {
     /// Has a line carried out, and gives what its commands said, each with a line feed behind each line. The first
     /// that fails is the error.
     pub(crate) fn ask(&self, command: &'static str, line: &Line) -> Result<Vec<Vec<u8>>, TmuxError> {
+        match self.try_all(command, line)? {
+            (said, None) => Ok(said),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    /// The same, with what was said before the one that failed: that was carried out.
+    pub(crate) fn try_all(
+        &self,
+        command: &'static str,
+        line: &Line,
+    ) -> Result<(Vec<Vec<u8>>, Option<TmuxError>), TmuxError> {
         let deadline = Instant::now() + self.shared.limit;
         let (to, replies) = sync_channel(1);
         self.shared.send(line, Asker::Caller(to), deadline)?;
@@ -189,13 +201,13 @@ impl Connection {
             Err(RecvTimeoutError::Timeout) => return Err(self.shared.too_slow()),
             Err(RecvTimeoutError::Disconnected) => return Err(self.shared.why_ended()),
         };
-        match replies.iter().find(|reply| !reply.is_ok) {
-            None => Ok(replies.into_iter().map(|reply| reply.body).collect()),
-            Some(failed) => {
-                let said = String::from_utf8_lossy(&failed.body).trim_end().to_owned();
-                Err(TmuxError::Refused { command: command.to_owned(), said })
-            }
-        }
+        let failed = replies.iter().find(|reply| !reply.is_ok).map(|failed| {
+            let said = String::from_utf8_lossy(&failed.body);
+            let said = said.strip_suffix('\n').unwrap_or(&said).to_owned();
+            TmuxError::Refused { command: command.to_owned(), said }
+        });
+        let said = replies.into_iter().filter(|reply| reply.is_ok).map(|reply| reply.body);
+        Ok((said.collect(), failed))
     }
 }
 

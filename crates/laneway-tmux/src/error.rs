@@ -90,6 +90,20 @@ pub enum TmuxError {
         /// Its process.
         pid: u32,
     },
+    /// The socket, or the server behind it, is or could be another user's.
+    #[error("the tmux socket {} is not to be trusted: {why}", socket.display())]
+    Untrusted {
+        /// The socket.
+        socket: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// What is typed into a pane goes to all panes of its window.
+    #[error("keys for the tmux pane {pane} would go to all panes of its window (synchronize-panes)")]
+    Synchronized {
+        /// The pane.
+        pane: PaneId,
+    },
     /// A pane's output goes to a command already, and a pane has one such command.
     #[error("the output of the tmux pane {pane} goes to a command of somebody else's (pipe-pane)")]
     Piped {

@@ -21,6 +21,7 @@ pub mod protocol;
 mod reading;
 mod server;
 mod snapshot;
+mod trust;
 mod typing;
 mod windows;
 

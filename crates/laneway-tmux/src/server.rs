@@ -9,10 +9,12 @@ use std::time::Instant;
 
 use crate::connection::{Connection, Event, close_session, is_no_server, left_sessions};
 use crate::error::TmuxError;
-use crate::ids::{PaneId, PaneIdentity, ServerIdentity};
+use crate::ids::{PaneId, PaneIdentity, ServerIdentity, SessionId};
 use crate::line::Line;
 use crate::program::{Tmux, is_new_enough};
-use crate::snapshot::{FIELDS, PaneSeen, Snapshot};
+use crate::snapshot::{FIELDS, OUR_SESSION, PaneSeen, Snapshot};
+use crate::trust;
+use crate::windows::one_time_name;
 
 /// A server at a socket, whether it runs or not. Cheap to clone.
 #[derive(Clone)]
@@ -78,6 +80,7 @@ impl Server {
 
     /// The name of the session that a pane is in.
     pub fn session_of(&self, pane: PaneId) -> Result<String, TmuxError> {
+        self.check()?;
         let pane_text = pane.to_string();
         let said =
             self.run(&["-N"], &["display-message", "-p", "-t", &pane_text, "#{pane_id} #{session_name}"])?;
@@ -91,6 +94,9 @@ impl Server {
     /// Becomes a client of this server that shows a target, on the terminal that this process is on; `is_inside`: has
     /// the client that this is typed in show it. Comes back only when that fails.
     pub fn go_to(&self, target: &str, is_inside: bool) -> TmuxError {
+        if let Err(error) = self.check() {
+            return error;
+        }
         let socket = self.inner.socket.as_os_str();
         let command = if is_inside { "switch-client" } else { "attach-session" };
         let arguments: [&OsStr; 6] =
@@ -125,11 +131,18 @@ impl Server {
         }
     }
 
-    fn connection(&self) -> Result<Arc<Connection>, TmuxError> {
+    /// An error once it was left.
+    fn check_not_left(&self) -> Result<(), TmuxError> {
         if self.inner.is_left.load(Ordering::SeqCst) {
             let said = "this program is ending".to_owned();
             return Err(TmuxError::Disconnected { socket: self.inner.socket.clone(), said });
         }
+        Ok(())
+    }
+
+    /// The connection that is there, or a new one.
+    pub(crate) fn connection(&self) -> Result<Arc<Connection>, TmuxError> {
+        self.check_not_left()?;
         let asked_at = Instant::now();
         // Held while it is connected: there are never two at it.
         let mut connection = lock(&self.inner.connection);
@@ -149,6 +162,7 @@ impl Server {
     }
 
     fn connect_anew(&self, connection: &mut Option<Arc<Connection>>) -> Result<Arc<Connection>, TmuxError> {
+        self.check()?;
         self.probe()?;
         if let Some(old) = connection.take() {
             if old.is_usable() {
@@ -184,18 +198,49 @@ impl Server {
         Err(TmuxError::ServerTooOld { socket: self.inner.socket.clone(), found })
     }
 
-    /// Starts a server with a session of this name, in which this runs.
+    /// Starts a server with a session of this name, in which this runs, unless there is one by now.
     pub(crate) fn start(&self, session: &str, program: &[&str]) -> Result<(), TmuxError> {
+        self.check_not_left()?;
+        // Held until the session has its name: nobody of ours makes another one meanwhile.
+        let mut connection = lock(&self.inner.connection);
         self.make_folder()?;
-        let begin = ["new-session", "-d", "-s", session, "-n", "laneway", "-c", "/", "--"];
-        match self.run(&[], &[&begin[..], program].concat()) {
-            // Somebody else was faster.
+        self.check()?;
+        match self.probe() {
+            Err(TmuxError::NoServer { .. }) => {}
+            probed => return probed,
+        }
+        // An ordinary client expands a name as a format, and takes a `;` at its end for the end of the command.
+        let once = one_time_name()?;
+        let begin = ["new-session", "-d", "-P", "-F", "#{pid} #{session_id}", "-s", &once];
+        let rest = ["-n", "laneway", "-c", "/", "--"];
+        let made = self.run(&[], &[&begin[..], &rest, program].concat())?;
+        let named = self.connect_anew(&mut connection).and_then(|connection| {
+            let said = || TmuxError::NotUnderstood { command: "new-session", said: made.clone() };
+            let (pid, id) = made.split_once(' ').ok_or_else(said)?;
+            let id: SessionId = id.parse().map_err(|_| said())?;
+            if pid != connection.server().pid.to_string() {
+                return Err(said());
+            }
+            name_session(&connection, id, session)
+        });
+        if named.is_err() {
+            // The server goes with it, if there is nothing else in it.
+            let _ = self.run(&["-N"], &["kill-session", "-t", &format!("={once}")]);
+        }
+        match named {
+            // Another program was faster.
             Err(TmuxError::Refused { said, .. }) if said.starts_with("duplicate session") => Ok(()),
-            result => result.map(drop),
+            named => named,
         }
     }
 
-    /// Runs an ordinary client to its end.
+    /// Refuses a socket that is not to be trusted, and a server of another user's.
+    fn check(&self) -> Result<(), TmuxError> {
+        trust::check(&self.inner.socket)?;
+        trust::check_peer(&self.inner.socket)
+    }
+
+    /// Runs an ordinary client to its end. It expands formats in what it is told: there is nothing of a caller's in it.
     fn run(&self, options: &[&str], command: &[&str]) -> Result<String, TmuxError> {
         let socket = &self.inner.socket;
         let mut arguments: Vec<&OsStr> = options.iter().map(OsStr::new).collect();
@@ -205,7 +250,9 @@ impl Server {
             return Err(TmuxError::NotResponding { socket: socket.clone(), limit: self.inner.tmux.limit() });
         };
         if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
+            let said = String::from_utf8_lossy(&output.stdout);
+            // Names may end with anything else.
+            return Ok(said.strip_suffix('\n').unwrap_or(&said).to_owned());
         }
         let said = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
         if is_no_server(&said) {
@@ -223,6 +270,14 @@ impl Server {
             _ => Ok(()),
         }
     }
+}
+
+/// Gives a session that was just made its name, and marks it as made by Laneway.
+fn name_session(connection: &Connection, session: SessionId, name: &str) -> Result<(), TmuxError> {
+    let id = session.to_string();
+    let line = Line::new("rename-session").args(["-t", &id, "--"]).literal(name);
+    let line = line.then("set-option").args(["-t", &id, OUR_SESSION, "1"]);
+    connection.ask("rename-session", &line).map(drop)
 }
 
 /// None of what is kept here can be half changed.

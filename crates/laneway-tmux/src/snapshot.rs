@@ -12,14 +12,18 @@ const RECORD: char = '\u{1e}';
 /// them as octal numbers.
 const FIELD: char = '\u{1f}';
 
+/// The option of a session that Laneway made for its workers.
+pub(crate) const OUR_SESSION: &str = "@laneway-session";
+
 /// What is asked of each pane; what may hold anything comes last.
 pub(crate) const FIELDS: &str = "\u{1e}#{session_id}\u{1f}#{window_id}\u{1f}#{pane_id}\u{1f}#{pane_pid}\u{1f}\
     #{pane_tty}\u{1f}#{pane_dead}\u{1f}#{pane_dead_status}\u{1f}#{pane_dead_signal}\u{1f}#{window_index}\u{1f}\
     #{pane_index}\u{1f}#{window_active}\u{1f}#{pane_active}\u{1f}#{pane_width}\u{1f}#{pane_height}\u{1f}\
-    #{session_windows}\u{1f}#{session_attached}\u{1f}#{pane_pipe}\u{1f}#{@laneway-tap}\u{1f}#{@laneway}\u{1f}#{@laneway-viewer}\u{1f}\
+    #{session_windows}\u{1f}#{session_attached}\u{1f}#{pane_pipe}\u{1f}#{@laneway-tap}\u{1f}#{@laneway}\u{1f}#{@laneway-viewer}\u{1f}#{@laneway-session}\u{1f}\
+    #{pane_synchronized}\u{1f}\
     #{session_name}\u{1f}#{window_name}\u{1f}#{pane_title}";
 /// How many those are.
-const N_FIELDS: usize = 23;
+const N_FIELDS: usize = 25;
 
 /// A pane as it was at the moment of the look. One in a window that is linked into several sessions is there once for
 /// each of them.
@@ -33,6 +37,8 @@ pub struct PaneSeen {
     pub session_windows: u32,
     /// How many clients are attached to it.
     pub session_attached: u32,
+    /// Laneway made it, for its workers.
+    pub session_is_ours: bool,
     /// The window.
     pub window: WindowId,
     /// Its name.
@@ -65,6 +71,8 @@ pub struct PaneSeen {
     pub is_piped: bool,
     /// That was, or is, for [`crate::Server::tap`].
     pub is_tapped: bool,
+    /// Keys that are pressed in it go to all panes of its window.
+    pub is_synchronized: bool,
     /// Whose it is: the option `@laneway`; empty if it is nobody's of ours.
     pub tag: String,
     /// Which worker it shows: the option `@laneway-viewer`; empty if it is no viewer of ours.
@@ -158,13 +166,14 @@ impl PaneSeen {
         let fields: [&str; N_FIELDS] = fields.try_into().ok()?;
         let [session, window, pane, pid, tty, dead, dead_status, dead_signal, rest @ ..] = fields;
         let [window_index, pane_index, window_active, pane_active, columns, rows, rest @ ..] = rest;
-        let [session_windows, session_attached, piped, tapped, tag, viewer, names @ ..] = rest;
-        let [session_name, window_name, title] = names;
+        let [session_windows, session_attached, piped, tapped, tag, viewer, ours, rest @ ..] = rest;
+        let [synchronized, session_name, window_name, title] = rest;
         Some(Self {
             session: session.parse().ok()?,
             session_name: session_name.to_owned(),
             session_windows: session_windows.parse().ok()?,
             session_attached: session_attached.parse().ok()?,
+            session_is_ours: ours == "1",
             window: window.parse().ok()?,
             window_name: window_name.to_owned(),
             window_index: window_index.parse().ok()?,
@@ -181,6 +190,7 @@ impl PaneSeen {
             rows: rows.parse().ok()?,
             is_piped: piped == "1",
             is_tapped: tapped == "1",
+            is_synchronized: synchronized == "1",
             tag: tag.to_owned(),
             viewer: viewer.to_owned(),
             title: title.to_owned(),

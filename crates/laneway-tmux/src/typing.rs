@@ -9,6 +9,7 @@ use crate::error::TmuxError;
 use crate::ids::PaneIdentity;
 use crate::line::Line;
 use crate::server::Server;
+use crate::snapshot::PaneSeen;
 use crate::windows::one_time_name;
 
 /// A key that tmux has no name for.
@@ -53,13 +54,24 @@ impl Server {
     }
 
     /// Presses keys, by tmux's names for them. A mode that a person has put the pane into (to scroll, say) is left:
-    /// else the keys would go there.
+    /// else the keys would go there. Refused while keys go to other panes as well, which text does not
+    /// (`synchronize-panes`).
     pub fn press(&self, pane: &PaneIdentity, keys: &[TmuxKey]) -> Result<(), TmuxError> {
-        self.verify(pane)?;
+        self.verify_for_keys(pane)?;
         let target = pane.pane.to_string();
         let line = Line::new("copy-mode").args(["-q", "-t", &target]);
         let line = line.then("send-keys").args(["-t", &target, "--"]).args(keys.iter().map(|key| &key.0));
         self.ask("send-keys", &line).map(drop)
+    }
+
+    /// The pane that is meant, as it is now, if keys that are pressed in it go nowhere else.
+    pub fn verify_for_keys(&self, pane: &PaneIdentity) -> Result<PaneSeen, TmuxError> {
+        let snapshot = self.snapshot()?;
+        let seen = snapshot.verify(pane)?;
+        if seen.is_synchronized && snapshot.panes_of(seen.window).count() > 1 {
+            return Err(TmuxError::Synchronized { pane: pane.pane });
+        }
+        Ok(seen.clone())
     }
 }
 

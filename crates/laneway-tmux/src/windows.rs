@@ -6,11 +6,12 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::connection::Connection;
 use crate::error::TmuxError;
 use crate::ids::{PaneId, PaneIdentity, ServerIdentity, SessionId, WindowId};
 use crate::line::Line;
 use crate::server::Server;
-use crate::snapshot::{PaneSeen, Snapshot};
+use crate::snapshot::{OUR_SESSION, PaneSeen, Snapshot};
 
 /// What a server that listens no more may take to be gone.
 const END_LIMIT: Duration = Duration::from_secs(2);
@@ -96,13 +97,21 @@ impl Server {
         if let Some(session) = self.snapshot()?.session_named(&name) {
             return Ok(session);
         }
+        let connection = self.connection()?;
         let line = Line::new("new-session").args(["-d", "-P", "-F", "#{session_id}"]);
         let line = line.arg("-s").literal(&name).args(["-n", "laneway", "-c", "/", "--"]).args(PLACEHOLDER);
-        match self.ask("new-session", &line) {
-            Ok(said) => read_field("new-session", &said[0]),
-            // Somebody else made it meanwhile.
-            Err(error) => self.snapshot()?.session_named(&name).ok_or(error),
-        }
+        let session: SessionId = match connection.ask("new-session", &line) {
+            Ok(said) => read_field("new-session", &said[0])?,
+            // Somebody else made it meanwhile; or tmux writes it in another way (`\$` for `$`), and says so.
+            Err(TmuxError::Refused { command, said }) => {
+                let written = said.strip_prefix("duplicate session: ").unwrap_or(&name);
+                let session = self.snapshot()?.session_named(written);
+                return session.ok_or(TmuxError::Refused { command, said });
+            }
+            Err(error) => return Err(error),
+        };
+        let mark = Line::new("set-option").args(["-t", &session.to_string(), OUR_SESSION, "1"]);
+        connection.ask("set-option", &mark).map(|_| session)
     }
 
     /// Makes a window at the end of a session, and marks it, in one go. What ends at once is kept all the same.
@@ -114,19 +123,24 @@ impl Server {
         program: &PaneProgram,
         keep_when_ended: bool,
     ) -> Result<Made, TmuxError> {
-        let server = self.connect()?;
+        let connection = self.connection()?;
         // Known by a name that nobody else uses, until its id is read.
         let once = one_time_name()?;
         let target = format!("{session}:={once}");
         let line = Line::new("new-window").args(["-d", "-P", "-F", MADE, "-n", &once, "-t"]);
-        let line = line.arg(format!("{session}:"));
-        let line = program.say(line).then("set-option").args(["-p", "-t", &target]).args(mark.option());
-        let line = line.then("set-option").args(["-w", "-t", &target, "remain-on-exit"]);
-        let line = line.arg(if keep_when_ended { "on" } else { "off" });
-        let line = line.then("set-option").args(["-w", "-t", &target, "automatic-rename", "off"]);
-        let line = line.then("rename-window").args(["-t", &target]).arg("--").literal(name);
-        let said = self.ask("new-window", &line)?;
-        read_made(server, &said[0], name, mark)
+        let line = program.say(line.arg(format!("{session}:")));
+        let line = finish_window(line, &target, &target, name, mark, keep_when_ended);
+        let (said, failed) = connection.try_all("new-window", &line)?;
+        let Some(first) = said.first() else { return Err(failed.unwrap_or_else(nothing_said)) };
+        let made = read_made(connection.server().clone(), first, name, mark)?;
+        if failed.is_some() {
+            // Somebody's hook has called it otherwise. It may have ended by now, if it was that fast.
+            let pane = made.identity.pane.to_string();
+            let window = made.identity.window.map_or_else(|| pane.clone(), |window| window.to_string());
+            let line = finish_window(Line::default(), &pane, &window, name, mark, keep_when_ended);
+            connection.ask("new-window", &line).inspect_err(|_| kill_pane(&connection, &made))?;
+        }
+        Ok(made)
     }
 
     /// Starts a program in a pane whose own is over; from then on it belongs to another run. A process that is still
@@ -174,38 +188,28 @@ impl Server {
         mark: Mark<'_>,
         program: &PaneProgram,
     ) -> Result<Made, TmuxError> {
-        let server = self.connect()?;
+        let connection = self.connection()?;
         // A pane that is added to a window has no address until its id is read; one in a window of its own has.
         let once = one_time_name()?;
         let target = format!("{}:={once}", beside.session);
-        let pane = beside.pane.to_string();
-        let line =
-            Line::new("new-window").args(["-d", "-n", &once, "-t"]).arg(format!("{}:", beside.session));
-        let line = program.say(line).then("set-option").args(["-w", "-t", &target, "remain-on-exit"]);
-        let line = line.arg(if side.is_some() { "on" } else { "off" });
-        let line = line.then("set-option").args(["-p", "-t", &target]).args(mark.option());
-        // What is printed before the pane has moved names the window that it leaves.
-        let line = line.then("display-message").args(["-p", "-t", &target, MADE]);
-        let line = line.then("join-pane").args(["-d", "-s", &target, "-t", &pane]);
-        let line = match side {
-            Some(Side::Right) => line.arg("-h"),
-            Some(Side::Below) => line.arg("-v"),
-            None => line.then("select-layout").args(["-t", &pane, "tiled"]),
-        };
-        let said = self.ask("join-pane", &line).map_err(|error| {
-            // It may not even have been made.
-            let _ = self.ask("kill-window", &Line::new("kill-window").args(["-t", &target]));
-            match error {
-                TmuxError::Refused { said, .. }
-                    if said.contains("too small") || said.contains("no space") =>
-                {
-                    TmuxError::NoRoom { window: beside.window }
-                }
-                error => error,
-            }
-        })?;
-        let made = said.get(3).map_or(&b""[..], Vec::as_slice);
-        let mut made = read_made(server, made, &beside.window_name, mark)?;
+        let line = Line::new("new-window").args(["-d", "-P", "-F", MADE, "-n", &once, "-t"]);
+        let line = program.say(line.arg(format!("{}:", beside.session)));
+        let line = join_pane(line, &target, &target, beside, side, mark);
+        let (said, mut failed) = connection.try_all("join-pane", &line)?;
+        let Some(first) = said.first() else { return Err(failed.unwrap_or_else(nothing_said)) };
+        let mut made = read_made(connection.server().clone(), first, &beside.window_name, mark)?;
+        if failed.as_ref().is_some_and(|error| !is_no_room(error)) {
+            // Somebody's hook has called its window otherwise.
+            let pane = made.identity.pane.to_string();
+            let window = made.identity.window.map_or_else(|| pane.clone(), |window| window.to_string());
+            let line = join_pane(Line::default(), &pane, &window, beside, side, mark);
+            failed = connection.ask("join-pane", &line).err();
+        }
+        if let Some(error) = failed {
+            kill_pane(&connection, &made);
+            let window = beside.window;
+            return Err(if is_no_room(&error) { TmuxError::NoRoom { window } } else { error });
+        }
         made.identity.window = Some(beside.window);
         Ok(made)
     }
@@ -269,9 +273,7 @@ impl Server {
         };
         match result {
             // It went by itself between the look and the command.
-            Err(TmuxError::Refused { said, .. }) if said.starts_with("can't find") => {
-                Ok(Removed::AlreadyGone)
-            }
+            Err(error) if is_not_found(&error) => Ok(Removed::AlreadyGone),
             result => result,
         }
     }
@@ -293,16 +295,75 @@ const PLACEHOLDER: [&str; 3] = [
     "printf 'This window keeps the session when its last worker is gone. It does nothing.\\n'; exec sleep infinity",
 ];
 
-/// A new window for each session in which nothing but these windows is.
+/// A new window for each session in which nothing but these windows is, and that is to stay: because Laneway made it,
+/// or because somebody is in it.
 fn keep_sessions(snapshot: &Snapshot, windows: &[WindowId]) -> Line {
     let is_going = |seen: &&PaneSeen| windows.contains(&seen.window);
     let stay: BTreeSet<SessionId> =
         snapshot.panes.iter().filter(|seen| !is_going(seen)).map(|seen| seen.session).collect();
-    let all: BTreeSet<SessionId> = snapshot.panes.iter().map(|seen| seen.session).collect();
-    let emptied = all.difference(&stay);
-    emptied.fold(Line::default(), |line, session| {
-        line.then("new-window").arg("-d").arg("-t").arg(format!("{session}:"))
+    let is_kept = |seen: &&PaneSeen| seen.session_is_ours || seen.session_attached > 0;
+    let kept: BTreeSet<SessionId> = snapshot.panes.iter().filter(is_kept).map(|seen| seen.session).collect();
+    kept.difference(&stay).fold(Line::default(), |line, session| {
+        let line = line.then("new-window").args(["-d", "-t", &format!("{session}:"), "-n", "laneway"]);
+        line.args(["-c", "/", "--"]).args(PLACEHOLDER)
     })
+}
+
+/// What is done to a window that was just made: the pane is marked, and the window gets its name.
+fn finish_window(
+    line: Line,
+    pane: &str,
+    window: &str,
+    name: &str,
+    mark: Mark<'_>,
+    keep_when_ended: bool,
+) -> Line {
+    let line = line.then("set-option").args(["-p", "-t", pane]).args(mark.option());
+    let line = line.then("set-option").args(["-w", "-t", window, "remain-on-exit"]);
+    let line = line.arg(if keep_when_ended { "on" } else { "off" });
+    let line = line.then("set-option").args(["-w", "-t", window, "automatic-rename", "off"]);
+    line.then("rename-window").args(["-t", window, "--"]).literal(name)
+}
+
+/// What is done to a pane that was just made, in a window of its own: it is marked, and joins the other.
+fn join_pane(
+    line: Line,
+    pane: &str,
+    window: &str,
+    beside: &PaneSeen,
+    side: Option<Side>,
+    mark: Mark<'_>,
+) -> Line {
+    let other = beside.pane.to_string();
+    let line = line.then("set-option").args(["-w", "-t", window, "remain-on-exit"]);
+    let line = line.arg(if side.is_some() { "on" } else { "off" });
+    let line = line.then("set-option").args(["-p", "-t", pane]).args(mark.option());
+    let line = line.then("join-pane").args(["-d", "-s", pane, "-t", &other]);
+    match side {
+        Some(Side::Right) => line.arg("-h"),
+        Some(Side::Below) => line.arg("-v"),
+        None => line.then("select-layout").args(["-t", &other, "tiled"]),
+    }
+}
+
+/// Ends a pane that was just made and cannot be used. It may be gone already.
+fn kill_pane(connection: &Connection, made: &Made) {
+    let line = Line::new("kill-pane").args(["-t", &made.identity.pane.to_string()]);
+    let _ = connection.ask("kill-pane", &line);
+}
+
+/// tmux found no such window or pane.
+fn is_not_found(error: &TmuxError) -> bool {
+    matches!(error, TmuxError::Refused { said, .. } if said.starts_with("can't find"))
+}
+
+/// A window is too small for another pane.
+fn is_no_room(error: &TmuxError) -> bool {
+    matches!(error, TmuxError::Refused { said, .. } if said.contains("too small") || said.contains("no space"))
+}
+
+fn nothing_said() -> TmuxError {
+    TmuxError::NotUnderstood { command: "new-window", said: String::new() }
 }
 
 impl PaneProgram {

@@ -70,6 +70,8 @@ fn failed(error: &TmuxError) -> Failure {
     );
     let (kind, slug) = if unreachable {
         (ErrorKind::Unreachable, "tmux_unreachable")
+    } else if matches!(error, TmuxError::Untrusted { .. }) {
+        (ErrorKind::Refused, "tmux_untrusted")
     } else {
         (ErrorKind::Failed, "tmux_failed")
     };

@@ -68,7 +68,9 @@ impl Panes {
         }
         let identity = of_record(pane)?;
         let server = self.server(&identity.server.socket).map_err(PaneError::from)?;
-        let seen = server.verify(&identity).map_err(PaneError::from)?;
+        // Before the text: it must not stand there without its keys.
+        let seen = if keys.is_empty() { server.verify(&identity) } else { server.verify_for_keys(&identity) };
+        let seen = seen.map_err(PaneError::from)?;
         if seen.is_dead {
             return Err(TypeError::Ended);
         }

@@ -5,4 +5,5 @@
 mod connection;
 mod panes;
 mod support;
+mod trust;
 mod windows;

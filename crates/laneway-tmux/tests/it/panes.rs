@@ -96,6 +96,31 @@ fn keys_reach_the_program_also_while_somebody_scrolls() {
 }
 
 #[test]
+fn what_is_typed_reaches_no_other_pane_also_where_a_person_has_tied_them_together() {
+    let Some(world) = World::new() else { return };
+    let (made, mut pipe) = copier(&world, "copy");
+    let (other, mut others) = copier(&world, "other");
+    let [window, source, target] = [
+        &made.identity.window.unwrap().to_string(),
+        &other.identity.pane.to_string(),
+        &made.identity.pane.to_string(),
+    ]
+    .map(ToString::to_string);
+    world.by_hand(&["set-option", "-w", "-t", &window, "synchronize-panes", "on"]);
+    let key = TmuxKey::named("x").unwrap();
+    world.server.press(&made.identity, std::slice::from_ref(&key)).expect("it is alone there");
+    assert_eq!(pipe.read_until(b"x"), b"x");
+    world.by_hand(&["join-pane", "-d", "-s", &source, "-t", &target]);
+    world.by_hand(&["set-option", "-p", "-t", &source, "synchronize-panes", "on"]);
+    let refused = world.server.press(&made.identity, &[key]).unwrap_err();
+    assert!(matches!(refused, TmuxError::Synchronized { .. }), "{refused}");
+    world.server.type_text(&made.identity, b"mine\r", false, world.folder.path()).unwrap();
+    assert_eq!(pipe.read_until(b"mine\r"), b"mine\r");
+    world.server.type_text(&other.identity, b"its", false, world.folder.path()).unwrap();
+    assert_eq!(others.read_until(b"its"), b"its", "all that it has got");
+}
+
+#[test]
 fn nothing_is_typed_into_a_pane_that_became_anothers() {
     let Some(world) = World::new() else { return };
     let (made, mut pipe) = copier(&world, "copy");

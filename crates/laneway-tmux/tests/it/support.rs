@@ -2,8 +2,9 @@
 
 use std::ffi::OsString;
 use std::fmt::Display;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -72,6 +73,21 @@ impl World {
         finished.out().trim_end().to_owned()
     }
 
+    /// Somebody who is attached to a session until this is dropped.
+    #[expect(clippy::disallowed_methods, reason = "what a person types")]
+    pub(crate) fn attach(&self, session: &str) -> Attached {
+        let mut command = Command::new(self.tmux.program());
+        command.env_remove("TMUX").arg("-S").arg(self.server.socket());
+        command.args(["-C", "attach-session", "-t", session]);
+        let mut client = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let stdin = client.stdin.take();
+        let mut said = BufReader::new(client.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert!(said.any(|line| line.starts_with("%session-changed")), "nobody is attached");
+        // Read to its end, so that it never waits.
+        let reader = std::thread::spawn(move || said.for_each(drop));
+        Attached { client, stdin, reader: Some(reader) }
+    }
+
     pub(crate) fn windows(&self) -> Vec<String> {
         let said = self.by_hand(&["list-windows", "-a", "-F", "#{session_name}:#{window_name}"]);
         said.lines().filter(|line| !line.starts_with("laneway-control")).map(str::to_owned).collect()
@@ -110,6 +126,29 @@ impl Drop for World {
         self.by_hand(&["kill-server"]);
         let ended = process.is_none_or(|process| laneway_testkit::process::ends_within(&process, LIMIT));
         assert!(ended || std::thread::panicking(), "the tmux server did not end");
+    }
+}
+
+/// A client of tmux that a person has attached.
+pub(crate) struct Attached {
+    client: Child,
+    stdin: Option<ChildStdin>,
+    reader: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        // At the end of its input it detaches.
+        self.stdin.take();
+        let ended = laneway_testkit::process::open(self.client.id())
+            .is_none_or(|process| laneway_testkit::process::ends_within(&process, LIMIT));
+        if !ended {
+            self.client.kill().unwrap();
+        }
+        self.client.wait().unwrap();
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
     }
 }
 

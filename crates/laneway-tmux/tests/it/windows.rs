@@ -108,12 +108,74 @@ fn a_window_with_all_panes_of_one_worker_goes_and_the_session_stays() {
     let [from, to] = [&second, &first].map(|made| made.identity.pane.to_string());
     world.by_hand(&["join-pane", "-d", "-s", &from, "-t", &to]);
     world.by_hand(&["kill-window", "-t", "people:=theirs"]);
+    let _somebody = world.attach("people");
     assert_eq!(world.server.remove(&first.identity, &[second.identity]).unwrap(), Removed::Window);
-    let left = world.windows();
-    assert!(
-        matches!(&*left, [one] if one.starts_with("people:")),
-        "a person's session lost its last window: {left:?}"
-    );
+    assert_eq!(world.windows(), ["people:laneway"], "a person's session lost its last window");
+    // It runs nothing of the person's.
+    let runs = world.by_hand(&["list-panes", "-s", "-t", "=people", "-F", "#{pane_start_command}"]);
+    assert!(runs.contains("This window keeps the session"), "{runs}");
+}
+
+#[test]
+fn a_session_that_nobody_is_in_and_nobody_of_ours_made_ends_with_its_last_window() {
+    let Some(world) = World::new() else { return };
+    world.by_hand(&["new-session", "-d", "-s", "other", "-n", "first", "--", "cat", "-u"]);
+    let made = world.make("fix", "rn_1", &["/bin/cat", "-u"]);
+    world.by_hand(&["kill-window", "-t", "people:=theirs"]);
+    assert_eq!(world.server.remove(&made.identity, &[]).unwrap(), Removed::Window);
+    assert_eq!(world.windows(), ["other:first"]);
+}
+
+#[test]
+fn a_name_is_only_a_name_also_of_the_session_with_which_a_server_starts() {
+    for name in ["a#(touch PWN)b", "#{pid}", "ends with ;", ";", "a ", "-x", "it's \"quoted\""] {
+        let Some(world) = World::without_server() else { return };
+        let name = name.replace("PWN", &world.folder.path().join("PWN").display().to_string());
+        let session = world.server.session(&name).unwrap();
+        let snapshot = world.server.snapshot().unwrap();
+        let seen = snapshot.panes.iter().find(|seen| seen.session == session).unwrap();
+        assert_eq!((&*seen.session_name, seen.session_is_ours, snapshot.panes.len()), (&*name, true, 1));
+        assert!(!world.folder.path().join("PWN").exists());
+        // And as it is asked for where a worker is started.
+        assert_eq!(world.server.session_of(seen.pane).unwrap(), name);
+        assert_eq!(world.server.session(&name).unwrap(), session);
+        // And where a server runs already; of this one tmux writes the end in its own way.
+        let other = world.server.session(&format!("{name} $HOME")).unwrap();
+        assert_ne!(other, session);
+        assert_eq!(world.server.session(&format!("{name} $HOME")).unwrap(), other);
+    }
+}
+
+#[test]
+fn twenty_who_start_a_server_at_once_start_one_session() {
+    let Some(world) = World::without_server() else { return };
+    let starting: Vec<_> = (0..20)
+        .map(|_| {
+            let server = world.server.clone();
+            std::thread::spawn(move || server.session("laneway").unwrap())
+        })
+        .collect();
+    let sessions: Vec<_> = starting.into_iter().map(|one| one.join().unwrap()).collect();
+    assert!(sessions.iter().all(|session| *session == sessions[0]), "{sessions:?}");
+    assert_eq!(world.windows(), ["laneway:laneway"]);
+}
+
+#[test]
+fn a_hook_that_renames_windows_does_not_hide_a_new_one() {
+    let Some(world) = World::new() else { return };
+    world.by_hand(&["set-hook", "-g", "after-new-window", "rename-window zz"]);
+    let made = world.make("fix", "rn_1", &["/bin/cat", "-u"]);
+    let program = program_of(&["/bin/cat", "-u"]);
+    let added = world.server.split(&made.identity, Side::Right, "rn_2", &program).unwrap();
+    assert_eq!([world.seen(&made).tag, world.seen(&added).tag], ["rn_1", "rn_2"]);
+    assert_eq!(world.seen(&made).window, world.seen(&added).window);
+    let error = (0..10)
+        .find_map(|_| world.server.split(&made.identity, Side::Below, "rn_3", &program).err())
+        .unwrap();
+    assert!(matches!(error, TmuxError::NoRoom { .. }), "{error}");
+    let windows = world.windows();
+    assert_eq!(windows.iter().filter(|window| *window == "people:fix").count(), 1, "{windows:?}");
+    assert_eq!(windows.len(), 2, "no window is left over: {windows:?}");
 }
 
 #[test]
@@ -124,6 +186,7 @@ fn a_session_of_ours_is_made_once_and_kept_when_its_workers_are_gone() {
     assert_eq!(world.server.session("laneway-a.b").unwrap(), session);
     let made =
         world.server.new_window(session, "x", Mark::Run("rn_1"), &program_of(&["/bin/cat", "-u"]), true);
+    world.by_hand(&["kill-window", "-t", "laneway-a_b:=laneway"]);
     world.server.remove(&made.unwrap().identity, &[]).unwrap();
     assert_eq!(world.windows(), ["laneway-a_b:laneway"]);
 }
@@ -254,6 +317,7 @@ fn a_person_whose_only_window_is_linked_to_ours_keeps_the_session() {
     world.by_hand(&["new-session", "-d", "-s", "other", "-n", "first", "--", "cat", "-u"]);
     world.by_hand(&["link-window", "-d", "-s", &window, "-t", "=other:"]);
     world.by_hand(&["kill-window", "-t", "=other:=first"]);
+    let _somebody = world.attach("other");
     assert_eq!(world.server.remove(&made.identity, &[]).unwrap(), Removed::Window);
     let left = world.windows();
     assert!(left.iter().any(|window| window.starts_with("other:")), "{left:?}");

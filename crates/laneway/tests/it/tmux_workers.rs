@@ -414,12 +414,56 @@ fn inside_tmux_auto_is_a_window_of_the_same_session() {
     assert_eq!(tmux.world.worker("other")["session"], "people");
     tmux.world.lane(&["run", "fix", "--name", "c", "--", "cat"]).ok();
     assert_eq!(tmux.world.worker("c")["terminal"]["kind"], "holder", "outside of tmux");
-    // The last window of a person's session takes nobody with it.
+    // The last window of a session takes nobody with it who is in it.
+    let mut person = tmux.world.window(&["attach", "a"], 80, 24);
+    person.wait_for("[people]");
     tmux.by_hand(&["kill-window", "-t", "=people:=theirs"]);
     for name in ["a", "other"] {
         tmux.world.lane(&["stop", name]).ok();
     }
-    assert_eq!(tmux.by_hand(&["list-sessions", "-F", "#{session_name}"]).lines().last(), Some("people"));
+    person.wait_for("This window keeps the session");
+    assert!(tmux.windows().contains(&"people:laneway".to_owned()), "{:?}", tmux.windows());
+    tmux.by_hand(&["detach-client", "-s", "=people"]);
+    person.wait_until_left_with(0);
+}
+
+#[test]
+fn the_name_of_a_session_is_never_carried_out_also_when_its_server_is_started_again() {
+    let tmux = Tmux::without_server();
+    let proof = tmux.world.root().join("PWN");
+    // As a person types it tmux expands it; this is what comes out as #(…).
+    let typed = format!("a##(touch '{}')b ", text_of(&proof));
+    tmux.by_hand(&["-f", "/dev/null", "new-session", "-d", "-s", &typed, "--", "cat", "-u"]);
+    let session = tmux.try_by_hand(&["list-sessions", "-F", "#{session_name}"]).ok().out();
+    let session = session.strip_suffix('\n').unwrap();
+    assert!(session.starts_with("a#(touch") && session.ends_with("b "), "{session:?}");
+    let pane = tmux.by_hand(&["display-message", "-p", "#{pane_id}"]);
+    let mut command =
+        tmux.world.lane_command(&["run", "fix", "--terminal", "tmux", "--name", "w", "--", "cat"]);
+    command.env("TMUX", format!("{},1,0", text_of(&tmux.socket))).env("TMUX_PANE", pane);
+    finish(&mut command, b"").ok();
+    let worker = tmux.world.worker("w");
+    assert_eq!(worker["session"], session);
+    tmux.kill_server();
+    tmux.wait_for_exit(&worker);
+    tmux.world.lane(&["start", "w"]).ok();
+    assert_eq!(tmux.world.worker("w")["session"], session);
+    assert!(!proof.exists(), "the name was carried out");
+}
+
+#[test]
+fn a_socket_in_a_folder_that_everybody_can_write_into_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let tmux = Tmux::without_server();
+    let folder = tmux.world.root().join("open");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let socket = folder.join("s");
+    let socket = text_of(&socket);
+    let run = ["run", "fix", "--terminal", "tmux", "--tmux-socket", socket, "--name", "a", "--", "cat"];
+    fails(&tmux.world, &run, 5, "tmux_untrusted");
+    fails(&tmux.world, &["tmux", "sync", "--tmux-socket", socket], 5, "tmux_untrusted");
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0, "nothing was started there");
 }
 
 #[test]
