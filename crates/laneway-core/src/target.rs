@@ -105,6 +105,8 @@ pub struct Snapshot {
     pub workers: Vec<WorkerEntry>,
     /// The panes.
     pub panes: Vec<PaneEntry>,
+    /// It is known which server of tmux the caller means when he says nothing else.
+    pub near_is_known: bool,
     /// The worker that the caller is in.
     pub caller: Option<WorkerId>,
     /// The worker whose terminal was attached to last, wherever it is.
@@ -262,6 +264,16 @@ pub enum TargetError {
         text: String,
         /// Those that are known, each with where it is.
         known: Vec<String>,
+    },
+    /// It is in another server of tmux than the one that the caller means: the same ids are in each.
+    #[error("{text} is not in the tmux that is meant here; in the one at {socket} it is {label}", socket = .socket.shown())]
+    OtherServer {
+        /// What was typed.
+        text: String,
+        /// Whose it is there, in a form that means only that.
+        label: String,
+        /// The socket of that server.
+        socket: OsText,
     },
     /// It is there, and is nobody's of ours.
     #[error(

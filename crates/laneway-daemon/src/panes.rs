@@ -201,26 +201,43 @@ impl Panes {
         Ok(as_recorded(&identity.server, &seen).place)
     }
 
-    /// Where each of these panes of the server at `socket` is now; None if it is gone. An error means that it is not
-    /// known.
+    /// Where each of these panes of the server at `socket` is now. An error means that it is known of none.
     pub(crate) fn places(
         &self,
         socket: &Path,
         panes: &[PaneIdentity],
-    ) -> Result<Vec<Option<PanePlace>>, PaneError> {
+    ) -> Result<Vec<Whereabouts>, PaneError> {
         let identities = panes.iter().map(of_record).collect::<Result<Vec<_>, _>>()?;
         let snapshot = match self.server(socket).map_err(PaneError::from).and_then(|it| Ok(it.snapshot()?)) {
             Ok(snapshot) => Some(snapshot),
             Err(error) if identities.iter().any(|identity| identity.server.is_alive()) => return Err(error),
             Err(_) => None,
         };
-        let place = |identity| {
-            let snapshot = snapshot.as_ref()?;
-            let seen = snapshot.verify(identity).ok()?;
-            Some(as_recorded(&snapshot.server, seen).place)
+        let place = |identity: &laneway_tmux::PaneIdentity| {
+            let Some(snapshot) = &snapshot else { return Whereabouts::Gone };
+            match snapshot.verify(identity) {
+                Ok(seen) => Whereabouts::At(as_recorded(&snapshot.server, seen).place),
+                Err(TmuxError::Gone { .. }) => Whereabouts::Gone,
+                // Somebody has started something else in it, or has taken our mark from it.
+                Err(TmuxError::Stale { .. }) if !is_there(identity.pane_pid) => Whereabouts::Gone,
+                // Another server has come to its server's socket.
+                Err(_) => Whereabouts::Unknown,
+            }
         };
         Ok(identities.iter().map(place).collect())
     }
+}
+
+fn is_there(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// Where a pane is, as far as it can be known.
+#[derive(Debug)]
+pub(crate) enum Whereabouts {
+    At(PanePlace),
+    Gone,
+    Unknown,
 }
 
 /// None of what is kept here can be half changed.

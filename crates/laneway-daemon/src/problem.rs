@@ -124,6 +124,9 @@ impl IntoProblem for TargetError {
                 let code = if what == "window" { "no_such_window" } else { "no_such_tmux_pane" };
                 Problem::new(ErrorKind::NotFound, code, message).hint("lane ps shows which worker is where")
             }
+            TargetError::OtherServer { label, .. } => {
+                Problem::new(ErrorKind::Refused, "other_tmux_server", message).hint(format!("name {label}"))
+            }
             TargetError::NotOurs { .. } => Problem::new(ErrorKind::Refused, NOT_OUR_PANE, message)
                 .hint("lane ps shows which panes are workers'"),
             TargetError::NoSuchPane { worker, in_tmux, .. } => {

@@ -44,6 +44,7 @@ impl Engine {
             })
             .await?;
         }
+        snapshot.near_is_known = caller.tmux_socket.is_some();
         for pane in &mut snapshot.panes {
             pane.near = Some(&pane.server.socket) == caller.tmux_socket.as_ref();
         }

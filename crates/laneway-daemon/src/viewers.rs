@@ -47,13 +47,23 @@ struct MarkSeen {
 }
 
 impl MarkSeen {
+    /// None if the pane shows no worker, or shows one no more: its mark outlives what was started in it, and a person can
+    /// start something else there.
     fn of(seen: &PaneSeen) -> Option<Self> {
         let (worker, lane) = match seen.viewer.split_once(' ') {
             Some((worker, lane)) => (worker, Some(lane.parse().ok()?)),
             None => (&*seen.viewer, None),
         };
-        Some(Self { worker: worker.parse().ok()?, lane })
+        let mark = Self { worker: worker.parse().ok()?, lane };
+        (seen.is_dead || attaches(seen.pid, worker)).then_some(mark)
     }
+}
+
+/// This process is `lane attach` of this worker.
+fn attaches(pid: u32, worker: &str) -> bool {
+    let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut words = words.split(|byte| *byte == 0).skip(1);
+    words.next() == Some(b"attach") && words.next() == Some(worker.as_bytes())
 }
 
 impl Engine {

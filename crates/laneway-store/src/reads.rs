@@ -352,7 +352,7 @@ impl Store {
             })?;
             let panes = target_panes(&moment, &id)?;
             let last_attached = last_attached(&moment)?;
-            Ok(Snapshot { lanes, workers, panes, caller: None, last_attached })
+            Ok(Snapshot { lanes, workers, panes, near_is_known: false, caller: None, last_attached })
         })
     }
 

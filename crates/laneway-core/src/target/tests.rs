@@ -83,6 +83,7 @@ fn snapshot() -> Snapshot {
             pane("%8", "shared", ("@7", "both"), of(18, 0)),
             pane("%9", "dev", ("@9", "bd-421"), of(18, 1)),
         ],
+        near_is_known: false,
         caller: Some(worker_id(12)),
         last_attached: Some(worker_id(13)),
     }
@@ -187,6 +188,19 @@ fn of_two_servers_that_of_the_caller_is_meant() {
     check_in(&two, "%1", Wanted::Worker, Use::Acting, Ok(at(18, 0, Method::Pane)));
     two.panes.last_mut().unwrap().near = false;
     check_in(&two, "%1", Wanted::Worker, Use::Acting, Err("\"%1\" can mean b/edit, bd-421/bd-421"));
+}
+
+#[test]
+fn nothing_is_done_to_what_is_in_another_server_than_the_callers() {
+    let mut inside = snapshot();
+    inside.near_is_known = true;
+    let refused = "%1 is not in the tmux that is meant here; in the one at /tmp/s it is b/edit";
+    check_in(&inside, "%1", Wanted::Worker, Use::Acting, Err(refused));
+    check_in(&inside, "%1", Wanted::Worker, Use::Reading, Ok(at(12, 0, Method::Pane)));
+    for pane in &mut inside.panes {
+        pane.near = true;
+    }
+    check_in(&inside, "%1", Wanted::Worker, Use::Acting, Ok(at(12, 0, Method::Pane)));
 }
 
 #[test]

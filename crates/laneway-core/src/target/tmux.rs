@@ -84,16 +84,21 @@ fn one_of(
             panes.push(pane);
         }
     }
+    let label = |pane: &&PaneEntry| match &pane.owner {
+        Owner::Worker { id, number: PRIMARY, .. } => called(snapshot, *id),
+        Owner::Worker { id, number, .. } => format!("{}:{number}", called(snapshot, *id)),
+        Owner::Elsewhere { worker, root } => format!("{worker} of {root}"),
+        Owner::Nobody => pane.pane_id.clone(),
+    };
     let [pane] = panes.as_slice() else {
-        let label = |pane: &&PaneEntry| match &pane.owner {
-            Owner::Worker { id, number: PRIMARY, .. } => called(snapshot, *id),
-            Owner::Worker { id, number, .. } => format!("{}:{number}", called(snapshot, *id)),
-            Owner::Elsewhere { worker, root } => format!("{worker} of {root}"),
-            Owner::Nobody => pane.pane_id.clone(),
-        };
         let candidates = panes.iter().map(label).take(MOST_NAMED).collect();
         return Err(TargetError::Ambiguous { text: text.to_owned(), candidates });
     };
+    // The same ids and names are in every server: what acts must not take another one's for them.
+    if snapshot.near_is_known && !pane.near && how == Use::Acting {
+        let (label, socket) = (label(pane), pane.server.socket.clone());
+        return Err(TargetError::OtherServer { text: text.to_owned(), label, socket });
+    }
     let target = match (&pane.owner, how) {
         (Owner::Worker { id, number, .. }, _) => Target::Worker { id: *id, pane: *number },
         (Owner::Elsewhere { worker, root }, _) => {

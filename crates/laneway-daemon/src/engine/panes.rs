@@ -22,7 +22,7 @@ use laneway_wire::sockets;
 
 use super::{Engine, Request, blocking, inside};
 use crate::holders::{Door, Launched, process};
-use crate::panes::Wanted;
+use crate::panes::{Wanted, Whereabouts};
 use crate::problem::{IntoProblem, chain, of_holder};
 
 /// How long a holder has to answer each question about a pane.
@@ -275,6 +275,9 @@ impl Engine {
             }
             Err(_) => return,
         };
+        if places.iter().any(|place| matches!(place, Whereabouts::Unknown)) {
+            self.look_again_when_it_has_ended(&socket, &recorded);
+        }
         for (Pane { worker, run, identity, .. }, place) in recorded.into_iter().zip(places) {
             // One that is just being started in is not yet what its record says.
             if run.is_some_and(|run| live.get(&run).copied().unwrap_or_default()) {
@@ -282,9 +285,9 @@ impl Engine {
             }
             let PaneIdentity { server, pane_id, tag, place: known, .. } = identity;
             let command = match place {
-                Some(to) if to != known => Command::MovePane { worker, server, pane_id, to },
-                Some(_) => continue,
-                None => Command::RecordPaneGone { worker, server, pane_id, tag },
+                Whereabouts::At(to) if to != known => Command::MovePane { worker, server, pane_id, to },
+                Whereabouts::At(_) | Whereabouts::Unknown => continue,
+                Whereabouts::Gone => Command::RecordPaneGone { worker, server, pane_id, tag },
             };
             self.report(command, self.own_request()).await;
         }

@@ -199,6 +199,18 @@ fn windows_of_workers_that_ended_go_and_others_stay_whatever_they_are_called() {
 }
 
 #[test]
+fn what_a_person_starts_in_such_a_window_is_theirs() {
+    let Some(world) = World::with_people() else { return };
+    world.lane.start("fix", &["fake-agent", "echo"]);
+    let pane = world.synced()["opened"][0]["pane_id"].as_str().expect("an id").to_owned();
+    world.tmux(&["respawn-pane", "-k", "-t", &pane, "cat", "-u"]);
+    assert_eq!(names(&world.synced()["opened"]), ["fix"], "the other shows it no more");
+    world.lane.lane(&["stop", "fix"]).ok();
+    assert_eq!(names(&world.synced()["closed"]), [""; 0]);
+    assert_eq!(world.tmux(&["display-message", "-p", "-t", &pane, "#{pane_current_command}"]), "cat\n");
+}
+
+#[test]
 fn a_lane_that_is_shown_can_be_closed() {
     let Some(world) = World::with_people() else { return };
     world.lane.start("fix", &["fake-agent", "echo"]);
