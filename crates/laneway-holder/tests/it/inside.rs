@@ -528,6 +528,8 @@ fn in_a_real_tmux_the_program_runs_and_the_dead_pane_has_its_code_and_text() {
     connection.ask(&ToHolder::Acknowledge).unwrap();
     assert!(ends_within_limit(pid));
     let dead = "#{pane_dead} #{pane_dead_status}";
+    // tmux 3.3a sometimes misses the end of a child, and takes note of all that have ended at the next one's.
+    tmux.run(&["run-shell", "true"]);
     tmux.run(&["wait-for", "died"]);
     assert_eq!(tmux.run(&["display-message", "-p", dead]).trim(), "1 3");
 }
