@@ -13,7 +13,7 @@
 //! killed has left is closed before the next connection is made.
 
 use std::collections::VecDeque;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -24,7 +24,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use laneway_wire::process::Process;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
@@ -32,12 +31,10 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::error::TmuxError;
 use crate::ids::{ServerIdentity, WindowId};
+use crate::left::{CONTROL_SESSION, client_arguments, forget_session, use_session};
 use crate::line::Line;
 use crate::program::Tmux;
 use crate::protocol::{Item, NotTheProtocol, Notification, Parser, Reply};
-
-/// What the sessions of control connections are called; behind it stand the process and a number.
-pub(crate) const CONTROL_SESSION: &str = "laneway-control-";
 
 /// What is kept of what tmux says on standard error.
 const LAST_WORDS: u64 = 4 << 10;
@@ -222,31 +219,12 @@ fn start_client(tmux: &Tmux, socket: &Path) -> io::Result<(Child, String)> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let session = format!("{CONTROL_SESSION}{}-{number}", std::process::id());
-    let mut arguments: Vec<&OsStr> = vec!["-N".as_ref(), "-S".as_ref(), socket.as_os_str()];
-    let rest = ["-C", "new-session", "-f", "ignore-size,no-output", "-x", "80", "-y", "24", "-s", &session];
-    arguments.extend(rest.map(OsStr::new));
-    // Something has to run in it.
-    arguments.extend(["sleep", "infinity"].map(OsStr::new));
-    let child = tmux.start_control(&arguments)?;
-    lock(&IN_USE).push(session.clone());
+    // The first of them tmux is always given.
+    let arguments = client_arguments(socket, &session);
+    let arguments: Vec<&OsStr> = arguments[1..].iter().map(OsString::as_os_str).collect();
+    use_session(&session);
+    let child = tmux.start_control(&arguments).inspect_err(|_| forget_session(&session))?;
     Ok((child, session))
-}
-
-/// The sessions of this process's connections, until they are closed.
-static IN_USE: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-/// The sessions among these that a connection has left behind: of this process, or of one that is gone.
-pub(crate) fn left_sessions(names: &str) -> Vec<&str> {
-    let in_use = lock(&IN_USE);
-    let is_left = |name: &&str| {
-        let process = name.strip_prefix(CONTROL_SESSION).and_then(|rest| rest.split_once('-'));
-        match process.and_then(|(process, _)| process.parse().ok()) {
-            Some(process) if process == std::process::id() => !in_use.iter().any(|used| used == name),
-            Some(process) => Process::read(process).is_none(),
-            None => false,
-        }
-    };
-    names.lines().filter(is_left).collect()
 }
 
 /// Closes the session of a client that is gone. If that cannot be done, the next connection does it.
@@ -261,7 +239,7 @@ pub(crate) fn close_session(tmux: &Tmux, socket: &Path, session: &str) {
         target.as_ref(),
     ];
     let _ = tmux.run(&arguments);
-    lock(&IN_USE).retain(|used| used != session);
+    forget_session(session);
 }
 
 impl Shared {

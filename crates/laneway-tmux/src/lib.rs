@@ -15,6 +15,7 @@
 mod connection;
 mod error;
 mod ids;
+mod left;
 mod line;
 mod program;
 pub mod protocol;

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::connection::{Connection, Event, close_session, is_no_server, left_sessions};
+use crate::connection::{Connection, Event, close_session, is_no_server};
 use crate::error::TmuxError;
 use crate::ids::{PaneId, PaneIdentity, ServerIdentity, SessionId};
+use crate::left::{end_clients, is_left};
 use crate::line::Line;
 use crate::program::{Tmux, is_new_enough};
 use crate::snapshot::{FIELDS, OUR_SESSION, PaneSeen, Snapshot};
@@ -180,10 +181,11 @@ impl Server {
         Ok(opened)
     }
 
-    /// Closes what former connections have left. Once this is answered that is gone.
+    /// Ends and closes what former connections have left. Once this is answered that is gone.
     fn close_left_sessions(&self) -> Result<(), TmuxError> {
+        end_clients(&self.inner.socket, Instant::now() + self.inner.tmux.limit());
         let sessions = self.run(&["-N"], &["list-sessions", "-F", "#{session_name}"])?;
-        for session in left_sessions(&sessions) {
+        for session in sessions.lines().filter(|session| is_left(session)) {
             close_session(&self.inner.tmux, &self.inner.socket, session);
         }
         self.probe()

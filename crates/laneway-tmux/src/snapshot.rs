@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::connection::CONTROL_SESSION;
 use crate::error::TmuxError;
 use crate::ids::{PaneId, PaneIdentity, ServerIdentity, SessionId, WindowId};
+use crate::left::CONTROL_SESSION;
 
 /// What stands before each pane: titles may hold line feeds.
 const RECORD: char = '\u{1e}';

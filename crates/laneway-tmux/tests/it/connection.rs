@@ -1,9 +1,12 @@
 //! The connection: events, time limits, and a server that is not there, too old or not itself.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use laneway_testkit::LIMIT;
+use laneway_testkit::process::{ends_within, open};
 use laneway_tmux::{COMMAND_LIMIT, Event, Tmux, TmuxError, TmuxUnusable};
 use rustix::process::{Signal, pidfd_send_signal};
 
@@ -84,4 +87,47 @@ fn the_session_of_the_connection_goes_with_it_and_is_nobodys_pane() {
     other.leave(LIMIT);
     assert_eq!(ours(), 1);
     assert!(matches!(server.snapshot(), Err(TmuxError::Disconnected { .. })), "it is left for good");
+}
+
+/// The client of a connection, as a process with this id starts it.
+#[expect(clippy::disallowed_methods, reason = "what a process that was killed has started")]
+fn client(world: &World, process: u32) -> Child {
+    let session = format!("laneway-control-{process}-0");
+    let mut command = Command::new(world.tmux.program());
+    command.env_clear().args(["-u", "-N", "-S"]).arg(world.server.socket());
+    command.args(["-C", "new-session", "-f", "ignore-size,no-output", "-x", "80", "-y", "24"]);
+    command.args(["-s", &session, "sleep", "infinity"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a process that is a zombie until it is waited for")]
+fn what_a_process_has_left_that_was_killed_while_it_connected_does_not_keep_a_server() {
+    let Some(world) = World::new() else { return };
+    // It is a zombie until it is waited for, which is not alive either.
+    let mut dead = Command::new("/bin/true").spawn().unwrap();
+    assert!(ends_within(&open(dead.id()).unwrap(), LIMIT));
+    let pid: u32 = world.by_hand(&["display-message", "-p", "#{pid}"]).parse().unwrap();
+    let server = open(pid).unwrap();
+    let mut other = client(&world, std::os::unix::process::parent_id());
+    let mut told = BufReader::new(other.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(told.any(|line| line.starts_with("%session-changed")), "it is not attached");
+    // It cannot say who it is before its process is gone.
+    pidfd_send_signal(&server, Signal::STOP).unwrap();
+    let mut client = client(&world, dead.id());
+    drop((client.stdin.take(), client.stdout.take(), client.stderr.take()));
+    pidfd_send_signal(&server, Signal::CONT).unwrap();
+    let heard = world.listen();
+    assert!(ends_within(&open(client.id()).unwrap(), LIMIT), "the client is stuck");
+    client.wait().unwrap();
+    assert!(other.try_wait().unwrap().is_none(), "the client of a process that lives was ended");
+    other.kill().unwrap();
+    other.wait().unwrap();
+    dead.wait().unwrap();
+    let sessions = world.by_hand(&["list-sessions", "-F", "#{session_name}"]);
+    assert!(!sessions.contains(&format!("laneway-control-{}-", dead.id())), "{sessions}");
+    world.by_hand(&["kill-server"]);
+    assert!(ends_within(&server, LIMIT), "the server does not end");
+    heard.wait_for("the end of the server", |event| *event == Event::Disconnected);
 }
