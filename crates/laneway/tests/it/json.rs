@@ -187,8 +187,14 @@ fn every_verb_prints_one_document_and_no_talk() {
     document(&["start", "a"], &["was_running", "worker"]);
     document(&["stop", "a"], &["exit", "was_ended", "worker"]);
     document(&["stop", "a", "b"], &["results"]);
-    document(&["close", "a"], &["branch_deleted", "lane", "merged_into", "rescued", "stashes", "was_closed"]);
-    document(&["close", "b"], &["branch_deleted", "lane", "merged_into", "rescued", "stashes", "was_closed"]);
+    document(
+        &["close", "a"],
+        &["branch_deleted", "lane", "left_behind", "merged_into", "rescued", "stashes", "was_closed"],
+    );
+    document(
+        &["close", "b"],
+        &["branch_deleted", "lane", "left_behind", "merged_into", "rescued", "stashes", "was_closed"],
+    );
     document(&["daemon", "logs"], &["lines", "path"]);
     let status = [
         "host",
