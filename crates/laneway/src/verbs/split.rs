@@ -32,7 +32,7 @@ pub(crate) struct SplitArgs {
     /// To the right of it
     #[arg(short = 'h', long, conflicts_with = "vertical")]
     horizontal: bool,
-    /// Below it [default]
+    /// Below it (the default)
     #[arg(short = 'v', long)]
     vertical: bool,
     /// Print help
