@@ -50,6 +50,7 @@ mod systemd;
 mod targets;
 mod terminals;
 mod tmux_panes;
+mod tmux_server;
 mod tmux_viewers;
 mod tmux_workers;
 mod versions;

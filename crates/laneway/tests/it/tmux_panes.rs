@@ -2,42 +2,33 @@
 //! put them.
 
 use std::fs;
-use std::path::PathBuf;
+use std::ops::Deref;
 
-use laneway_testkit::process::{self, ends_within, finish, is_alive};
-use laneway_testkit::{Finished, LIMIT, TestEnvironment};
+use laneway_testkit::Finished;
+use laneway_testkit::process::{finish, is_alive};
 use serde_json::{Value, json};
 
-use crate::environment;
 use crate::support::{fails, has_failed};
+use crate::tmux_server::TmuxServer;
 
 /// A world with a tmux server, in which a person has a session `people`; and a lane `fix`.
-struct Tmux {
-    socket: PathBuf,
-    // Dropped after the server is gone.
-    world: TestEnvironment,
+struct Tmux(TmuxServer);
+
+impl Deref for Tmux {
+    type Target = TmuxServer;
+
+    fn deref(&self) -> &TmuxServer {
+        &self.0
+    }
 }
 
 impl Tmux {
     #[track_caller]
     fn new() -> Self {
-        let world = environment();
-        world.lane(&["new", "fix"]).ok();
-        let tmux = Self { socket: world.root().join("s"), world };
-        let session =
-            ["-f", "/dev/null", "new-session", "-d", "-s", "people", "-n", "theirs", "--", "cat", "-u"];
-        tmux.by_hand(&session);
-        tmux
-    }
-
-    /// tmux as a person types it.
-    #[track_caller]
-    fn by_hand(&self, arguments: &[&str]) -> String {
-        self.try_by_hand(arguments).ok().out().trim_end().to_owned()
-    }
-
-    fn try_by_hand(&self, arguments: &[&str]) -> Finished {
-        finish(self.world.program("tmux").arg("-S").arg(&self.socket).args(arguments), b"")
+        let server = TmuxServer::new();
+        server.world.lane(&["new", "fix"]).ok();
+        server.start();
+        Self(server)
     }
 
     /// `lane`, typed where this server is meant.
@@ -95,17 +86,6 @@ fn with_json<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     let at = arguments.iter().position(|word| *word == "--").unwrap_or(arguments.len());
     let (ours, theirs) = arguments.split_at(at);
     [ours, &["--json"], theirs].concat()
-}
-
-impl Drop for Tmux {
-    fn drop(&mut self) {
-        let pid = self.try_by_hand(&["-N", "display-message", "-p", "#{pid}"]);
-        let server = pid.out().trim().parse().ok().and_then(process::open);
-        let _ = self.try_by_hand(&["-N", "kill-server"]);
-        if let Some(server) = server {
-            ends_within(&server, LIMIT);
-        }
-    }
 }
 
 #[test]

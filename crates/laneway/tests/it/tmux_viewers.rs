@@ -2,75 +2,65 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
+use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use laneway_testkit::process::{ends_within, finish, open, readable_within};
-use laneway_testkit::{Finished, LIMIT, TestEnvironment};
+use laneway_testkit::{Finished, LIMIT};
 use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::process::{Signal, pidfd_send_signal};
 use serde_json::Value;
 
 use crate::environment;
 use crate::support::{fails, has_failed};
+use crate::tmux_server::TmuxServer;
 
 /// A world with a tmux server, which ends with it.
-struct World {
-    lane: TestEnvironment,
-    socket: PathBuf,
+struct Tmux(TmuxServer);
+
+impl Deref for Tmux {
+    type Target = TmuxServer;
+
+    fn deref(&self) -> &TmuxServer {
+        &self.0
+    }
 }
 
-impl World {
+impl Tmux {
     /// None if there is no tmux.
     fn new() -> Option<Self> {
-        let lane = environment();
-        let there = lane
+        let server = TmuxServer::new();
+        let there = server
+            .world
             .program("sh")
             .args(["-c", "command -v tmux"])
             .output()
             .is_ok_and(|said| said.status.success());
         assert!(there || std::env::var_os("CI").is_none(), "tests in CI need tmux");
-        let socket = lane.root().join("t");
-        there.then_some(Self { lane, socket })
+        there.then_some(Self(server))
     }
 
     /// With a person's session in it.
     fn with_people() -> Option<Self> {
-        let world = Self::new()?;
-        world.tmux(&[
-            "-f",
-            "/dev/null",
-            "new-session",
-            "-d",
-            "-s",
-            "people",
-            "-n",
-            "theirs",
-            "--",
-            "cat",
-            "-u",
-        ]);
-        Some(world)
-    }
-
-    #[track_caller]
-    fn tmux(&self, arguments: &[&str]) -> String {
-        finish(self.lane.program("tmux").arg("-S").arg(&self.socket).args(arguments), b"").ok().out()
+        let tmux = Self::new()?;
+        tmux.start();
+        Some(tmux)
     }
 
     /// `lane`, as it is typed outside of tmux.
     #[track_caller]
     fn outside(&self, arguments: &[&str]) -> Finished {
-        finish(self.lane.lane_command(arguments).env("LANEWAY_TMUX_SOCKET", &self.socket), b"")
+        finish(self.world.lane_command(arguments).env("LANEWAY_TMUX_SOCKET", &self.socket), b"")
     }
 
     /// `lane`, as it is typed in a person's pane.
     #[track_caller]
     fn inside(&self, arguments: &[&str]) -> Finished {
-        let pane = self.tmux(&["display-message", "-p", "-t", "=people:=theirs", "#{pane_id}"]);
+        let pane = self.by_hand(&["display-message", "-p", "-t", "=people:=theirs", "#{pane_id}"]);
         let tmux = format!("{},1,0", self.socket.display());
-        finish(self.lane.lane_command(arguments).env("TMUX", tmux).env("TMUX_PANE", pane.trim()), b"")
+        finish(self.world.lane_command(arguments).env("TMUX", tmux).env("TMUX_PANE", pane.trim()), b"")
     }
 
     #[track_caller]
@@ -78,15 +68,10 @@ impl World {
         self.inside(&["tmux", "sync", "--json"]).ok().json()
     }
 
-    fn windows(&self) -> Vec<String> {
-        let said = self.tmux(&["list-windows", "-a", "-F", "#{session_name}:#{window_name}"]);
-        said.lines().filter(|line| !line.starts_with("laneway-control")).map(str::to_owned).collect()
-    }
-
     /// Waits until this window is gone.
     #[track_caller]
     fn goes(&self, window: &str, by: impl FnOnce()) {
-        let pid = self.tmux(&["display-message", "-p", "-t", window, "#{pane_pid}"]);
+        let pid = self.by_hand(&["display-message", "-p", "-t", window, "#{pane_pid}"]);
         let process = open(pid.trim().parse().expect("a process id")).expect("it runs");
         by();
         assert!(ends_within(&process, LIMIT), "what runs in {window} does not end");
@@ -95,34 +80,17 @@ impl World {
     /// Waits until a pane shows this.
     #[track_caller]
     fn shows(&self, pane: &str, text: &str) {
-        let path = self.lane.root().join("shown");
+        let path = self.world.root().join("shown");
         let mut pipe = held_pipe(&path);
         // From then on nothing is missed; what was there before is on the screen.
-        self.tmux(&["pipe-pane", "-O", "-t", pane, &format!("exec cat >'{}'", path.display())]);
-        let mut shown = self.tmux(&["capture-pane", "-p", "-t", pane]).into_bytes();
+        self.by_hand(&["pipe-pane", "-O", "-t", pane, &format!("exec cat >'{}'", path.display())]);
+        let mut shown = self.by_hand(&["capture-pane", "-p", "-t", pane]).into_bytes();
         let mut buffer = [0; 4096];
         while !String::from_utf8_lossy(&shown).contains(text) {
             let so_far = || String::from_utf8_lossy(&shown).into_owned();
             assert!(readable_within(&pipe, LIMIT), "{pane} does not show {text:?}: {}", so_far());
             let n = pipe.read(&mut buffer).expect("a pipe that is readable");
             shown.extend_from_slice(&buffer[..n]);
-        }
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let said = self
-            .lane
-            .program("tmux")
-            .arg("-S")
-            .arg(&self.socket)
-            .args(["display-message", "-p", "#{pid}"])
-            .output();
-        let pid = said.ok().and_then(|said| String::from_utf8(said.stdout).ok()?.trim().parse().ok());
-        if let Some(server) = pid.and_then(open) {
-            self.tmux(&["kill-server"]);
-            assert!(ends_within(&server, LIMIT) || std::thread::panicking(), "the tmux server does not end");
         }
     }
 }
@@ -139,119 +107,119 @@ fn names(of: &Value) -> Vec<&str> {
 
 #[test]
 fn every_worker_has_a_window_that_shows_it_and_repeating_it_changes_nothing() {
-    let Some(world) = World::with_people() else { return };
-    world.tmux(&["set-option", "-g", "base-index", "1"]);
-    world.tmux(&["set-option", "-g", "pane-base-index", "1"]);
-    world.lane.start("fix", &["fake-agent", "echo"]);
-    world.lane.start("docs", &["fake-agent", "echo"]);
-    world.lane.lane(&["run", "docs", "--name", "docs-1", "--", "fake-agent", "echo"]).ok();
-    let synced = world.synced();
+    let Some(tmux) = Tmux::with_people() else { return };
+    tmux.by_hand(&["set-option", "-g", "base-index", "1"]);
+    tmux.by_hand(&["set-option", "-g", "pane-base-index", "1"]);
+    tmux.world.start("fix", &["fake-agent", "echo"]);
+    tmux.world.start("docs", &["fake-agent", "echo"]);
+    tmux.world.lane(&["run", "docs", "--name", "docs-1", "--", "fake-agent", "echo"]).ok();
+    let synced = tmux.synced();
     assert_eq!(names(&synced["opened"]), ["fix", "docs", "docs-1"], "{synced}");
     assert_eq!(synced["session"], "people", "{synced}");
     let expected = ["people:theirs", "people:fix", "people:docs", "people:docs-1"];
-    assert_eq!(world.windows(), expected);
-    let again = world.synced();
+    assert_eq!(tmux.windows(), expected);
+    let again = tmux.synced();
     assert_eq!((names(&again["kept"]).len(), names(&again["opened"]).len()), (3, 0), "{again}");
-    assert_eq!(world.windows(), expected);
-    world.lane.lane(&["send", "fix", "to fix", "--enter"]).ok();
-    world.shows("=people:=fix", "to fix");
-    world.tmux(&["send-keys", "-t", "=people:=docs", "-l", "to docs"]);
-    world.tmux(&["send-keys", "-t", "=people:=docs", "Enter"]);
-    world.lane.lane(&["wait", "docs", "--for", "output=to docs"]).ok();
+    assert_eq!(tmux.windows(), expected);
+    tmux.world.lane(&["send", "fix", "to fix", "--enter"]).ok();
+    tmux.shows("=people:=fix", "to fix");
+    tmux.by_hand(&["send-keys", "-t", "=people:=docs", "-l", "to docs"]);
+    tmux.by_hand(&["send-keys", "-t", "=people:=docs", "Enter"]);
+    tmux.world.lane(&["wait", "docs", "--for", "output=to docs"]).ok();
 }
 
 #[test]
 fn what_is_closed_by_hand_ends_nothing_and_comes_back() {
-    let Some(world) = World::with_people() else { return };
-    world.lane.start("fix", &["fake-agent", "echo"]);
-    let window = world.synced()["opened"][0]["window_id"].as_str().expect("an id").to_owned();
-    world.goes(&window, || {
-        world.tmux(&["kill-window", "-t", &window]);
+    let Some(tmux) = Tmux::with_people() else { return };
+    tmux.world.start("fix", &["fake-agent", "echo"]);
+    let window = tmux.synced()["opened"][0]["window_id"].as_str().expect("an id").to_owned();
+    tmux.goes(&window, || {
+        tmux.by_hand(&["kill-window", "-t", &window]);
     });
-    assert_eq!(world.lane.worker("fix")["status"], "running");
-    assert_eq!(names(&world.synced()["opened"]), ["fix"]);
+    assert_eq!(tmux.world.worker("fix")["status"], "running");
+    assert_eq!(names(&tmux.synced()["opened"]), ["fix"]);
 }
 
 #[test]
 fn windows_of_workers_that_ended_go_and_others_stay_whatever_they_are_called() {
-    let Some(world) = World::with_people() else { return };
-    world.lane.start("fix", &["fake-agent", "echo"]);
-    world.lane.start("docs", &["fake-agent", "echo"]);
-    let synced = world.synced();
+    let Some(tmux) = Tmux::with_people() else { return };
+    tmux.world.start("fix", &["fake-agent", "echo"]);
+    tmux.world.start("docs", &["fake-agent", "echo"]);
+    let synced = tmux.synced();
     let window = |at: usize| synced["opened"][at]["window_id"].as_str().expect("an id").to_owned();
-    world.tmux(&["rename-window", "-t", &window(1), "by hand"]);
-    world.tmux(&["new-window", "-d", "-n", "fix", "-t", "people:", "cat", "-u"]);
-    world.goes(&window(0), || {
-        world.lane.lane(&["stop", "fix"]).ok();
+    tmux.by_hand(&["rename-window", "-t", &window(1), "by hand"]);
+    tmux.by_hand(&["new-window", "-d", "-n", "fix", "-t", "people:", "cat", "-u"]);
+    tmux.goes(&window(0), || {
+        tmux.world.lane(&["stop", "fix"]).ok();
     });
-    let again = world.synced();
+    let again = tmux.synced();
     assert_eq!(names(&again["kept"]), ["docs"], "{again}");
     assert_eq!(again["kept"][0]["window_name"], "by hand", "{again}");
-    assert_eq!(world.windows(), ["people:theirs", "people:by hand", "people:fix"]);
+    assert_eq!(tmux.windows(), ["people:theirs", "people:by hand", "people:fix"]);
     // One that a person keeps after its program's end.
-    world.tmux(&["set-option", "-w", "-t", &window(1), "remain-on-exit", "on"]);
-    world.goes(&window(1), || {
-        world.lane.lane(&["stop", "docs"]).ok();
+    tmux.by_hand(&["set-option", "-w", "-t", &window(1), "remain-on-exit", "on"]);
+    tmux.goes(&window(1), || {
+        tmux.world.lane(&["stop", "docs"]).ok();
     });
-    let last = world.synced();
+    let last = tmux.synced();
     assert_eq!(names(&last["closed"]), ["docs"], "{last}");
-    assert_eq!(world.windows(), ["people:theirs", "people:fix"]);
+    assert_eq!(tmux.windows(), ["people:theirs", "people:fix"]);
 }
 
 #[test]
 fn what_a_person_starts_in_such_a_window_is_theirs() {
-    let Some(world) = World::with_people() else { return };
-    world.lane.start("fix", &["fake-agent", "echo"]);
-    let pane = world.synced()["opened"][0]["pane_id"].as_str().expect("an id").to_owned();
-    world.tmux(&["respawn-pane", "-k", "-t", &pane, "cat", "-u"]);
-    assert_eq!(names(&world.synced()["opened"]), ["fix"], "the other shows it no more");
-    world.lane.lane(&["stop", "fix"]).ok();
-    assert_eq!(names(&world.synced()["closed"]), [""; 0]);
-    assert_eq!(world.tmux(&["display-message", "-p", "-t", &pane, "#{pane_current_command}"]), "cat\n");
+    let Some(tmux) = Tmux::with_people() else { return };
+    tmux.world.start("fix", &["fake-agent", "echo"]);
+    let pane = tmux.synced()["opened"][0]["pane_id"].as_str().expect("an id").to_owned();
+    tmux.by_hand(&["respawn-pane", "-k", "-t", &pane, "cat", "-u"]);
+    assert_eq!(names(&tmux.synced()["opened"]), ["fix"], "the other shows it no more");
+    tmux.world.lane(&["stop", "fix"]).ok();
+    assert_eq!(names(&tmux.synced()["closed"]), [""; 0]);
+    assert_eq!(tmux.by_hand(&["display-message", "-p", "-t", &pane, "#{pane_current_command}"]), "cat");
 }
 
 #[test]
 fn a_lane_that_is_shown_can_be_closed() {
-    let Some(world) = World::with_people() else { return };
-    world.lane.start("fix", &["fake-agent", "echo"]);
-    let window = world.synced()["opened"][0]["window_id"].as_str().expect("an id").to_owned();
-    let spread = world.inside(&["tmux", "spread", "fix", "--json"]).ok().json();
-    world.goes(spread["window_id"].as_str().expect("an id"), || {
-        world.goes(&window, || {
-            world.lane.lane(&["close", "fix"]).ok();
+    let Some(tmux) = Tmux::with_people() else { return };
+    tmux.world.start("fix", &["fake-agent", "echo"]);
+    let window = tmux.synced()["opened"][0]["window_id"].as_str().expect("an id").to_owned();
+    let spread = tmux.inside(&["tmux", "spread", "fix", "--json"]).ok().json();
+    tmux.goes(spread["window_id"].as_str().expect("an id"), || {
+        tmux.goes(&window, || {
+            tmux.world.lane(&["close", "fix"]).ok();
         });
     });
-    assert_eq!(world.windows(), ["people:theirs"]);
+    assert_eq!(tmux.windows(), ["people:theirs"]);
 }
 
 #[test]
 fn outside_of_tmux_a_server_and_a_session_are_made() {
-    let Some(world) = World::new() else { return };
-    world.lane.start("fix", &["fake-agent", "echo"]);
-    let said = world.outside(&["tmux", "sync"]).ok().out();
+    let Some(tmux) = Tmux::new() else { return };
+    tmux.world.start("fix", &["fake-agent", "echo"]);
+    let said = tmux.outside(&["tmux", "sync"]).ok().out();
     assert!(said.starts_with("opened  fix  window @"), "{said}");
-    assert!(said.contains(&format!("tmux -S {} attach -t '=laneway'", world.socket.display())), "{said}");
-    assert_eq!(world.windows(), ["laneway:laneway", "laneway:fix"]);
-    let sessions = || world.tmux(&["list-sessions", "-F", "#{session_name}"]);
+    assert!(said.contains(&format!("tmux -S {} attach -t '=laneway'", tmux.socket.display())), "{said}");
+    assert_eq!(tmux.windows(), ["laneway:laneway", "laneway:fix"]);
+    let sessions = || tmux.by_hand(&["list-sessions", "-F", "#{session_name}"]);
     assert_eq!(sessions().lines().count(), 2, "its own, and that of the daemon's connection: {}", sessions());
     // Once it is attached the window needs no daemon.
-    world.lane.lane(&["send", "fix", "hello", "--enter"]).ok();
-    world.shows("=laneway:=fix", "hello");
-    world.lane.lane(&["daemon", "stop"]).ok();
-    assert_eq!(sessions(), "laneway\n", "nothing of the daemon is left there");
-    world.lane.lane(&["daemon", "start"]).ok();
+    tmux.world.lane(&["send", "fix", "hello", "--enter"]).ok();
+    tmux.shows("=laneway:=fix", "hello");
+    tmux.world.lane(&["daemon", "stop"]).ok();
+    assert_eq!(sessions(), "laneway", "nothing of the daemon is left there");
+    tmux.world.lane(&["daemon", "start"]).ok();
 }
 
 #[test]
 fn the_workers_of_a_lane_stand_side_by_side() {
-    let Some(world) = World::with_people() else { return };
-    world.lane.start("fix", &["fake-agent", "echo"]);
-    world.lane.start("docs", &["fake-agent", "echo"]);
-    world.lane.lane(&["run", "fix", "--name", "second", "--", "fake-agent", "echo"]).ok();
-    let spread = world.inside(&["tmux", "spread", "fix", "--json"]).ok().json();
+    let Some(tmux) = Tmux::with_people() else { return };
+    tmux.world.start("fix", &["fake-agent", "echo"]);
+    tmux.world.start("docs", &["fake-agent", "echo"]);
+    tmux.world.lane(&["run", "fix", "--name", "second", "--", "fake-agent", "echo"]).ok();
+    let spread = tmux.inside(&["tmux", "spread", "fix", "--json"]).ok().json();
     assert_eq!(names(&spread["opened"]), ["fix", "second"], "{spread}");
-    world.lane.lane(&["run", "fix", "--name", "third", "--", "fake-agent", "echo"]).ok();
-    let again = world.inside(&["tmux", "spread", "fix", "--json"]).ok().json();
+    tmux.world.lane(&["run", "fix", "--name", "third", "--", "fake-agent", "echo"]).ok();
+    let again = tmux.inside(&["tmux", "spread", "fix", "--json"]).ok().json();
     assert_eq!(
         (names(&again["kept"]), names(&again["opened"])),
         (vec!["fix", "second"], vec!["third"]),
@@ -259,25 +227,25 @@ fn the_workers_of_a_lane_stand_side_by_side() {
     );
     assert_eq!(again["window_id"], spread["window_id"]);
     let window = again["window_id"].as_str().expect("an id");
-    assert_eq!(world.tmux(&["list-panes", "-t", window]).lines().count(), 3);
+    assert_eq!(tmux.by_hand(&["list-panes", "-t", window]).lines().count(), 3);
     // A window of its own is another thing.
-    assert_eq!(names(&world.synced()["opened"]).len(), 4);
+    assert_eq!(names(&tmux.synced()["opened"]).len(), 4);
     let pane = again["opened"][0]["pane_id"].as_str().expect("an id");
-    world.goes(pane, || {
-        world.lane.lane(&["stop", "third"]).ok();
+    tmux.goes(pane, || {
+        tmux.world.lane(&["stop", "third"]).ok();
     });
-    assert_eq!(world.lane.worker("second")["status"], "running");
-    let error = world.outside(&["tmux", "spread", "nowhere", "--json"]);
+    assert_eq!(tmux.world.worker("second")["status"], "running");
+    let error = tmux.outside(&["tmux", "spread", "nowhere", "--json"]);
     has_failed(&error, 3, "not_found");
 }
 
 #[test]
 fn no_tmux_and_no_such_server_are_told_with_what_to_do() {
-    let Some(world) = World::new() else { return };
-    world.lane.start("fix", &["fake-agent", "echo"]);
-    let tmux = format!("{},1,0", world.socket.display());
+    let Some(tmux) = Tmux::new() else { return };
+    tmux.world.start("fix", &["fake-agent", "echo"]);
+    let inside = format!("{},1,0", tmux.socket.display());
     let gone = finish(
-        world.lane.lane_command(&["tmux", "sync", "--json"]).env("TMUX", tmux).env("TMUX_PANE", "%7"),
+        tmux.world.lane_command(&["tmux", "sync", "--json"]).env("TMUX", inside).env("TMUX_PANE", "%7"),
         b"",
     );
     has_failed(&gone, 6, "tmux_not_running");
@@ -304,18 +272,18 @@ fn no_tmux_and_no_such_server_are_told_with_what_to_do() {
 
 #[test]
 fn a_tmux_that_hangs_is_told_and_holds_up_nobody_else() {
-    let Some(world) = World::with_people() else { return };
-    world.lane.start("fix", &["fake-agent", "echo"]);
-    let pid = world.tmux(&["display-message", "-p", "#{pid}"]).trim().parse().expect("a process id");
+    let Some(tmux) = Tmux::with_people() else { return };
+    tmux.world.start("fix", &["fake-agent", "echo"]);
+    let pid = tmux.by_hand(&["display-message", "-p", "#{pid}"]).trim().parse().expect("a process id");
     let server = open(pid).expect("it runs");
     // With the connection that is there, and with none.
     for _ in 0..2 {
         pidfd_send_signal(&server, Signal::STOP).expect("it runs");
-        let mut syncing = world.lane.lane_command(&["tmux", "sync", "--json"]);
-        syncing.env("LANEWAY_TMUX_SOCKET", &world.socket).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut syncing = tmux.world.lane_command(&["tmux", "sync", "--json"]);
+        syncing.env("LANEWAY_TMUX_SOCKET", &tmux.socket).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut syncing = syncing.spawn().expect("lane can be started");
-        world.lane.lane(&["send", "fix", "still here", "--enter"]).ok();
-        world.lane.lane(&["wait", "fix", "--for", "output=still here"]).ok();
+        tmux.world.lane(&["send", "fix", "still here", "--enter"]).ok();
+        tmux.world.lane(&["wait", "fix", "--for", "output=still here"]).ok();
         assert!(syncing.try_wait().expect("a child").is_none(), "others were answered meanwhile");
         let said = syncing.wait_with_output().expect("a child");
         let error: Value = serde_json::from_slice(&said.stdout).expect("one document");
@@ -325,7 +293,7 @@ fn a_tmux_that_hangs_is_told_and_holds_up_nobody_else() {
             "{error}"
         );
         pidfd_send_signal(&server, Signal::CONT).expect("it runs");
-        let synced = world.outside(&["tmux", "sync", "--json"]).ok().json();
+        let synced = tmux.outside(&["tmux", "sync", "--json"]).ok().json();
         assert_eq!(names(&synced["opened"]).len() + names(&synced["kept"]).len(), 1, "{synced}");
     }
 }

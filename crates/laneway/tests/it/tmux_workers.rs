@@ -1,20 +1,26 @@
 //! Workers in windows of tmux, on a private server each.
 
-use std::path::{Path, PathBuf};
+use std::ops::Deref;
+use std::path::Path;
 
+use laneway_testkit::LIMIT;
 use laneway_testkit::process::{self, ends_within, finish};
-use laneway_testkit::{Finished, LIMIT, TestEnvironment};
 use rustix::process::{Signal, pidfd_send_signal};
 use serde_json::Value;
 
 use crate::environment;
 use crate::support::{Pipe, fails};
+use crate::tmux_server::TmuxServer;
 
 /// A world with a tmux server, in which a person has a session `people`; and a lane `fix`.
-struct Tmux {
-    socket: PathBuf,
-    // Dropped after the server is gone.
-    world: TestEnvironment,
+struct Tmux(TmuxServer);
+
+impl Deref for Tmux {
+    type Target = TmuxServer;
+
+    fn deref(&self) -> &TmuxServer {
+        &self.0
+    }
 }
 
 impl Tmux {
@@ -27,37 +33,9 @@ impl Tmux {
 
     #[track_caller]
     fn without_server() -> Self {
-        let world = environment();
-        world.lane(&["new", "fix"]).ok();
-        Self { socket: world.root().join("s"), world }
-    }
-
-    #[track_caller]
-    fn start(&self) {
-        self.by_hand(&[
-            "-f",
-            "/dev/null",
-            "new-session",
-            "-d",
-            "-s",
-            "people",
-            "-n",
-            "theirs",
-            "--",
-            "cat",
-            "-u",
-        ]);
-    }
-
-    /// tmux as a person types it.
-    #[track_caller]
-    fn by_hand(&self, arguments: &[&str]) -> String {
-        let finished = self.try_by_hand(arguments).ok();
-        finished.out().trim_end().to_owned()
-    }
-
-    fn try_by_hand(&self, arguments: &[&str]) -> Finished {
-        finish(self.world.program("tmux").arg("-S").arg(&self.socket).args(arguments), b"")
+        let server = TmuxServer::new();
+        server.world.lane(&["new", "fix"]).ok();
+        Self(server)
     }
 
     /// The arguments that start a worker in a window.
@@ -71,14 +49,6 @@ impl Tmux {
     fn run(&self, name: &str, program: &[&str]) -> Value {
         self.world.lane(&self.arguments(name, program)).ok();
         self.world.worker(name)
-    }
-
-    /// All windows that are no control connection's.
-    #[track_caller]
-    fn windows(&self) -> Vec<String> {
-        let format = "#{session_name}:#{window_name}";
-        let all = self.by_hand(&["list-windows", "-a", "-F", format]);
-        all.lines().filter(|line| !line.starts_with("laneway-control")).map(str::to_owned).collect()
     }
 
     #[track_caller]
@@ -102,18 +72,6 @@ impl Tmux {
     #[track_caller]
     fn wait_for_event(&self, worker: &Value, event: &str) -> Value {
         self.world.wait_for_event(0, event, |seen| seen["event"] == event && seen["worker"] == worker["id"])
-    }
-}
-
-impl Drop for Tmux {
-    fn drop(&mut self) {
-        // Perhaps it never ran, or is gone.
-        let pid = self.try_by_hand(&["-N", "display-message", "-p", "#{pid}"]);
-        let server = pid.out().trim().parse().ok().and_then(process::open);
-        let _ = self.try_by_hand(&["-N", "kill-server"]);
-        if let Some(server) = server {
-            ends_within(&server, LIMIT);
-        }
     }
 }
 
