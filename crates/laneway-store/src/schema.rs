@@ -6,10 +6,11 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"LANE");
 
 /// Step n leads from version n to n + 1 (`PRAGMA user_version`).
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     include_str!("schema/001_start.sql"),
     include_str!("schema/002_supervision.sql"),
     include_str!("schema/003_panes.sql"),
+    include_str!("schema/004_instances.sql"),
 ];
 
 /// The version that this program reads and writes.

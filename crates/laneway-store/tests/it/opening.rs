@@ -287,7 +287,7 @@ fn a_database_of_version_1_is_brought_up_to_date_with_all_that_is_in_it() {
     assert_eq!(worker.supervision, Supervision::default());
     close(&store);
     let version: i32 = another(&path).query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 3);
+    assert_eq!(version, 4);
 }
 
 #[test]
@@ -343,7 +343,7 @@ fn a_database_of_version_2_keeps_its_runs_and_takes_panes() {
     close(&store);
     let db = another(&path);
     let version: i32 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 3);
+    assert_eq!(version, 4);
     db.pragma_update(None, "foreign_keys", true).unwrap();
     let orphan = "INSERT INTO runs (id, worker, lane, number, spec, state, created_at)
                   VALUES ('rn_x', 'wk_none', 'ln_none', 1, 1, 'starting', 1)";
@@ -363,6 +363,54 @@ fn pane(id: &str) -> PaneIdentity {
         pane_pid: 3,
         tag: "rn".to_owned(),
     }
+}
+
+#[test]
+fn a_database_of_version_3_keeps_its_workers_and_takes_instances() {
+    let folder = folder();
+    let path = database(&folder);
+    let (host, id) = (HOST.to_string(), |prefix: &str| format!("{prefix}_{}", Ulid(7)));
+    let (workspace, lane, worker, run) = (id("ws"), id("ln"), id("wk"), id("rn"));
+    let old = another(&path);
+    old.pragma_update(None, "application_id", i32::from_be_bytes(*b"LANE")).unwrap();
+    old.pragma_update(None, "journal_mode", "wal").unwrap();
+    old.execute_batch(include_str!("../../src/schema/001_start.sql")).unwrap();
+    old.execute_batch(include_str!("../../src/schema/002_supervision.sql")).unwrap();
+    old.execute_batch(include_str!("../../src/schema/003_panes.sql")).unwrap();
+    old.execute_batch(&format!(
+        "PRAGMA user_version = 3;
+         INSERT INTO hosts VALUES ('{host}', 0);
+         INSERT INTO meta VALUES (1, '{host}', 1);
+         INSERT INTO workspaces VALUES ('{workspace}', '{host}', x'2f', x'2f', NULL, NULL, 1);
+         INSERT INTO lanes (id, host, workspace, epoch, name, lifecycle, close_requested, branch, branch_ours, adopted,
+             base_ref, base_commit, path, shared, created_at, close_discard, close_merge, close_keep_branch)
+             VALUES ('{lane}', '{host}', '{workspace}', 1, 'old', 'open', 0, 'lane/old', 1, 0, 'main', 'c0ffee',
+             x'2f6f6c64', 0, 1, 0, 0, 0);
+         INSERT INTO workers (id, workspace, lane, name, desired, created_at, channel, start_message)
+             VALUES ('{worker}', '{workspace}', '{lane}', 'old', 'running', 1, 'jsonl', '{{\"mission\":\"x\"}}');
+         INSERT INTO specs (worker, number, argv, cwd, environment, terminal, record)
+             VALUES ('{worker}', 1, '[\"sh\"]', x'2f', 'env', 'pipes', 0);
+         INSERT INTO runs (id, worker, lane, number, spec, state, pid, start_time, boot_id, created_at, started_at,
+             channel_taken) VALUES ('{run}', '{worker}', '{lane}', 1, 1, 'running', 42, 7, 'boot', 1, 2, 9);"
+    ))
+    .unwrap();
+    drop(old);
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    let store = Store::open(&path, NewHost(HOST), clock).unwrap();
+    let row = store.workers(WorkersOf::Everywhere).unwrap().remove(0);
+    assert_eq!(row.worker.start_message.unwrap()["mission"], "x");
+    let latest = row.latest.unwrap();
+    assert_eq!((latest.number, latest.state.process().unwrap().pid), (1, 42));
+    assert_eq!(latest.channel.unwrap().taken, 9);
+    close(&store);
+    let db = another(&path);
+    let version: i32 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert_eq!(version, 4);
+    let spec: i64 = db.query_row("SELECT spec FROM workers", [], |row| row.get(0)).unwrap();
+    assert_eq!(spec, 1, "the next run is started as the last one was");
+    let orphan = "INSERT INTO instance_runs VALUES ('in_x', 1, 'ws_none', 'p', 'n', NULL, NULL, 0, 1, NULL, 'running', 0, 0)";
+    db.pragma_update(None, "foreign_keys", true).unwrap();
+    assert!(db.execute(orphan, []).is_err());
 }
 
 #[test]

@@ -1,0 +1,62 @@
+-- Instances of configured programs, and what they have done.
+
+-- The launch spec that the next run of a worker is started with.
+ALTER TABLE workers ADD COLUMN spec INTEGER NOT NULL DEFAULT 1;
+
+-- No foreign keys to lane and worker: an instance outlives both.
+CREATE TABLE instances (
+    id         TEXT    NOT NULL PRIMARY KEY,
+    workspace  TEXT    NOT NULL REFERENCES workspaces (id),
+    program    TEXT    NOT NULL,
+    -- what it is called in requests
+    name       TEXT    NOT NULL,
+    -- moves on with each start and stop: what was begun before is void
+    epoch      INTEGER NOT NULL,
+    -- a start was asked for, and its worker does not run yet
+    starting   INTEGER NOT NULL CHECK (starting IN (0, 1)),
+    -- why the last start came to nothing
+    failure    TEXT,
+    lane       TEXT,
+    worker     TEXT,
+    -- JSON objects
+    start      TEXT    NOT NULL,
+    config     TEXT    NOT NULL,
+    -- its picture: what its program says that it does; agents are a JSON list
+    started_at INTEGER,
+    finished   INTEGER NOT NULL CHECK (finished IN (0, 1)),
+    round      INTEGER NOT NULL,
+    mission    TEXT,
+    model      TEXT,
+    dry_run    INTEGER NOT NULL CHECK (dry_run IN (0, 1)),
+    agents     TEXT    NOT NULL,
+    -- how often its program said that it started, and whether it has not said yet that it stopped
+    n_runs     INTEGER NOT NULL,
+    run_open   INTEGER NOT NULL CHECK (run_open IN (0, 1)),
+    created_at INTEGER NOT NULL,
+    UNIQUE (workspace, program, name),
+    CHECK (run_open = 0 OR n_runs > 0)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX instances_lane ON instances (lane) WHERE lane IS NOT NULL;
+CREATE UNIQUE INDEX instances_worker ON instances (worker) WHERE worker IS NOT NULL;
+
+-- What instances have done, from a start to a stop as their programs said it. It stays when its instance is removed.
+CREATE TABLE instance_runs (
+    instance   TEXT    NOT NULL,
+    number     INTEGER NOT NULL CHECK (number >= 1),
+    workspace  TEXT    NOT NULL REFERENCES workspaces (id),
+    program    TEXT    NOT NULL,
+    name       TEXT    NOT NULL,
+    mission    TEXT,
+    model      TEXT,
+    dry_run    INTEGER NOT NULL CHECK (dry_run IN (0, 1)),
+    started_at INTEGER NOT NULL,
+    stopped_at INTEGER,
+    outcome    TEXT    NOT NULL CHECK (outcome IN ('running', 'completed', 'stopped', 'error', 'lost')),
+    rounds     INTEGER NOT NULL,
+    agents     INTEGER NOT NULL,
+    PRIMARY KEY (instance, number),
+    CHECK ((outcome = 'running') = (stopped_at IS NULL))
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX instance_runs_program ON instance_runs (workspace, program, started_at);
