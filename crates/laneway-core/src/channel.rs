@@ -179,6 +179,8 @@ pub enum Due {
     },
     /// It is ended, for this reason.
     End(String),
+    /// Nothing any more: it has closed its channel, and cannot be asked.
+    Over,
 }
 
 /// Whether a program answers. Times are milliseconds on a clock that is never set.
@@ -189,13 +191,14 @@ pub struct Vigil {
     /// When it said that it is ready, or answered last.
     heard_ms: Option<u64>,
     next_ping_ms: u64,
+    is_closed: bool,
 }
 
 impl Vigil {
     /// Over a program that was started, or found again, at this moment.
     pub fn new(patience: Patience, is_ready: bool, now_ms: u64) -> Self {
         let heard_ms = is_ready.then_some(now_ms);
-        Self { patience, begun_ms: now_ms, heard_ms, next_ping_ms: now_ms }
+        Self { patience, begun_ms: now_ms, heard_ms, next_ping_ms: now_ms, is_closed: false }
     }
 
     /// It said that it is ready.
@@ -211,6 +214,11 @@ impl Vigil {
         if let Some(heard_ms) = &mut self.heard_ms {
             *heard_ms = now_ms;
         }
+    }
+
+    /// It has closed its channel. One that was not ready will not be.
+    pub fn closed(&mut self) {
+        self.is_closed = true;
     }
 
     /// Nobody could listen until now: what it did not say before does not count.
@@ -231,6 +239,9 @@ impl Vigil {
             }
             return Due::End(format!("it was not ready within {}", shown(ready_ms)));
         };
+        if self.is_closed {
+            return Due::Over;
+        }
         let limit_ms = beat_ms.saturating_mul(MISSED_BEATS);
         let end_ms = heard_ms.saturating_add(limit_ms);
         if now_ms >= end_ms {
@@ -308,6 +319,16 @@ mod tests {
     }
 
     #[test]
+    fn who_has_closed_its_channel_is_not_called_unhealthy_for_its_silence_once_it_was_ready() {
+        let mut vigil = Vigil::new(PATIENCE, true, 0);
+        vigil.closed();
+        assert_eq!((vigil.due(0), vigil.due(1_000_000)), (Due::Over, Due::Over));
+        let mut vigil = Vigil::new(PATIENCE, false, 0);
+        vigil.closed();
+        assert_eq!(vigil.due(1_000), Due::End("it was not ready within 1 s".to_owned()));
+    }
+
+    #[test]
     fn who_answers_lives_and_who_misses_three_beats_is_ended() {
         let mut vigil = Vigil::new(PATIENCE, false, 0);
         vigil.ready(500);
@@ -341,7 +362,7 @@ mod tests {
                 }
                 match vigil.due(now) {
                     Due::Nothing { until_ms } | Due::Ping { until_ms } => prop_assert!(until_ms > now),
-                    Due::End(_) => {}
+                    Due::End(_) | Due::Over => {}
                 }
             }
         }

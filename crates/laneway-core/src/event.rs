@@ -300,6 +300,12 @@ pub enum Event {
         /// What it did not do, for people.
         why: String,
     },
+    /// A program has closed its channel, and lives on: nothing more is heard of it, or said to it.
+    #[serde(rename = "worker.channel.closed")]
+    WorkerChannelClosed {
+        /// The run's number.
+        number: u32,
+    },
     /// A program has said over its channel what it does.
     #[serde(rename = "worker.status")]
     WorkerStatusSaid {
@@ -414,6 +420,7 @@ impl Event {
             Event::RunStarted { .. } => "run.started",
             Event::WorkerReady { .. } => "worker.ready",
             Event::WorkerUnhealthy { .. } => "worker.unhealthy",
+            Event::WorkerChannelClosed { .. } => "worker.channel.closed",
             Event::WorkerStatusSaid { .. } => "worker.status",
             Event::WorkerErrorSaid { .. } => "worker.error",
             Event::WorkerSaid { .. } => "worker.event",

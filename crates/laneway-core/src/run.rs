@@ -49,6 +49,14 @@ impl RunState {
         }
     }
 
+    /// True until it is over, or asked to be.
+    pub const fn is_wanted(&self) -> bool {
+        match self {
+            RunState::Starting | RunState::Running(_) => true,
+            RunState::Stopping(_) | RunState::Exited(_) => false,
+        }
+    }
+
     /// The program's identity while it is known and alive.
     pub const fn process(&self) -> Option<&ProcessIdentity> {
         match self {

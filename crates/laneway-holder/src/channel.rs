@@ -12,6 +12,7 @@ use laneway_wire::ByteVec;
 use laneway_wire::message::{self, MAX_LINE, Said};
 
 use crate::peer::PeerId;
+use crate::sys;
 
 /// So many lines wait to be recorded: some seconds of a talkative program, and no more than a frame takes.
 const MAX_LINES: usize = 1_000;
@@ -34,11 +35,45 @@ pub(crate) enum NotSaid {
     QueueFull,
 }
 
+/// Both ends of a new channel, as the holder has them when its program runs.
+#[derive(Debug)]
+pub(crate) struct Line {
+    /// The holder's end, non-blocking.
+    pub(crate) socket: UnixStream,
+    /// The inode of the program's end, by which its descriptor is known in `/proc`.
+    pub(crate) far_inode: u64,
+}
+
+/// How a program is told that it is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// It is not: it has no channel, has closed it, or was never seen to read it.
+    Unheard,
+    /// It reads its channel, and so learns of it.
+    Said,
+}
+
+/// Whether the program has closed its side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Open,
+    /// It has; whether that is its end is not known yet.
+    Closed,
+    /// It has, and that is among what it has said.
+    Told,
+}
+
 /// The holder's side of a channel.
 #[derive(Debug)]
 pub(crate) struct Channel {
     /// None once the program has closed its side, or has ended and all that it said was read.
     socket: Option<UnixStream>,
+    far_inode: u64,
+    side: Side,
+    /// Something was written to it.
+    was_written: bool,
+    /// It was seen to have read all that was written.
+    has_read: bool,
     /// Bytes that were read and are not cut into lines yet.
     unread: Vec<u8>,
     /// The beginning of a line whose end has not come.
@@ -62,9 +97,13 @@ pub(crate) struct Channel {
 
 impl Channel {
     /// The channel of a program that was executed; `socket` is non-blocking.
-    pub(crate) fn new(socket: UnixStream, launch: &message::Channel) -> Self {
+    pub(crate) fn new(line: Line, launch: &message::Channel) -> Self {
         let mut channel = Self {
-            socket: Some(socket),
+            socket: Some(line.socket),
+            far_inode: line.far_inode,
+            side: Side::Open,
+            was_written: false,
+            has_read: false,
             unread: Vec::new(),
             partial: Vec::new(),
             n_dropped: 0,
@@ -101,7 +140,7 @@ impl Channel {
 
     /// Whether something that was said has not been recorded yet by somebody who would.
     pub(crate) fn is_needed(&self) -> bool {
-        !self.is_given_up && (self.socket.is_some() || !self.said.is_empty())
+        !self.is_given_up && (self.side != Side::Told || !self.said.is_empty())
     }
 
     /// Reads what the program has said, as far as there is room. Answers whether it said something.
@@ -120,7 +159,10 @@ impl Channel {
             self.unread.truncate(*read.as_ref().unwrap_or(&0));
             match read {
                 Ok(0) => return self.close() || has_said,
-                Ok(_) => has_said = true,
+                Ok(_) => {
+                    has_said = true;
+                    self.see_whether_it_reads();
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if self.is_over {
@@ -179,14 +221,48 @@ impl Channel {
         }
         self.socket = None;
         self.outbox = Vec::new();
-        self.said.push_back(Said::Closed);
+        if self.side == Side::Open {
+            self.side = Side::Closed;
+        }
+        if self.is_over {
+            self.tell_closed();
+        }
         true
+    }
+
+    /// Whether the program has closed its side, which is not among what it has said yet.
+    pub(crate) fn has_closed(&self) -> bool {
+        self.side == Side::Closed
+    }
+
+    /// That the program has closed its side is the last of what it has said.
+    pub(crate) fn tell_closed(&mut self) {
+        if self.side == Side::Closed {
+            self.side = Side::Told;
+            self.said.push_back(Said::Closed);
+        }
+    }
+
+    /// Takes notice if the program has read all that was written to it.
+    fn see_whether_it_reads(&mut self) {
+        self.has_read = self.has_read || (self.was_written && self.outbox.is_empty() && self.is_all_read());
+    }
+
+    /// Whether the program has read all that is in the socket.
+    fn is_all_read(&self) -> bool {
+        self.socket.as_ref().is_some_and(|socket| sys::n_unread(socket).is_ok_and(|n_unread| n_unread == 0))
+    }
+
+    /// The inode of the program's end if it has read all that was said to it, and something was.
+    pub(crate) fn all_read(&self) -> Option<u64> {
+        (self.was_written && self.outbox.is_empty() && self.is_all_read()).then_some(self.far_inode)
     }
 
     /// The program has ended: what is in the socket is the last of it.
     pub(crate) fn end(&mut self) {
         self.is_over = true;
         self.read();
+        self.tell_closed();
     }
 
     /// Says a line to the program.
@@ -197,6 +273,7 @@ impl Channel {
         if self.outbox.len() + line.len() > MAX_OUTBOX {
             return Err(NotSaid::QueueFull);
         }
+        self.see_whether_it_reads();
         self.push_line(line);
         Ok(())
     }
@@ -206,10 +283,12 @@ impl Channel {
         self.outbox.push(b'\n');
     }
 
-    /// Tells the program that it is to end. Answers whether it can hear that.
-    pub(crate) fn bid_farewell(&mut self) -> bool {
+    /// Tells the program that it is to end.
+    pub(crate) fn bid_farewell(&mut self) -> Farewell {
         let farewell = self.farewell.clone();
-        !farewell.is_empty() && self.push(&farewell).is_ok()
+        let is_said = !farewell.is_empty() && self.push(&farewell).is_ok();
+        // Where nothing was written before, nothing is known of it.
+        if is_said && (self.has_read || !self.was_written) { Farewell::Said } else { Farewell::Unheard }
     }
 
     /// Writes what the program takes without waiting.
@@ -218,7 +297,10 @@ impl Channel {
         let mut n_written = 0;
         while n_written < self.outbox.len() {
             match socket.write(&self.outbox[n_written..]) {
-                Ok(n) => n_written += n,
+                Ok(n) => {
+                    n_written += n;
+                    self.was_written = true;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // It reads nothing any more; what it has said is still to be read.
@@ -287,7 +369,7 @@ mod tests {
         ours.set_nonblocking(true).unwrap();
         let kind = message::ChannelKind::JsonLines;
         let launch = message::Channel { kind, greeting: Vec::new(), farewell: b"bye".to_vec().into() };
-        (Channel::new(ours, &launch), theirs)
+        (Channel::new(Line { socket: ours, far_inode: 1 }, &launch), theirs)
     }
 
     fn line(text: &str) -> Said {
@@ -317,7 +399,10 @@ mod tests {
         theirs.write_all(b"four").unwrap();
         drop(theirs);
         channel.read();
-        assert_eq!(channel.untold(), Some((PEER, 4, vec![line("four"), Said::Closed])));
+        assert_eq!(channel.untold(), Some((PEER, 4, vec![line("four")])));
+        assert!(channel.has_closed() && channel.is_needed(), "it may be ending just now");
+        channel.tell_closed();
+        assert_eq!(channel.untold(), Some((PEER, 5, vec![Said::Closed])));
         assert!(channel.is_needed());
         channel.forget(5);
         assert!(!channel.is_needed());
@@ -365,6 +450,20 @@ mod tests {
         channel.watch(PEER, 1);
         let too_long = Said::TooLong { length: 3 * MAX_LINE as u64 };
         assert_eq!(channel.untold(), Some((PEER, 2, vec![too_long, line("next")])));
+    }
+
+    #[test]
+    fn a_program_that_never_read_what_it_was_told_is_not_said_to_have_heard() {
+        let (mut channel, mut theirs) = pair();
+        assert_eq!(channel.bid_farewell(), Farewell::Said, "nothing is known of it");
+        let (mut deaf, _theirs) = pair();
+        deaf.push(b"init").unwrap();
+        deaf.flush();
+        assert_eq!((deaf.bid_farewell(), deaf.all_read()), (Farewell::Unheard, None));
+        channel.flush();
+        assert_eq!(channel.all_read(), None);
+        assert_eq!(theirs.read(&mut [0; 64]).unwrap(), 4);
+        assert_eq!((channel.all_read(), channel.bid_farewell()), (Some(1), Farewell::Said));
     }
 
     #[test]

@@ -6,9 +6,10 @@
 //! * `start`: the program's start; `sys`: what of it needs `unsafe`
 //! * `holder`: the run and its peers; `event_loop` drives it; `peer` is one connection; `reader` reads a flood
 //! * `input`, `typing`, `keys`: what goes to the program; `tail`: what came from it; `recording`: the same in files
-//! * `channel`: what the program and its supervisor say to each other
+//! * `channel`: what the program and its supervisor say to each other; `attention`: whether it only waits for that
 //! * `tree`, `stop`: the run's processes and their end; `clock`: the time
 
+mod attention;
 mod channel;
 mod clock;
 mod event_loop;

@@ -16,6 +16,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{InputModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
+use crate::channel::Line;
 use crate::sys::{self, ChildSetup, Session};
 
 /// Where the system looks when there is no `PATH`.
@@ -47,8 +48,8 @@ pub(crate) struct Running {
     pub(crate) pid: u32,
     /// What it reads and writes.
     pub(crate) ends: Ends,
-    /// The holder's end of its channel, non-blocking.
-    pub(crate) channel: Option<UnixStream>,
+    /// Its channel.
+    pub(crate) channel: Option<Line>,
 }
 
 /// The holder's side of the program's terminal or pipes, non-blocking.
@@ -216,9 +217,10 @@ pub(crate) fn start(launch: &Launch, prepared: Prepared, place: Place) -> Result
 }
 
 /// Makes a channel, and has `command` say where the program's end of it is.
-fn open_channel(kind: ChannelKind, command: &mut Command) -> io::Result<(UnixStream, OwnedFd)> {
+fn open_channel(kind: ChannelKind, command: &mut Command) -> io::Result<(Line, OwnedFd)> {
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;
+    let far_inode = rustix::fs::fstat(&theirs)?.st_ino;
     let number = theirs.as_raw_fd().to_string();
     match kind {
         ChannelKind::JsonLines => command.env("LANEWAY_CHANNEL_FD", number),
@@ -226,7 +228,7 @@ fn open_channel(kind: ChannelKind, command: &mut Command) -> io::Result<(UnixStr
             command.env("NODE_CHANNEL_FD", number).env("NODE_CHANNEL_SERIALIZATION_MODE", "json")
         }
     };
-    Ok((ours, theirs.into()))
+    Ok((Line { socket: ours, far_inode }, theirs.into()))
 }
 
 fn explain(error: &io::Error, program: &[u8]) -> StartFailure {

@@ -1,7 +1,9 @@
 //! The stop of a run, as a machine without clock, processes or signals of its own.
 //!
 //! ```text
-//! Told ──half the grace over, or the program has ended──► Asked: signal
+//! Told ──100 ms──► Heeded? ──it waits for the next message instead──► Asked: signal
+//!   │                 └──half the grace over──► Asked: signal
+//!   └──the program has ended──► Asked: signal to who is left
 //!
 //! Asked ──grace over──► Forcing: freeze ──nobody can fork, or 2 s──► kill ──10 s──► given up
 //!   │                              ▲                                   │
@@ -20,6 +22,10 @@ use crate::tree::Look;
 
 /// How long processes are frozen before they are killed whether or not all are frozen.
 const FREEZE_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long a program that was told has to act on that before it is looked at: long for a program that waits for
+/// messages, and short enough that a stop which is obeyed takes less than 0.3 s.
+const TOLD_FIRST: Duration = Duration::from_millis(100);
 
 /// How long it is tried to kill, freezing included, before the rest is listed.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
@@ -42,8 +48,9 @@ pub(crate) struct Frozen {
 /// A stop under way.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Stop {
-    /// The program was told over its channel, and is sent no signal before `signal_at`.
-    Told { signal_at: Instant, until: Instant },
+    /// The program was told over its channel, is looked at at `look_at`, and is sent no signal before `signal_at`
+    /// unless it is seen then that it does nothing about it.
+    Told { look_at: Option<Instant>, signal_at: Instant, until: Instant },
     /// The tree was asked to end and has time until then.
     Asked { until: Instant },
     /// The grace is over.
@@ -55,6 +62,8 @@ pub(crate) enum Stop {
 pub(crate) enum Step {
     /// Nothing before the next deadline.
     Wait,
+    /// See whether the program acts on what it was told; if not: [`Stop::ask_the_rest`].
+    Look,
     /// Ask the tree by a signal.
     Signal,
     /// Send SIGKILL to what was met.
@@ -72,14 +81,14 @@ impl Stop {
     /// A stop of which the program was told at `now`: it has half the grace before it is asked by a signal.
     pub(crate) fn told(now: Instant, grace: Duration) -> Self {
         let grace = grace.min(A_YEAR);
-        Self::Told { signal_at: now + grace / 2, until: now + grace }
+        Self::Told { look_at: Some(now + TOLD_FIRST), signal_at: now + grace / 2, until: now + grace }
     }
 
     /// A further request: the earlier end of grace counts.
     pub(crate) fn hasten(&mut self, now: Instant, grace: Duration) {
         let grace = grace.min(A_YEAR);
         match self {
-            Self::Told { signal_at, until } => {
+            Self::Told { signal_at, until, .. } => {
                 *signal_at = (*signal_at).min(now + grace / 2);
                 *until = (*until).min(now + grace);
             }
@@ -88,7 +97,7 @@ impl Stop {
         }
     }
 
-    /// The program has ended: who is left was told nothing.
+    /// The program has ended, and who is left was told nothing; or it does nothing about what it was told.
     pub(crate) fn ask_the_rest(&mut self, now: Instant) {
         if let Self::Told { signal_at, .. } = self {
             *signal_at = now;
@@ -98,7 +107,7 @@ impl Stop {
     /// When `step` is to be called if nothing happens before.
     pub(crate) fn deadline(&self) -> Instant {
         match self {
-            Self::Told { signal_at, .. } => *signal_at,
+            Self::Told { look_at, signal_at, .. } => look_at.map_or(*signal_at, |at| at.min(*signal_at)),
             Self::Asked { until } => *until,
             Self::Forcing { next, .. } => *next,
         }
@@ -115,6 +124,10 @@ impl Stop {
             return Step::Wait;
         }
         let since = match *self {
+            Self::Told { look_at: Some(_), signal_at, until } if now < signal_at => {
+                *self = Self::Told { look_at: None, signal_at, until };
+                return Step::Look;
+            }
             Self::Told { until, .. } => {
                 *self = Self::Asked { until };
                 return Step::Signal;
@@ -157,7 +170,7 @@ mod tests {
 
     fn pids(step: Step) -> Vec<u32> {
         match step {
-            Step::Wait | Step::Signal => Vec::new(),
+            Step::Wait | Step::Look | Step::Signal => Vec::new(),
             Step::Kill(look) => look.processes.iter().map(|process| process.identity.pid).collect(),
             Step::GiveUp(left) => left.iter().map(|identity| identity.pid).collect(),
         }
@@ -178,11 +191,16 @@ mod tests {
         let now = Instant::now();
         let second = Duration::from_secs(1);
         let mut stop = Stop::told(now, 4 * second);
+        assert_eq!(stop.deadline(), now + TOLD_FIRST);
+        assert!(matches!(stop.step(now, || panic!("nothing is due")), Step::Wait));
+        assert!(matches!(stop.step(now + TOLD_FIRST, || panic!("nobody is frozen yet")), Step::Look));
+        assert_eq!(stop.deadline(), now + 2 * second);
         assert!(matches!(stop.step(now + second, || panic!("nothing is due")), Step::Wait));
         assert!(matches!(stop.step(now + 2 * second, || panic!("nobody is frozen yet")), Step::Signal));
         assert_eq!(stop.deadline(), now + 4 * second);
         let mut stop = Stop::told(now, 4 * second);
         stop.hasten(now + second, second);
+        assert!(matches!(stop.step(now + second, || panic!("nobody is frozen yet")), Step::Look));
         assert_eq!(stop.deadline(), now + second + second / 2);
         stop.ask_the_rest(now + second);
         assert!(matches!(stop.step(now + second, || panic!("nobody is frozen yet")), Step::Signal));

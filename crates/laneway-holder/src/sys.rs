@@ -38,6 +38,14 @@ pub(crate) fn give_back_free_memory() {
     }
 }
 
+/// Whether, by a number that is 0 then, the other end of a unix socket has read all that was written to this one.
+pub(crate) fn n_unread(socket: impl AsFd) -> io::Result<libc::c_int> {
+    let mut n_unread = 0;
+    // SAFETY: TIOCOUTQ writes one int, which lives through the call.
+    check(unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut n_unread) })?;
+    Ok(n_unread)
+}
+
 /// The signals a holder takes from its loop, as a descriptor. They are blocked in this process.
 #[derive(Debug)]
 pub(crate) struct SignalDescriptor(OwnedFd);

@@ -38,6 +38,7 @@ pub(super) fn heard(
                 channel.n_unreadable += 1;
                 continue;
             }
+            Heard::Closed if run.state.is_wanted() => Event::WorkerChannelClosed { number: run.number },
             Heard::Ready | Heard::Pong | Heard::Closed => continue,
             Heard::Status(status) => Event::WorkerStatusSaid { status: status.clone() },
             Heard::Error(message) => Event::WorkerErrorSaid { message: message.clone() },

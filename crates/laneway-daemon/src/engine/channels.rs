@@ -89,6 +89,7 @@ impl Engine {
                         until_ms.max(watched.now_ms() + 1)
                     }
                 },
+                Due::Over => return,
                 Due::End(why) => {
                     tracing::warn!(%run, why, "a program does not answer, and is ended");
                     self.report(Command::RecordUnresponsive { run, why }, self.own_request()).await;
@@ -111,6 +112,7 @@ impl Engine {
     pub(super) async fn hear(&self, run: RunId, first: u64, said: &[Said]) {
         let heard: Vec<Heard> = said.iter().map(heard).collect();
         let (is_ready, has_answered) = (heard.contains(&Heard::Ready), heard.contains(&Heard::Pong));
+        let has_closed = heard.contains(&Heard::Closed);
         let up_to = first + heard.len() as u64 - 1;
         let recorded = self.decide(Command::RecordHeard { run, first, heard }, self.own_request()).await;
         // After it is recorded: a vigil that begins just now looks at the record.
@@ -121,6 +123,10 @@ impl Engine {
             }
             if has_answered {
                 watched.with(Vigil::pong);
+            }
+            if has_closed {
+                watched.with(|vigil, _| vigil.closed());
+                watched.changed.notify_one();
             }
         }
         let Some(holder) = self.holders.of_run(run) else { return };

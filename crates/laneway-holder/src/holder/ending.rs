@@ -12,7 +12,8 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process_group, 
 
 use super::terminal::{Shown, Terminal};
 use super::{DEFAULT_GRACE, Holder, Ownership, Response};
-use crate::channel::Channel;
+use crate::attention;
+use crate::channel::{Channel, Farewell};
 use crate::clock::Moment;
 use crate::input::Asker;
 use crate::log;
@@ -237,8 +238,8 @@ impl Holder {
             stop.hasten(now.instant, grace);
             return;
         }
-        let hears = self.exited.is_none() && self.channel.as_mut().is_some_and(Channel::bid_farewell);
-        if hears {
+        let farewell = self.channel.as_mut().filter(|_| self.exited.is_none()).map(Channel::bid_farewell);
+        if farewell == Some(Farewell::Said) {
             self.stop = Some(Stop::told(now.instant, grace));
             self.first_signal = Some(signal);
         } else {
@@ -246,6 +247,15 @@ impl Holder {
             self.ask_by_signal(&processes, signal);
         }
         self.say_stop_progress(StopPhase::Asked, processes.len());
+    }
+
+    /// Whether the program has read that it is to end and waits for the next message: then it does nothing about it.
+    fn goes_on_as_before(&mut self) -> bool {
+        let Some(inode) = self.channel.as_ref().and_then(Channel::all_read) else { return false };
+        let program = self.started.program;
+        // What else there is may be at work for it.
+        let is_alone = self.look_below().iter().all(|process| process.identity == program);
+        is_alone && attention::only_reads(program.pid, inode)
     }
 
     fn ask_by_signal(&self, processes: &[Process], signal: Signal) {
@@ -276,6 +286,12 @@ impl Holder {
         }
         match step {
             Step::Wait => {}
+            Step::Look => {
+                if self.goes_on_as_before() {
+                    machine.ask_the_rest(now.instant);
+                    self.stop = Some(machine);
+                }
+            }
             Step::Signal => {
                 let processes = self.look_below();
                 let signal = self.first_signal.take().unwrap_or_else(|| self.stop_signal_or_term());

@@ -32,7 +32,7 @@ use laneway_wire::{RecordFile, RunRecord, Stream, client};
 use rustix::event::PollFlags;
 use rustix::process::{Resource, Signal, getrlimit};
 
-use crate::channel::Channel;
+use crate::channel::{Channel, Line};
 use crate::clock::Moment;
 use crate::input::{Asker, InputQueue, Notice};
 use crate::log;
@@ -130,7 +130,7 @@ pub(crate) struct Parts {
     pub(crate) record: RecordFile,
     pub(crate) recorded: RunRecord,
     pub(crate) ends: Ends,
-    pub(crate) channel: Option<UnixStream>,
+    pub(crate) channel: Option<Line>,
     pub(crate) started: Started,
 }
 
@@ -149,6 +149,8 @@ pub(crate) struct Holder {
     terminal: Terminal,
     input: InputQueue,
     channel: Option<Channel>,
+    /// When it was seen that the program had closed its channel, until that is told.
+    channel_closed_at: Option<Instant>,
     /// When the program wrote or somebody typed last.
     last_activity: Instant,
     peers: BTreeMap<PeerId, Peer>,
@@ -200,7 +202,8 @@ impl Holder {
             stop_signal: launch.stop_signal,
             terminal,
             input: InputQueue::default(),
-            channel: channel.map(|(socket, launch)| Channel::new(socket, launch)),
+            channel: channel.map(|(line, launch)| Channel::new(line, launch)),
+            channel_closed_at: None,
             last_activity: now.instant,
             peers: BTreeMap::new(),
             max_peers: max_peers(),
@@ -295,7 +298,7 @@ impl Holder {
         };
         let stop = self.stop.as_ref().map(Stop::deadline);
         let others = [self.leave_at_latest, self.reap_again_at, self.accept_again_at, self.quiet_deadline()];
-        [owner, stop, self.settle_deadline(), self.last_word_deadline()]
+        [owner, stop, self.settle_deadline(), self.last_word_deadline(), self.channel_deadline()]
             .into_iter()
             .chain(others)
             .flatten()
@@ -342,7 +345,7 @@ impl Holder {
         self.tell_exit_when_drained();
         self.tell_the_quiet(now);
         self.tell_the_changes();
-        self.flush_channel();
+        self.flush_channel(now);
         // First, so that what a viewer has seen is in the file.
         self.flush_recording();
         self.flush_peers(now);

@@ -196,13 +196,49 @@ fn a_stop_is_told_first_and_a_program_that_obeys_ends_by_that() {
 }
 
 #[test]
-fn a_program_that_does_not_listen_gets_the_signal_after_half_the_grace() {
+fn a_program_that_reads_nothing_is_asked_by_the_signal_at_once() {
     let mut run = start(python("say({'type': 'ready'})\ntime.sleep(1000)"));
     Watcher::of(&run, 0).until(1);
     let before = Instant::now();
-    assert!(run.stop(Duration::from_secs(1)).is_empty());
-    assert!(before.elapsed() >= Duration::from_millis(500));
+    assert!(run.stop(Duration::from_secs(20)).is_empty());
+    assert!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());
     assert_eq!(run.wait_for_exit().signal, Some(15));
+}
+
+#[test]
+fn a_program_that_reads_that_it_is_to_end_and_waits_for_more_is_asked_by_the_signal_very_soon() {
+    let mut run = start(python("hear()\nhear()\nsay({'type': 'ready'})\nwhile True: hear()"));
+    Watcher::of(&run, 0).until(1);
+    let before = Instant::now();
+    assert!(run.stop(Duration::from_secs(20)).is_empty());
+    assert!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());
+    assert_eq!(run.wait_for_exit().signal, Some(15));
+}
+
+#[test]
+fn a_program_that_acts_on_what_it_is_told_has_half_the_grace_for_that_before_the_signal() {
+    let acts = "hear()\nhear()\nsay({'type': 'ready'})\nhear()\n";
+    let mut run = start(python(&format!("{acts}time.sleep(0.4)\nsys.exit(7)")));
+    Watcher::of(&run, 0).until(1);
+    assert!(run.stop(Duration::from_secs(20)).is_empty());
+    assert_eq!(run.wait_for_exit().code, Some(7), "a signal would have been its end");
+    let mut run = start(python(&format!("{acts}time.sleep(1000)")));
+    Watcher::of(&run, 0).until(1);
+    let before = Instant::now();
+    assert!(run.stop(Duration::from_secs(1)).is_empty());
+    assert!(before.elapsed() >= Duration::from_millis(500), "{:?}", before.elapsed());
+    assert_eq!(run.wait_for_exit().signal, Some(15));
+}
+
+#[test]
+fn that_a_living_program_has_closed_its_channel_is_told_while_it_lives() {
+    let mut run = start(python("hear()\nhear()\nreader.close()\nchannel.close()\ntime.sleep(1000)"));
+    let mut watcher = Watcher::of(&run, 0);
+    assert_eq!(watcher.until(1), [Said::Closed]);
+    assert!(run.status().exited.is_none());
+    watcher.take(1);
+    assert!(run.stop(Duration::from_secs(5)).is_empty());
+    run.acknowledge_and_leave();
 }
 
 #[test]

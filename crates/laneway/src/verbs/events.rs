@@ -216,7 +216,7 @@ fn what(event: &Event) -> String {
         Event::WorkerRestarted { number } => format!("run {number}"),
         Event::RunStarted { number, pid } => format!("run {number} as process {pid}"),
         Event::RunStopping { number } => format!("run {number}"),
-        Event::WorkerReady { number } => format!("run {number}"),
+        Event::WorkerReady { number } | Event::WorkerChannelClosed { number } => format!("run {number}"),
         Event::WorkerUnhealthy { number, why } => format!("run {number}: {}", shown(why)),
         Event::WorkerStatusSaid { status } => said(status),
         Event::WorkerErrorSaid { message } => shown(&cut(message)),

@@ -167,6 +167,29 @@ fn a_program_that_hangs_is_ended_and_started_again() {
 }
 
 #[test]
+fn a_program_that_closes_its_channel_is_told_of_and_is_not_called_unhealthy_for_its_silence() {
+    if !has_node() {
+        return;
+    }
+    let world = world_with("20s", "200ms");
+    for name in ["a", "b"] {
+        new_node(&world, name, &[]);
+        wait_for(&world, name, "worker.ready", &json!({}));
+    }
+    let _ = world.lane(&["message", "a", r#"{"type": "leave"}"#]).ok();
+    wait_for(&world, "a", "worker.channel.closed", &json!({ "number": 1 }));
+    // When another one has been silent for too long since then, so has this one.
+    let _ = world.lane(&["message", "b", r#"{"type": "deafen"}"#]).ok();
+    wait_for(&world, "b", "worker.unhealthy", &json!({}));
+    let a = world.worker("a");
+    assert_eq!(a["status"], "running");
+    let told = |event: &&Value| event["worker"] == a["id"] && event["event"] == "worker.unhealthy";
+    assert_eq!(events(&world).iter().find(told), None);
+    let _ = world.lane(&["stop", "a"]).ok();
+    only_the_daemon_is_left(&world);
+}
+
+#[test]
 fn a_program_that_is_not_ready_in_time_has_failed_and_one_without_a_channel_may_be_silent() {
     let world = world_with("300ms", "100ms");
     let _ = world.lane(&["new", "a", "--channel", "jsonl", "--", "sleep", "1000"]).ok();

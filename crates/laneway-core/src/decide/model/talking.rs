@@ -68,6 +68,19 @@ fn what_is_told_twice_is_recorded_once_and_nothing_after_a_gap() {
 }
 
 #[test]
+fn a_closed_channel_is_told_of_a_program_that_lives_and_is_not_to_end() {
+    let mut facts = talking();
+    let closed = Command::RecordHeard { run: RUN, first: 1, heard: vec![Heard::Ready, Heard::Closed] };
+    assert_eq!(take(&mut facts, &closed), ["worker.ready", "worker.channel.closed"]);
+    assert_eq!(take(&mut facts, &closed), [""; 0], "once");
+    for state in [RunState::Stopping(None), RunState::Exited(Exit::Lost)] {
+        let mut facts = talking();
+        run_of(&mut facts).state = state;
+        assert_eq!(take(&mut facts, &closed), ["worker.ready"], "it is a part of its end");
+    }
+}
+
+#[test]
 fn who_does_not_answer_is_ended_and_has_failed_whatever_its_code() {
     for (policy, n_events) in [(RestartPolicy::Never, 1), (RestartPolicy::OnFailure, 2)] {
         let mut facts = talking();
