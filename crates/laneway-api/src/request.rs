@@ -498,6 +498,36 @@ pub struct AccessTerminal {
     /// What it shows is wanted as it comes. In a pane of tmux that is not known without.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub output: bool,
+    /// The pane of that number instead of the one that the target means; in tmux.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pane: Option<u32>,
+}
+
+/// Hear of a further pane of a worker: when something is written in it, and when its program has ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HearPane {
+    /// The pane of that number instead of the one that the target means.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pane: Option<u32>,
+    /// Tell what is written too. Only then tmux gives the pane's output to a pipe, which it has one of.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub output: bool,
+}
+
+/// What is heard of a further pane, one JSON line each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum PaneHeard {
+    /// It is listened to from now on. Always the first.
+    Listening,
+    /// Something was written in it. Several that come close together are told as one.
+    Written,
+    /// Its program has ended, or it was closed. Always the last.
+    Ended {
+        /// How.
+        exit: Exit,
+    },
 }
 
 /// Wait until the end of a worker's run is recorded.

@@ -100,6 +100,8 @@ pub const WORKER_MESSAGES: &str = "/api/v1/workers/{target}/messages";
 pub const WORKER_EXPLANATION: &str = "/api/v1/workers/{target}/explanation";
 /// GET [`crate::request::AccessTerminal`] as a query: [`crate::view::TerminalAccess`].
 pub const WORKER_TERMINAL: &str = "/api/v1/workers/{target}/terminal";
+/// GET [`crate::request::HearPane`] as a query: JSON lines of [`crate::request::PaneHeard`], of a further pane in tmux.
+pub const WORKER_PANE: &str = "/api/v1/workers/{target}/pane";
 /// GET [`crate::request::ReadText`] as a query: [`crate::view::TextView`].
 pub const WORKER_TEXT: &str = "/api/v1/workers/{target}/text";
 /// POST: octets, with [`crate::request::SendInput`] as a query: [`crate::request::Sent`].

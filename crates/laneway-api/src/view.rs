@@ -399,6 +399,18 @@ pub struct TerminalAccess {
     /// In tmux: where its program can be gone to, as it is now.
     #[serde(default)]
     pub tmux: Option<PaneAddress>,
+    /// It is a further pane of the worker: `tmux` is that one's place, and the rest is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub further: Option<FurtherPane>,
+}
+
+/// A further pane of a worker, which no holder knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FurtherPane {
+    /// Its number.
+    pub number: u32,
+    /// How its program has ended, if it has: `lost` if tmux does not tell.
+    pub exit: Option<Exit>,
 }
 
 /// A pane of tmux, and where it is.

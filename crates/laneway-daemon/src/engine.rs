@@ -31,6 +31,7 @@ mod workspaces;
 pub(crate) use close::CloseAsked;
 pub(crate) use create::parse_name;
 pub(crate) use inside::{Asking, who_asks};
+pub(crate) use panes::program_of;
 pub(crate) use restarts::Begun;
 pub(crate) use runs::{RunHow, exit_of};
 pub(crate) use setup::Tell;

@@ -162,6 +162,7 @@ fn router(served: Served) -> Router {
         .route(routes::WORKER_MESSAGES, post(workers::message))
         .route(routes::WORKER_EXPLANATION, get(workers::explain))
         .route(routes::WORKER_TERMINAL, get(workers::terminal))
+        .route(routes::WORKER_PANE, get(workers::pane))
         .route(routes::WORKER_TEXT, get(workers::text))
         .route(routes::WORKER_SPLIT, post(workers::split))
         .route(

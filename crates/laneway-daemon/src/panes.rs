@@ -3,22 +3,26 @@
 //! Everything here blocks, at most for tmux's own limit, and nothing is
 //! done to a pane that was not looked at before and found to be the one that is recorded.
 
+mod hearing;
 mod using;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use laneway_api::error::{ErrorKind, Problem};
 use laneway_core::id::RunId;
 use laneway_core::os_text::OsText;
 use laneway_core::pane::{PaneIdentity, PanePlace, TmuxServer};
+use laneway_core::run::Exit;
 use laneway_tmux::{Back, Mark, PaneProgram, PaneSeen, Reading, Removed, Server, ServerIdentity};
 use laneway_tmux::{TmuxError, TmuxUnusable};
 use tokio::sync::Notify;
 
 use crate::problem::{IntoProblem, chain};
 use crate::tmux::TmuxHere;
+
+pub(crate) use hearing::{Ear, HearError};
 
 /// The session of workers whose caller was in no session.
 const SESSION: &str = "laneway";
@@ -54,6 +58,8 @@ struct Inner {
     /// Servers in which something has changed, by their sockets.
     changed: Mutex<BTreeSet<PathBuf>>,
     has_changed: Notify,
+    /// Further panes that are listened to.
+    ears: tokio::sync::Mutex<HashMap<hearing::Key, Weak<Ear>>>,
 }
 
 /// A pane that is wanted.
@@ -77,7 +83,8 @@ impl Panes {
     /// The panes of this tmux.
     pub(crate) fn new(tmux: Arc<TmuxHere>) -> Self {
         let (followed, changed, has_changed) = (Mutex::default(), Mutex::default(), Notify::new());
-        Self(Arc::new(Inner { tmux, followed, changed, has_changed }))
+        let ears = tokio::sync::Mutex::default();
+        Self(Arc::new(Inner { tmux, followed, changed, has_changed, ears }))
     }
 
     /// Waits until something has changed in servers; gives their sockets.
@@ -199,6 +206,18 @@ impl Panes {
         let identity = of_record(pane)?;
         let seen = self.server(&identity.server.socket)?.verify(&identity)?;
         Ok(as_recorded(&identity.server, &seen).place)
+    }
+
+    /// Where a pane is now, and how its program has ended, if it has: [`Exit::Lost`] if tmux does not tell.
+    pub(crate) fn look(&self, pane: &PaneIdentity) -> Result<(PanePlace, Option<Exit>), PaneError> {
+        let identity = of_record(pane)?;
+        let seen = self.server(&identity.server.socket)?.verify(&identity)?;
+        let exit = seen.is_dead.then(|| match (seen.dead_status, seen.dead_signal) {
+            (_, Some(signal)) => Exit::Signal { signal },
+            (Some(status), None) => u8::try_from(status).map_or(Exit::Lost, |code| Exit::Code { code }),
+            (None, None) => Exit::Lost,
+        });
+        Ok((as_recorded(&identity.server, &seen).place, exit))
     }
 
     /// Where each of these panes of the server at `socket` is now. An error means that it is known of none.

@@ -1,5 +1,6 @@
 //! Reading, typing and attaching: asked of the run's holder while it is there, of its last screen afterwards.
 
+mod further;
 mod in_tmux;
 mod sending;
 
@@ -55,6 +56,7 @@ impl Engine {
                 holder_folder: Some(folder.as_path().into()),
                 last_screen: None,
                 tmux,
+                further: None,
             });
         }
         let last_screen = match blocking(move || FinalScreen::read(&folder)).await? {
@@ -64,7 +66,7 @@ impl Engine {
                 None
             }
         };
-        Ok(TerminalAccess { worker, holder_folder: None, last_screen, tmux: None })
+        Ok(TerminalAccess { worker, holder_folder: None, last_screen, tmux: None, further: None })
     }
 
     /// What a worker's terminal shows, or showed last.

@@ -133,6 +133,19 @@ impl Server {
         self.reading(self.ask("pipe-pane", &line)?, &proof)
     }
 
+    /// The output of the pane goes nowhere else any more, if that was for [`Self::tap`].
+    pub fn untap(&self, pane: &PaneIdentity) -> Result<(), TmuxError> {
+        let seen = self.verify(pane)?;
+        if !seen.is_tapped {
+            return Ok(());
+        }
+        let target = pane.pane.to_string();
+        let line = Line::new("set-option").args(["-p", "-u", "-t", &target, "@laneway-tap"]);
+        // Of one whose program has ended tmux closes none, and needs not.
+        let line = if seen.is_dead { line } else { line.then("pipe-pane").args(["-t", &target]) };
+        self.ask("pipe-pane", &line).map(drop)
+    }
+
     /// A program can write what looks like the end of a reply. It cannot know what has to stand behind that.
     fn reading(&self, said: Vec<Vec<u8>>, proof: &str) -> Result<Reading, TmuxError> {
         let forged = || {

@@ -50,3 +50,4 @@ pub(crate) mod token;
 pub(crate) mod trust;
 pub(crate) mod version;
 pub(crate) mod wait;
+mod wait_pane;

@@ -32,7 +32,7 @@ use crate::output::{CLIENT, HELLO_LIMIT, OutputError, exit_of};
 use laneway_core::duration;
 
 /// The stable word of the problem that the daemon was just ending.
-const ENDING: &str = "daemon_ending";
+pub(crate) const ENDING: &str = "daemon_ending";
 
 /// How long a terminal has to be silent if nothing else is said.
 const IDLE: Duration = Duration::from_secs(2);

@@ -24,6 +24,7 @@ use super::{Engine, Request, blocking, inside};
 use crate::holders::{Door, Launched, process};
 use crate::panes::{Wanted, Whereabouts};
 use crate::problem::{IntoProblem, chain, of_holder};
+use crate::sys::Watched;
 
 /// How long a holder has to answer each question about a pane.
 const HOLDER_LIMIT: Duration = Duration::from_secs(5);
@@ -298,8 +299,7 @@ impl Engine {
     /// tmux does not tell of a pane that is closed while its window stays; the end of what runs in it does. The first
     /// pane has a holder, whose end is known anyway.
     pub(crate) fn look_again_when_it_ends(&self, pane: &PaneIdentity) {
-        let program = inside::processes_of_panes(std::slice::from_ref(pane)).into_iter().next();
-        let Some(program) = program.and_then(process) else { return };
+        let Some(program) = program_of(pane) else { return };
         let (panes, socket) = (self.panes.clone(), pane.server.socket.to_path_buf());
         // Not one of the tasks that an end waits for: the next daemon looks by itself.
         tokio::spawn(async move {
@@ -321,6 +321,11 @@ impl Engine {
             });
         }
     }
+}
+
+/// The process that tmux has started in a pane; none if that has ended.
+pub(crate) fn program_of(pane: &PaneIdentity) -> Option<Watched> {
+    inside::processes_of_panes(std::slice::from_ref(pane)).into_iter().next().and_then(process)
 }
 
 /// Finds the holder in a run's folder, with its status.

@@ -6,10 +6,11 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use laneway_api::request::{
-    AccessTerminal, AwaitExit, AwaitStatus, PaneAdded, ReadText, RestartWorker, SendInput, SendStep,
-    SplitWorker, StartWorker, StopWorker, Told, WorkerBegun, WorkerStopped,
+    AccessTerminal, AwaitExit, AwaitStatus, HearPane, PaneAdded, ReadText, RestartWorker, SendInput,
+    SendStep, SplitWorker, StartWorker, StopWorker, Told, WorkerBegun, WorkerStopped,
 };
 use laneway_api::view::{Explanation, TerminalAccess, TextView, WorkerView, Workers};
+use laneway_core::pane::PRIMARY;
 use laneway_core::worker::WorkerStatus;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -151,11 +152,31 @@ pub(super) async fn terminal(
     TargetText(target): TargetText,
     Query(wanted): Query<AccessTerminal>,
 ) -> Result<Json<TerminalAccess>, Failure> {
-    let worker = engine.worker_target(&caller, &target).await?;
+    let (worker, pane) = engine.terminal_target(&caller, &target, wanted.pane).await?;
     if wanted.attaching {
         engine.attached(worker, caller.request).await?;
     }
-    Ok(Json(engine.terminal_access(worker, wanted).await?))
+    Ok(Json(match pane {
+        PRIMARY => engine.terminal_access(worker, wanted).await?,
+        further => engine.access_to_further(worker, further).await?,
+    }))
+}
+
+pub(super) async fn pane(
+    State(served): All,
+    caller: Caller,
+    TargetText(target): TargetText,
+    Query(wanted): Query<HearPane>,
+) -> Result<Response, Failure> {
+    let pane = served.engine.terminal_target(&caller, &target, wanted.pane).await?;
+    let hearing = served.engine.hear_pane(pane, wanted).await?;
+    let lines = stream::unfold((hearing, served.closing), |(mut hearing, closing)| async move {
+        let heard = closing.run_until_cancelled(hearing.next()).await??;
+        let mut line = serde_json::to_vec(&heard).expect("what is heard is made of strings and numbers");
+        line.push(b'\n');
+        Some((Line::Ok(line.into()), (hearing, closing)))
+    });
+    Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
 }
 
 pub(super) async fn text(

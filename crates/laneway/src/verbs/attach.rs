@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use laneway_api::error::{ErrorKind, Problem, exit_code};
 use laneway_api::request::{AccessTerminal, ReadText, Which};
 use laneway_api::routes;
-use laneway_api::view::{TerminalAccess, TextView, WorkerView};
+use laneway_api::view::{FurtherPane, TerminalAccess, TextView, WorkerView};
 use laneway_core::id::{RunId, WorkerId};
 use laneway_core::name::Name;
 use laneway_core::run::Exit;
@@ -37,6 +37,7 @@ EXAMPLES:
   lane attach fix             use its terminal; ctrl-\\ leaves, the program goes on
   lane attach fix --observe   look on while someone else types
   lane attach fix --detach-keys ctrl-a
+  lane attach fix:1           a further pane, in tmux; the same: lane attach fix --pane 1
 
 Typed twice, the key that leaves goes to the program once. One attachment types at a time: the last one that
 came. A worker in tmux is gone to: its window is switched to, or attached. Exit codes: 0 left, or the program has ended; 1 its holder was lost; 5 refused; 128+n ended by signal n.";
@@ -54,6 +55,9 @@ pub(crate) struct AttachArgs {
     /// The key that leaves: ctrl- with a letter or one of \ ] ^ _ @ [ (or set it: `detach_keys`)
     #[arg(long, value_name = "KEY")]
     detach_keys: Option<DetachKey>,
+    /// The pane of this number of a worker in tmux [default: the one that its program runs in]
+    #[arg(long, value_name = "N", conflicts_with = "detach_keys")]
+    pane: Option<u32>,
 }
 
 /// What `--json` prints when it is over.
@@ -98,10 +102,13 @@ pub(super) fn attach_to(worker: WorkerId) -> Outcome {
 
 fn attach(args: &AttachArgs, key: DetachKey, context: &Context) -> Outcome {
     let client = context.client()?;
-    let mut access = ask_for_access(&client, &args.target, args.observe)?;
+    let mut access = ask_for_access(&client, &args.target, args)?;
+    if let Some(pane) = &access.further {
+        return attach_further(args, &client, &access, pane, context);
+    }
     if access.worker.status == WorkerStatus::Starting {
         until_begun(&client, access.worker.id)?;
-        access = ask_for_access(&client, &access.worker.id.to_string(), args.observe)?;
+        access = ask_for_access(&client, &access.worker.id.to_string(), args)?;
     }
     refuse_what_cannot_be_attached(&access.worker)?;
     if let Some(exit) = &access.worker.exit {
@@ -114,7 +121,7 @@ fn attach(args: &AttachArgs, key: DetachKey, context: &Context) -> Outcome {
         Ok(link) => link,
         Err(error) => {
             // It may have ended at this very moment.
-            let access = ask_for_access(&client, &access.worker.id.to_string(), args.observe)?;
+            let access = ask_for_access(&client, &access.worker.id.to_string(), args)?;
             return match &access.worker.exit {
                 Some(exit) => show_ended(&client, &access.worker, exit, context),
                 None => Err(holder_unreachable(&access.worker, &error)),
@@ -135,10 +142,35 @@ fn attach(args: &AttachArgs, key: DetachKey, context: &Context) -> Outcome {
     say_how_it_ended(&access.worker, &leaving, context)
 }
 
-fn ask_for_access(client: &Client, target: &str, output: bool) -> Result<TerminalAccess, Failure> {
+fn ask_for_access(client: &Client, target: &str, args: &AttachArgs) -> Result<TerminalAccess, Failure> {
     let path = routes::with_target(routes::WORKER_TERMINAL, target);
     let request = Request::get(format!("attaching to {target}"), path);
-    client.ask(&request.query(&AccessTerminal { attaching: true, output })?)
+    client.ask(&request.query(&AccessTerminal { attaching: true, output: args.observe, pane: args.pane })?)
+}
+
+/// A further pane is tmux's alone: it is gone to, or shown as it was when its program had ended.
+fn attach_further(
+    args: &AttachArgs,
+    client: &Client,
+    access: &TerminalAccess,
+    pane: &FurtherPane,
+    context: &Context,
+) -> Outcome {
+    let name = format!("{}:{}", worker_name(&access.worker), pane.number);
+    if let Some(exit) = &pane.exit {
+        return show_last(client, (&access.worker, &name), Some(pane.number), exit, context);
+    }
+    if args.observe {
+        let message =
+            format!("{name} is a further pane, which only tmux shows, and nobody looks on through a holder");
+        let problem = Problem::new(ErrorKind::Refused, "pane_not_observed", message);
+        return Err(problem.hint(format!("lane attach {name}\nlane read {name}")).into());
+    }
+    let no_window = || {
+        let message = format!("in which window {name} is was never read");
+        Failure::new(ErrorKind::Unreachable, "no_window", message)
+    };
+    Err(go_to(access.tmux.as_ref().ok_or_else(no_window)?))
 }
 
 fn refuse_what_cannot_be_attached(worker: &WorkerView) -> Result<(), Failure> {
@@ -177,12 +209,25 @@ fn holder_unreachable(worker: &WorkerView, error: &ClientError) -> Failure {
 
 /// The last screen of a run that is over, among the lines of the user's own terminal.
 fn show_ended(client: &Client, worker: &WorkerView, exit: &Exit, context: &Context) -> Outcome {
-    let name = worker_name(worker);
+    show_last(client, (worker, &worker_name(worker)), None, exit, context)?;
+    if !context.json() {
+        say_what_follows(worker, worker.run, context)?;
+    }
+    Ok(exit_code::OK)
+}
+
+fn show_last(
+    client: &Client,
+    (worker, name): (&WorkerView, &str),
+    pane: Option<u32>,
+    exit: &Exit,
+    context: &Context,
+) -> Outcome {
     if context.json() {
         context.printer.json(&Report::new(worker, "ended", Some(exit.clone())))?;
         return Ok(exit_code::OK);
     }
-    let query = ReadText { which: Some(Which::Screen), ansi: true, ..ReadText::default() };
+    let query = ReadText { which: Some(Which::Screen), ansi: true, pane, ..ReadText::default() };
     let path = routes::with_target(routes::WORKER_TEXT, &worker.id.to_string());
     let request = Request::get(format!("reading the last screen of {name}"), path).query(&query)?;
     // A run that was lost, or never ran, has left no screen.
@@ -194,7 +239,6 @@ fn show_ended(client: &Client, worker: &WorkerView, exit: &Exit, context: &Conte
         context.printer.bytes(lines.as_bytes())?;
     }
     context.printer.line(&format!("{name} has ended: {exit}"))?;
-    say_what_follows(worker, worker.run, context)?;
     Ok(exit_code::OK)
 }
 

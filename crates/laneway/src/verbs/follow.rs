@@ -3,10 +3,10 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use laneway_api::error::{ErrorKind, exit_code};
+use laneway_api::error::{ErrorKind, Problem, exit_code};
 use laneway_api::request::{AccessTerminal, ReadText, Which};
 use laneway_api::routes;
-use laneway_api::view::{OutputItem, OutputStream, TerminalAccess, TextView, WorkerView};
+use laneway_api::view::{FurtherPane, OutputItem, OutputStream, TerminalAccess, TextView, WorkerView};
 use laneway_core::os_text::OsText;
 use laneway_core::run::Exit;
 use laneway_wire::Stream;
@@ -50,6 +50,13 @@ enum End {
 pub(super) fn follow(target: &str, wanted: Wanted, context: &Context) -> Outcome {
     let access = access(target, wanted, context)?;
     let (worker, name) = (&access.worker, worker_name(&access.worker));
+    if let Some(FurtherPane { number, .. }) = &access.further {
+        let message = format!(
+            "{name}:{number} is a further pane, whose lines no holder counts: it can be read, and not followed"
+        );
+        let hint = format!("lane read {name}:{number} --all\nlane wait {name}:{number} --for output=REGEX");
+        return Err(Problem::new(ErrorKind::Refused, "pane_not_followed", message).hint(hint).into());
+    }
     if let Some(exit) = &worker.exit {
         return print_ended(worker, wanted, exit, context);
     }
@@ -94,7 +101,7 @@ fn client(wanted: Wanted, context: &Context) -> Result<Client, Failure> {
 fn access(target: &str, wanted: Wanted, context: &Context) -> Result<TerminalAccess, Failure> {
     let path = routes::with_target(routes::WORKER_TERMINAL, target);
     let request = Request::get(format!("following {target}"), path)
-        .query(&AccessTerminal { attaching: false, output: true })?;
+        .query(&AccessTerminal { output: true, ..AccessTerminal::default() })?;
     client(wanted, context)?.ask(&request)
 }
 

@@ -34,6 +34,9 @@ pub(crate) struct LogsArgs {
     /// With colours and attributes as escape sequences
     #[arg(long)]
     ansi: bool,
+    /// The pane of this number of a worker in tmux: what tmux keeps of it [default: the one that its program runs in]
+    #[arg(long, value_name = "N", conflicts_with_all = ["run", "follow"])]
+    pane: Option<u32>,
 }
 
 pub(crate) fn run(args: &LogsArgs, context: &Context) -> Outcome {
@@ -44,6 +47,12 @@ pub(crate) fn run(args: &LogsArgs, context: &Context) -> Outcome {
             context,
         );
     }
-    let query = ReadText { which: Some(Which::All), ansi: args.ansi, run: args.run, ..ReadText::default() };
+    let query = ReadText {
+        which: Some(Which::All),
+        ansi: args.ansi,
+        run: args.run,
+        pane: args.pane,
+        ..ReadText::default()
+    };
     read(&args.target, &query, context)
 }

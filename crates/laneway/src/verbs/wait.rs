@@ -15,6 +15,7 @@ use laneway_core::worker::WorkerStatus;
 use serde::Serialize;
 
 use super::end_of_run::{end_of_former, until_recorded};
+use super::wait_pane;
 use crate::client::Request;
 use crate::complete;
 use crate::context::{Context, Outcome};
@@ -31,6 +32,7 @@ EXAMPLES:
   lane wait fix --for idle --for exit            whatever comes first
   offset=$(lane send fix --enter --json make | jq .offset)
   lane wait fix --for output='\\$$' --since $offset
+  lane wait fix:1 --for exit                     a further pane, in tmux; the same: --pane 1
 
 What can be waited for:
   exit            the program has ended, however, also if it is started again afterwards
@@ -38,6 +40,8 @@ What can be waited for:
   output=REGEX    a line matches, on the screen or in the history, finished or not; wrapped rows
                   are one line, and what is blank at the end of a line does not count
   state=WORD      the worker is starting, running, stopping, stopped, backoff or failed
+
+Of a further pane there is no state, and what is silent is so from when it is waited for.
 
 Exit codes: 0 it holds, 1 the program has ended before it did, 124 timed out.";
 
@@ -53,7 +57,10 @@ pub(crate) struct WaitArgs {
     conditions: Vec<Wanted>,
     /// For output: only lines that were changed after this output offset
     #[arg(long, value_name = "OFFSET")]
-    since: Option<u64>,
+    pub(super) since: Option<u64>,
+    /// The pane of this number of a worker in tmux [default: the one that its program runs in]
+    #[arg(long, value_name = "N", conflicts_with = "since")]
+    pane: Option<u32>,
     /// Give up after this long [default: never]
     #[arg(long, value_name = "D", value_parser = duration::parse)]
     timeout: Option<Duration>,
@@ -74,6 +81,9 @@ fn condition(text: &str) -> Result<Wanted, String> {
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     worker: WorkerId,
+    /// The further pane that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pane: Option<u32>,
     /// What holds, as it was asked for.
     condition: &'a str,
     /// How the program ended.
@@ -104,6 +114,13 @@ pub(crate) fn run(args: &WaitArgs, context: &Context) -> Outcome {
     let _progress = Progress::begin(&format!("waiting for {} of {}", described(args), args.target));
     let access = access(&args.target, args, context)?;
     let (name, worker) = (worker_name(&access.worker), access.worker.id);
+    if let Some(pane) = &access.further {
+        let name = format!("{name}:{}", pane.number);
+        let waiting = Waiting { args, context, name, worker, deadline };
+        let (index, evidence) = wait_pane::wait(&waiting, pane)?;
+        let report = Report::new(worker, &args.conditions[index].text, evidence.clone());
+        return waiting.print(&Report { pane: Some(pane.number), offset: None, ..report }, evidence);
+    }
     let waiting = Waiting { args, context, name, worker, deadline };
     let (run, (index, evidence)) = waiting.wait(access)?;
     waiting.say(run, index, evidence)
@@ -113,17 +130,21 @@ fn access(target: &str, args: &WaitArgs, context: &Context) -> Result<TerminalAc
     let path = routes::with_target(routes::WORKER_TERMINAL, target);
     let mut conditions = args.conditions.iter().map(|wanted| &wanted.condition);
     let output = conditions.any(|condition| matches!(condition, Condition::Output(_) | Condition::Idle(_)));
-    let request = Request::get(format!("waiting for {target}"), path)
-        .query(&AccessTerminal { attaching: false, output })?;
+    let request = Request::get(format!("waiting for {target}"), path).query(&AccessTerminal {
+        attaching: false,
+        output,
+        pane: args.pane,
+    })?;
     context.client()?.ask_quietly(&request)
 }
 
-struct Waiting<'a> {
-    args: &'a WaitArgs,
-    context: &'a Context,
-    name: String,
-    worker: WorkerId,
-    deadline: Option<Instant>,
+/// What is waited for, of which worker.
+pub(super) struct Waiting<'a> {
+    pub(super) args: &'a WaitArgs,
+    pub(super) context: &'a Context,
+    pub(super) name: String,
+    pub(super) worker: WorkerId,
+    pub(super) deadline: Option<Instant>,
 }
 
 /// How often a holder that does not answer is looked for before that is taken for how it is. Each time the daemon is
@@ -294,14 +315,18 @@ impl Waiting<'_> {
         if self.conditions().any(|(_, condition)| condition.survives_the_end()) {
             return Ok(());
         }
-        let message = format!("{} has ended ({exit}) before {}", self.name, described(self.args));
-        Err(Problem::new(ErrorKind::Failed, "ended_before", message)
-            .hint(format!("lane read {}", self.name))
-            .details(serde_json::json!({ "exit": exit }))
-            .into())
+        Err(self.ended_before(exit))
     }
 
-    fn timed_out(&self, missed: bool) -> Failure {
+    pub(super) fn ended_before(&self, exit: &Exit) -> Failure {
+        let message = format!("{} has ended ({exit}) before {}", self.name, described(self.args));
+        Problem::new(ErrorKind::Failed, "ended_before", message)
+            .hint(format!("lane read {}", self.name))
+            .details(serde_json::json!({ "exit": exit }))
+            .into()
+    }
+
+    pub(super) fn timed_out(&self, missed: bool) -> Failure {
         let limit = self.args.timeout.unwrap_or_default();
         let mut message = format!("{} of {} did not come within {limit:?}", described(self.args), self.name);
         if missed {
@@ -312,7 +337,7 @@ impl Waiting<'_> {
             .into()
     }
 
-    fn conditions(&self) -> impl Iterator<Item = (usize, &Condition)> {
+    pub(super) fn conditions(&self) -> impl Iterator<Item = (usize, &Condition)> {
         self.args.conditions.iter().map(|wanted| &wanted.condition).enumerate()
     }
 
@@ -320,9 +345,14 @@ impl Waiting<'_> {
         if let Evidence::Exit(_) = evidence {
             until_recorded(self.worker, run, self.context);
         }
+        let report = Report::new(self.worker, &self.args.conditions[index].text, evidence.clone());
+        self.print(&report, evidence)
+    }
+
+    fn print(&self, report: &Report<'_>, evidence: Evidence) -> Outcome {
         let (name, printer) = (&self.name, self.context.printer);
         if self.context.json() {
-            printer.json(&Report::new(self.worker, &self.args.conditions[index].text, evidence))?;
+            printer.json(report)?;
             return Ok(exit_code::OK);
         }
         match evidence {
@@ -353,7 +383,8 @@ enum Heard {
 
 impl<'a> Report<'a> {
     fn new(worker: WorkerId, condition: &'a str, evidence: Evidence) -> Self {
-        let report = Self { worker, condition, exit: None, line: None, offset: None, state: None };
+        let report =
+            Self { worker, pane: None, condition, exit: None, line: None, offset: None, state: None };
         match evidence {
             Evidence::Exit(exit) => Self { exit: Some(exit), ..report },
             Evidence::Idle { offset } => Self { offset: Some(offset), ..report },

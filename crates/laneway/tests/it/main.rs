@@ -49,6 +49,7 @@ mod surroundings;
 mod systemd;
 mod targets;
 mod terminals;
+mod tmux_further;
 mod tmux_panes;
 mod tmux_server;
 mod tmux_viewers;

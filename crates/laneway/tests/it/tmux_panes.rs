@@ -12,7 +12,7 @@ use crate::support::{fails, has_failed};
 use crate::tmux_server::TmuxServer;
 
 /// A world with a tmux server, in which a person has a session `people`; and a lane `fix`.
-struct Tmux(TmuxServer);
+pub(crate) struct Tmux(TmuxServer);
 
 impl Deref for Tmux {
     type Target = TmuxServer;
@@ -24,7 +24,7 @@ impl Deref for Tmux {
 
 impl Tmux {
     #[track_caller]
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let server = TmuxServer::new();
         server.world.lane(&["new", "fix"]).ok();
         server.start();
@@ -32,30 +32,30 @@ impl Tmux {
     }
 
     /// `lane`, typed where this server is meant.
-    fn lane(&self, arguments: &[&str]) -> Finished {
+    pub(crate) fn lane(&self, arguments: &[&str]) -> Finished {
         finish(self.world.lane_command(arguments).env("LANEWAY_TMUX_SOCKET", &self.socket), b"")
     }
 
     #[track_caller]
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         self.lane(&with_json(arguments)).ok().json()
     }
 
     /// A failure of this exit code and word.
     #[track_caller]
-    fn fails(&self, arguments: &[&str], code: i32, word: &str) -> Value {
+    pub(crate) fn fails(&self, arguments: &[&str], code: i32, word: &str) -> Value {
         has_failed(&self.lane(&with_json(arguments)), code, word)
     }
 
     #[track_caller]
-    fn run(&self, name: &str, program: &[&str]) -> Value {
+    pub(crate) fn run(&self, name: &str, program: &[&str]) -> Value {
         self.lane(&[&["run", "fix", "--terminal", "tmux", "--name", name, "--"], program].concat()).ok();
         self.world.worker(name)
     }
 
     /// A worker, its pane's id and its window's.
     #[track_caller]
-    fn run_cat(&self, name: &str) -> (Value, String, String) {
+    pub(crate) fn run_cat(&self, name: &str) -> (Value, String, String) {
         let worker = self.run(name, &["cat"]);
         let text = |key: &str| worker[key].as_str().unwrap_or_else(|| panic!("{key} of {worker}")).to_owned();
         let (pane, window) = (text("pane_id"), text("window_id"));
@@ -63,19 +63,19 @@ impl Tmux {
     }
 
     #[track_caller]
-    fn wait_for_event(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait_for_event(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
         self.world.wait_for_event(0, what, |seen| seen["event"] == what && fits(seen))
     }
 
     /// Waits until a worker's terminal shows this.
     #[track_caller]
-    fn wait_for_output(&self, name: &str, text: &str) {
+    pub(crate) fn wait_for_output(&self, name: &str, text: &str) {
         self.lane(&["wait", name, "--for", &format!("output={text}"), "--timeout", "20s"]).ok();
     }
 
     /// What a target means: worker and pane.
     #[track_caller]
-    fn meant(&self, target: &str) -> (Value, Value) {
+    pub(crate) fn meant(&self, target: &str) -> (Value, Value) {
         let resolved = self.json(&["resolve", target]);
         (resolved["worker"].clone(), resolved["pane_index"].clone())
     }
