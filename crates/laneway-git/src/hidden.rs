@@ -2,13 +2,12 @@
 //! commits which exist nowhere else (a linked worktree's submodules live in its administrative folder, and
 //! go with it).
 
-use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::admin::{AdminFolder, present};
+use crate::index::{Index, IndexEntry};
 use crate::repository::{Repository, not_read};
 use crate::run::RunError;
 use crate::status::{ChangedFile, Listing};
@@ -22,80 +21,40 @@ pub(crate) struct HiddenFacts {
     pub(crate) changed: Vec<ChangedFile>,
     /// Submodules with commits of their own.
     pub(crate) submodules: Vec<PathBuf>,
-    /// Folders of a disposable name with tracked files in them: what is ignored there is not made again by a build.
-    pub(crate) project_folders: HashSet<PathBuf>,
-    /// The index names submodules.
-    pub(crate) has_submodules: bool,
-}
-
-/// One line of `git ls-files -s -v -z`.
-struct IndexEntry {
-    mark: u8,
-    mode: u32,
-    id: Vec<u8>,
-    path: PathBuf,
-}
-
-impl IndexEntry {
-    fn parse(record: &[u8]) -> Option<Self> {
-        let (facts, path) = record.split_at(record.iter().position(|byte| *byte == b'\t')?);
-        let mut facts = facts.split(|byte| *byte == b' ');
-        let mark = *facts.next()?.first()?;
-        let mode = u32::from_str_radix(std::str::from_utf8(facts.next()?).ok()?, 8).ok()?;
-        let id = facts.next()?.to_owned();
-        Some(Self { mark, mode, id, path: OsStr::from_bytes(&path[1..]).into() })
-    }
-
-    fn is_hidden_from_status(&self) -> bool {
-        self.mark.is_ascii_lowercase() || self.mark == b'S'
-    }
-
-    fn is_submodule(&self) -> bool {
-        self.mode == 0o160_000
-    }
 }
 
 impl Repository {
-    pub(crate) fn hidden_facts(&self, admin: &AdminFolder, tree: &Path) -> Result<HiddenFacts, RunError> {
-        let what = "git ls-files";
-        let (mut marked, mut submodules, mut odd) = (Vec::new(), Vec::new(), None);
-        let mut project_folders = HashSet::new();
-        self.run_in(what, &admin.folder, tree)
-            .reads()
-            .args(["ls-files", "-s", "-v", "-z"])
-            .each_record(0, &mut |record| {
-                let Some(entry) = IndexEntry::parse(record) else {
-                    odd = Some(RunError::not_understood(what, record));
-                    return;
-                };
-                for folder in self.rules().disposable_folders(&entry.path) {
-                    if !project_folders.contains(folder) {
-                        project_folders.insert(folder.to_owned());
-                    }
-                }
-                if entry.is_submodule() {
-                    submodules.push(entry);
-                } else if entry.is_hidden_from_status() {
-                    marked.push(entry);
-                }
-            })?
-            .or_failed()?;
-        if let Some(odd) = odd {
-            return Err(odd);
-        }
-        let has_submodules = !submodules.is_empty();
-        let mut facts = HiddenFacts { project_folders, has_submodules, ..HiddenFacts::default() };
-        for entries in marked.chunks(PATHS_AT_ONCE) {
-            self.compare_marked(admin, tree, entries, &mut facts.changed)?;
-        }
-        for entry in submodules {
+    /// What the index hides; it was read before.
+    pub(crate) fn hidden_facts(
+        &self,
+        admin: &AdminFolder,
+        tree: &Path,
+        index: &Index,
+    ) -> Result<HiddenFacts, RunError> {
+        let changed = self.changed_of(admin, tree, &index.marked)?;
+        let mut facts = HiddenFacts { changed, submodules: Vec::new() };
+        for entry in &index.submodules {
             let folder = tree.join(&entry.path);
             // One with a `.git` file lives in the administrative folder, which is looked at as a whole.
             if folder.join(".git").is_dir() && self.has_own_commits(&folder.join(".git")) {
-                facts.submodules.push(entry.path);
+                facts.submodules.push(entry.path.clone());
             }
         }
         Ok(facts)
+    }
+
+    /// Those of the entries whose files are there and have other content.
+    pub(crate) fn changed_of(
+        &self,
+        admin: &AdminFolder,
+        tree: &Path,
+        entries: &[IndexEntry],
+    ) -> Result<Vec<ChangedFile>, RunError> {
+        let mut changed = Vec::new();
+        for some in entries.chunks(PATHS_AT_ONCE) {
+            self.compare_marked(admin, tree, some, &mut changed)?;
+        }
+        Ok(changed)
     }
 
     /// Compares the content of marked files that are there with what the index says. A marked file that is

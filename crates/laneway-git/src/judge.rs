@@ -8,11 +8,13 @@ use crate::admin::{AdminFolder, admin_folders, present, registered_at, settled_p
 use crate::both::both;
 use crate::carry;
 use crate::hidden::HiddenFacts;
+use crate::index::Index;
 use crate::names::CommitId;
 use crate::repository::{Repository, branch_of, not_read, settled};
 use crate::run::RunError;
-use crate::stamp::{TreeStamp, Watch};
+use crate::stamp::{TreeStamp, Walk, Watch};
 use crate::status::{ChangedFile, Listing, StatusEntry};
+use crate::unchanged::{ByTimes, Unchanged};
 
 /// A walk through an ignored folder stops counting here, and nobody looks at the sizes of more.
 const MOST_COUNTED: usize = 10_000;
@@ -245,12 +247,27 @@ impl Repository {
         }
         let watch = Watch::begin();
         let carried = carry::unchanged(admin, tree).map_err(not_read)?;
+        let by_times = self.look_by_times(admin, tree, head.as_ref(), &carried);
+        let ByTimes { index, unchanged, mut unclear } = match by_times {
+            Ok(looked) => looked,
+            Err(error) => {
+                found.not_looked_at = as_not_looked_at(error)?;
+                ByTimes { index: Index::default(), unchanged: None, unclear: Vec::new() }
+            }
+        };
+        if let Some(Unchanged { walked, disposable }) = unchanged {
+            found.stamp = watch.end(&walked, tree, head.as_ref(), disposable);
+            return Ok(());
+        }
         let mut ignored = Vec::new();
         let (hidden, status) = both(
-            || self.hidden_facts(admin, tree),
+            || self.hidden_facts(admin, tree, &index),
             || {
                 self.each_status_entry(admin, tree, None, &mut |entry| match entry {
-                    StatusEntry::Changed(file) => found.changed.push(file),
+                    StatusEntry::Changed(file) => {
+                        unclear.retain(|entry| entry.path != file.path);
+                        found.changed.push(file);
+                    }
                     StatusEntry::Untracked(path) | StatusEntry::Ignored(path) if carried.contains(&path) => {}
                     StatusEntry::Untracked(path) => {
                         self.look_at_size(tree, &path, found);
@@ -260,14 +277,23 @@ impl Repository {
                 })
             },
         );
-        found.not_looked_at = status.or_else(as_not_looked_at)?;
-        let HiddenFacts { changed, submodules, project_folders, has_submodules } = match hidden {
+        if let Some(said) = status.or_else(as_not_looked_at)? {
+            found.not_looked_at = Some(said);
+        }
+        let unclear = self.changed_of(admin, tree, &unclear);
+        let hidden = hidden.and_then(|mut hidden| {
+            hidden.changed.extend(unclear?);
+            Ok(hidden)
+        });
+        let HiddenFacts { changed, submodules } = match hidden {
             Ok(facts) => facts,
             Err(error) => {
                 found.not_looked_at = as_not_looked_at(error)?;
                 HiddenFacts::default()
             }
         };
+        let Index { submodules: entries, project_folders, .. } = index;
+        let has_submodules = !entries.is_empty();
         let mut disposable = HashSet::new();
         let mut has_ignored_folders = false;
         for path in ignored {
@@ -290,7 +316,8 @@ impl Repository {
         }
         // What changes in a submodule need not show in this tree.
         if !has_ignored_folders && !has_submodules && found.has_no_files() {
-            found.stamp = watch.end(self.common_dir(), admin, tree, head.as_ref(), disposable);
+            let walked = Walk::past(self.common_dir(), admin, tree, &disposable);
+            found.stamp = walked.ok().and_then(|walked| watch.end(&walked, tree, head.as_ref(), disposable));
         }
         Ok(())
     }

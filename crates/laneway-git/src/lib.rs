@@ -31,6 +31,7 @@ mod diff;
 mod discover;
 mod environment;
 mod hidden;
+mod index;
 mod judge;
 mod label;
 mod lock;
@@ -49,6 +50,7 @@ mod status;
 mod submodules;
 mod traces;
 mod trash;
+mod unchanged;
 mod undo;
 mod writing;
 

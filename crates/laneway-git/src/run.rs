@@ -35,13 +35,16 @@ const LOWEST_PRIORITY: i32 = 19;
 
 /// Settings that every git of ours gets: no housekeeping in the background, no file-system monitor that could
 /// hide a change or outlive the command, no file taken for another one whose name differs in case (a repository may come
-/// from a system where that is right, and an untracked `Name` beside a tracked `name` would be lost), and patience with
-/// refs that another git is just changing.
-const SETTINGS: [&str; 6] = [
+/// from a system where that is right, and an untracked `Name` beside a tracked `name` would be lost), nothing that a
+/// file's size and times tell left out of account (a change that keeps its size and its time would be lost), and
+/// patience with refs that another git is just changing.
+const SETTINGS: [&str; 8] = [
     "gc.auto=0",
     "maintenance.auto=0",
     "core.fsmonitor=false",
     "core.ignoreCase=false",
+    "core.trustctime=true",
+    "core.checkStat=default",
     "core.filesRefLockTimeout=5000",
     "core.packedRefsTimeout=5000",
 ];

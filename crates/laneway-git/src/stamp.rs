@@ -1,5 +1,6 @@
 //! What a tree's files look like to the system, so that a tree which git found clean a moment ago need not be read by
-//! git again: a close looks three times, and of a large tree git's look takes most of the close.
+//! git again: a close looks three times, and of a large tree git's look takes most of the close. What `unchanged` tells by
+//! the index, a stamp tells also of a tree with ignored files in it, by one walk and without git.
 //!
 //! Every change of a file, and every file that comes or goes, shows in the times that the kernel keeps, which no
 //! program can set. A stamp is made only where that is known to be so, and only if nothing has changed while git looked;
@@ -7,6 +8,8 @@
 //! file that it has mapped and written to before. So a stamp of a time when programs ran in the tree is not to be used.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs::{DirEntry, Metadata};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -26,7 +29,7 @@ const LOCAL: [u32; 8] =
 const TICK: Duration = Duration::from_millis(20);
 
 /// Above this a walk is no longer sure to be quicker than git, which does not go into ignored folders.
-const MOST_ENTRIES: usize = 200_000;
+pub(crate) const MOST_ENTRIES: usize = 200_000;
 
 /// Above this many ignored paths nobody compares them with every path of the tree.
 const MOST_PASSED_BY: usize = 1_000;
@@ -50,7 +53,7 @@ impl TreeStamp {
         tree: &Path,
         head: Option<&CommitId>,
     ) -> bool {
-        let now = || Walk::through(common_dir, admin, tree, &self.passed_by);
+        let now = || Walk::past(common_dir, admin, tree, &self.passed_by);
         self.head.as_ref() == head && now().is_ok_and(|now| now.digest == self.files)
     }
 }
@@ -66,11 +69,11 @@ impl Watch {
         Self { began: clock(), began_at: Instant::now() }
     }
 
-    /// The stamp of a tree in which nothing was found, if nothing can have changed since the look began.
+    /// The stamp of a tree in which nothing was found, if nothing can have changed since the look began. It was walked
+    /// through after that, past what can be made again.
     pub(crate) fn end(
         self,
-        common_dir: &Path,
-        admin: &AdminFolder,
+        walked: &Walk,
         tree: &Path,
         head: Option<&CommitId>,
         passed_by: HashSet<PathBuf>,
@@ -78,7 +81,6 @@ impl Watch {
         if passed_by.len() > MOST_PASSED_BY || !is_local(tree) {
             return None;
         }
-        let walked = Walk::through(common_dir, admin, tree, &passed_by).ok()?;
         let took = clock().duration_since(self.began).ok()?;
         let clock_was_set = took.abs_diff(self.began_at.elapsed()) > TICK / 2;
         let newest = SystemTime::UNIX_EPOCH + walked.newest;
@@ -99,13 +101,31 @@ fn clock() -> SystemTime {
     SystemTime::now()
 }
 
-fn is_local(tree: &Path) -> bool {
+/// Whether the times of files there can be trusted.
+pub(crate) fn is_local(tree: &Path) -> bool {
     rustix::fs::statfs(tree)
         .is_ok_and(|facts| LOCAL.iter().any(|kind| u32::try_from(facts.f_type).is_ok_and(|it| it == *kind)))
 }
 
+/// Whether what a walk has come to belongs to how the tree looks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Take,
+    /// Neither it nor what is in it.
+    Pass,
+    /// It is told later whether it does.
+    Later,
+}
+
+/// A folder of which it is yet to be told whether a walk goes through it.
+pub(crate) struct Later {
+    pub(crate) folder: PathBuf,
+    inside: u64,
+    facts: Metadata,
+}
+
 /// What a walk has come by.
-struct Walk {
+pub(crate) struct Walk {
     /// The sum over all entries: their order is the filesystem's own.
     digest: u64,
     /// The latest change of any, since 1970.
@@ -113,19 +133,37 @@ struct Walk {
     n_entries: usize,
     device: u64,
     /// The filesystem keeps fractions of seconds: without them a change within the same second is not seen.
-    has_fractions: bool,
+    pub(crate) has_fractions: bool,
+    pub(crate) later: Vec<Later>,
 }
 
 impl Walk {
-    fn through(
+    /// Through a tree, but for these files and folders of it.
+    pub(crate) fn past(
         common_dir: &Path,
         admin: &AdminFolder,
         tree: &Path,
         passed_by: &HashSet<PathBuf>,
     ) -> io::Result<Self> {
+        Self::through(common_dir, admin, tree, &mut |folder, entry, _| {
+            if !passed_by.is_empty() && passed_by.contains(&folder.join(entry.file_name())) {
+                return Step::Pass;
+            }
+            Step::Take
+        })
+    }
+
+    /// Through a tree; `step` says of each entry of a folder, which is named from the tree's root, what to do.
+    pub(crate) fn through(
+        common_dir: &Path,
+        admin: &AdminFolder,
+        tree: &Path,
+        step: &mut dyn FnMut(&Path, &DirEntry, &Metadata) -> Step,
+    ) -> io::Result<Self> {
         let root = tree.symlink_metadata()?;
         let (digest, newest, n_entries) = (0, Duration::ZERO, 0);
-        let mut walk = Self { digest, newest, n_entries, device: root.dev(), has_fractions: false };
+        let device = root.dev();
+        let mut walk = Self { digest, newest, n_entries, device, has_fractions: false, later: Vec::new() };
         // What was staged, and what is to be ignored: not in the tree, and on another filesystem perhaps.
         let beside = [
             admin.folder.join("index"),
@@ -137,45 +175,67 @@ impl Walk {
             walk.digest = walk.digest.wrapping_add(digest_of(0, number, &facts));
             walk.newest = walk.newest.max(changed_at(&facts));
         }
-        let mut waiting = vec![(PathBuf::new(), root.ino())];
+        walk.on(tree, vec![(PathBuf::new(), root.ino())], step)?;
+        Ok(walk)
+    }
+
+    /// Through a folder that was left for later.
+    pub(crate) fn go_on(
+        &mut self,
+        tree: &Path,
+        Later { folder, inside, facts }: Later,
+        step: &mut dyn FnMut(&Path, &DirEntry, &Metadata) -> Step,
+    ) -> io::Result<()> {
+        self.take(inside, folder.file_name().unwrap_or_default(), &facts)?;
+        self.on(tree, vec![(folder, facts.ino())], step)
+    }
+
+    fn on(
+        &mut self,
+        tree: &Path,
+        mut waiting: Vec<(PathBuf, u64)>,
+        step: &mut dyn FnMut(&Path, &DirEntry, &Metadata) -> Step,
+    ) -> io::Result<()> {
         while let Some((folder, inode)) = waiting.pop() {
             for entry in std::fs::read_dir(tree.join(&folder))? {
                 let entry = entry?;
                 let facts = entry.metadata()?;
-                let is_folder = facts.is_dir();
-                if is_folder || !passed_by.is_empty() {
-                    let path = folder.join(entry.file_name());
-                    if passed_by.contains(&path) {
+                match step(&folder, &entry, &facts) {
+                    Step::Take => {}
+                    Step::Pass => continue,
+                    Step::Later => {
+                        let folder = folder.join(entry.file_name());
+                        self.later.push(Later { folder, inside: inode, facts });
                         continue;
                     }
-                    if is_folder {
-                        waiting.push((path, facts.ino()));
-                    }
                 }
-                walk.take(inode, &entry, &facts)?;
+                if facts.is_dir() {
+                    waiting.push((folder.join(entry.file_name()), facts.ino()));
+                }
+                self.take(inode, &entry.file_name(), &facts)?;
             }
         }
-        Ok(walk)
+        Ok(())
     }
 
-    fn take(&mut self, folder: u64, entry: &std::fs::DirEntry, facts: &std::fs::Metadata) -> io::Result<()> {
+    fn take(&mut self, folder: u64, name: &OsStr, facts: &Metadata) -> io::Result<()> {
         self.n_entries += 1;
         if facts.dev() != self.device || self.n_entries > MOST_ENTRIES {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        self.digest = self.digest.wrapping_add(digest_of(folder, entry.file_name(), facts));
+        self.digest = self.digest.wrapping_add(digest_of(folder, name, facts));
         self.newest = self.newest.max(changed_at(facts));
         self.has_fractions |= facts.ctime_nsec() != 0;
         Ok(())
     }
 }
 
-fn changed_at(facts: &std::fs::Metadata) -> Duration {
+fn changed_at(facts: &Metadata) -> Duration {
     let seconds = u64::try_from(facts.ctime()).unwrap_or(0);
     Duration::new(seconds, u32::try_from(facts.ctime_nsec()).unwrap_or(0))
 }
 
-fn digest_of(folder: u64, name: impl Hash, facts: &std::fs::Metadata) -> u64 {
+fn digest_of(folder: u64, name: impl Hash, facts: &Metadata) -> u64 {
     let mut hasher = DefaultHasher::new();
     (folder, name, facts.dev(), facts.ino(), facts.mode(), facts.size()).hash(&mut hasher);
     (facts.mtime(), facts.mtime_nsec(), facts.ctime(), facts.ctime_nsec()).hash(&mut hasher);

@@ -11,6 +11,7 @@ mod discovery;
 mod hooks;
 mod judging;
 mod looking_again;
+mod looking_once;
 mod merging;
 mod odd_trees;
 mod pooling;

@@ -1,0 +1,258 @@
+//! Whether all files of a tree are what its commit says, told by their times: then git need not look at them.
+//!
+//! It is how `git status` tells it, but to the second: of a tree that was checked out in one second, with its index
+//! written in the same, it reads every file again. Times are kept in nanoseconds, on disk and in the index: a file that
+//! looks as it looked when git wrote it, at a time before the index was written, is what git wrote. Of the few that were
+//! written in the same tick of the clock as the index the content is read.
+//!
+//! As for git, what a program stores into a file that it has mapped and written to before does not show.
+//!
+//! Nothing but "all is as committed" is ever found here. Whatever else there may be, an odd entry, a filesystem whose
+//! times do not tell, a file too many: `git status` is asked.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::fs::{DirEntry, Metadata};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::admin::AdminFolder;
+use crate::both::both;
+use crate::index::{Index, IndexEntry, Looks, Tracked};
+use crate::names::CommitId;
+use crate::repository::Repository;
+use crate::run::RunError;
+use crate::stamp::{Step, Walk, is_local};
+
+/// Of more files git is quicker in telling whether they have changed.
+const MOST_READ: usize = 2_000;
+
+/// Paths that fit into one command line with room to spare.
+const PATHS_AT_ONCE: usize = 500;
+
+/// A tree with nothing in it but what is committed, and what is made again.
+pub(crate) struct Unchanged {
+    pub(crate) walked: Walk,
+    /// Folders that git ignores as a whole, and that a build makes again.
+    pub(crate) disposable: HashSet<PathBuf>,
+}
+
+/// What times tell of a tree.
+pub(crate) struct ByTimes {
+    pub(crate) index: Index,
+    pub(crate) unchanged: Option<Unchanged>,
+    /// Files that were written since git knew them, so that `git status` may not see it.
+    pub(crate) unclear: Vec<IndexEntry>,
+}
+
+/// The files of a tree beside those of its index.
+struct Compared<'a> {
+    /// All are there and no others, and each looks as git knew it.
+    is_same: bool,
+    /// Of those the ones that were written when the index was.
+    same_tick: Vec<(&'a OsString, &'a Tracked)>,
+    unclear: Vec<IndexEntry>,
+}
+
+/// What a walk through a tree has found.
+struct Found {
+    walked: Walk,
+    files: Vec<(OsString, Metadata)>,
+}
+
+/// A look at how the index's file looked before it was read.
+struct IndexFile {
+    path: PathBuf,
+    facts: Metadata,
+}
+
+impl IndexFile {
+    fn look(admin: &AdminFolder) -> Option<Self> {
+        let path = admin.folder.join("index");
+        let facts = path.symlink_metadata().ok().filter(Metadata::is_file)?;
+        Some(Self { path, facts })
+    }
+
+    fn is_the_same(&self) -> bool {
+        let identity = |facts: &Metadata| (facts.dev(), facts.ino(), facts.size(), times(facts));
+        self.path.symlink_metadata().is_ok_and(|now| identity(&now) == identity(&self.facts))
+    }
+
+    /// A file that has changed since it was written has a time of then or later.
+    fn written_at(&self) -> (i64, i64) {
+        let [modified, changed] = times(&self.facts);
+        modified.min(changed)
+    }
+}
+
+fn times(facts: &Metadata) -> [(i64, i64); 2] {
+    [(facts.mtime(), facts.mtime_nsec()), (facts.ctime(), facts.ctime_nsec())]
+}
+
+impl Repository {
+    /// Reads the index, and finds out whether all is as it says and as `head` has it. Files that were `carried` into the
+    /// tree are not of it.
+    pub(crate) fn look_by_times(
+        &self,
+        admin: &AdminFolder,
+        tree: &Path,
+        head: Option<&CommitId>,
+        carried: &HashSet<PathBuf>,
+    ) -> Result<ByTimes, RunError> {
+        let file = IndexFile::look(admin).filter(|file| is_local(&file.path) && is_local(tree));
+        let (Some(file), Some(head)) = (file, head) else {
+            let index = self.index(admin, tree)?;
+            return Ok(ByTimes { index, unchanged: None, unclear: Vec::new() });
+        };
+        let ((is_index_of_head, index), found) = both(
+            || both(|| self.is_index_of(admin, head), || self.index(admin, tree)),
+            || self.walk_for_unchanged(admin, tree),
+        );
+        let mut index = index?;
+        let found = found.and_then(|found| self.walk_on(tree, found, &index.project_folders));
+        let (Some(tracked), Some(Found { mut walked, files })) = (index.tracked.take(), found) else {
+            return Ok(ByTimes { index, unchanged: None, unclear: Vec::new() });
+        };
+        let Compared { is_same, same_tick, unclear } = compare(&tracked, &files, carried, file.written_at());
+        let is_head = || is_index_of_head.is_ok_and(|is_head| is_head);
+        let unchanged =
+            if is_same && is_head() && walked.has_fractions && self.are_as_listed(admin, tree, &same_tick) {
+                let not_walked = std::mem::take(&mut walked.later).into_iter().map(|later| later.folder);
+                let disposable = self.ignored_of(admin, tree, not_walked.collect());
+                disposable.map(|disposable| Unchanged { walked, disposable }).filter(|_| file.is_the_same())
+            } else {
+                None
+            };
+        Ok(ByTimes { index, unchanged, unclear })
+    }
+
+    /// Whether nothing is staged.
+    fn is_index_of(&self, admin: &AdminFolder, head: &CommitId) -> Result<bool, RunError> {
+        let run = self.git().run("git diff-index --cached", self.common_dir()).reads();
+        let (finished, _) = run
+            .in_tree(&admin.folder, self.common_dir())
+            .args(["diff-index", "--cached", "--quiet", "--ignore-submodules=none", head.as_str(), "--"])
+            .output()?;
+        match finished.code() {
+            Some(0) => Ok(finished.stderr.is_empty()),
+            Some(1) => Ok(false),
+            _ => finished.or_failed().map(|_| false),
+        }
+    }
+
+    /// Folders that can be made again, by their names, are left for later.
+    fn walk_for_unchanged(&self, admin: &AdminFolder, tree: &Path) -> Option<Found> {
+        let mut files = Vec::new();
+        let mut step =
+            |folder: &Path, entry: &DirEntry, facts: &Metadata| self.step(&mut files, folder, entry, facts);
+        let walked = Walk::through(self.common_dir(), admin, tree, &mut step).ok()?;
+        Some(Found { walked, files })
+    }
+
+    /// Through those of them that the project has files in.
+    fn walk_on(&self, tree: &Path, mut found: Found, of_project: &HashSet<PathBuf>) -> Option<Found> {
+        let Found { walked, files } = &mut found;
+        let mut step =
+            |folder: &Path, entry: &DirEntry, facts: &Metadata| self.step(files, folder, entry, facts);
+        while let Some(at) = walked.later.iter().position(|later| of_project.contains(&later.folder)) {
+            let later = walked.later.swap_remove(at);
+            walked.go_on(tree, later, &mut step).ok()?;
+        }
+        Some(found)
+    }
+
+    fn step(
+        &self,
+        files: &mut Vec<(OsString, Metadata)>,
+        folder: &Path,
+        entry: &DirEntry,
+        facts: &Metadata,
+    ) -> Step {
+        if !facts.is_dir() {
+            files.push((folder.join(entry.file_name()).into_os_string(), facts.clone()));
+        } else if self.rules().is_name_of_disposable(&entry.file_name()) {
+            return Step::Later;
+        }
+        Step::Take
+    }
+
+    /// Whether files have, byte for byte, the content that the index says.
+    fn are_as_listed(&self, admin: &AdminFolder, tree: &Path, files: &[(&OsString, &Tracked)]) -> bool {
+        // git would read what a link leads to.
+        if files.len() > MOST_READ || files.iter().any(|(_, file)| file.mode == 0o120_000) {
+            return false;
+        }
+        files.chunks(PATHS_AT_ONCE).all(|some| {
+            let run = self.run_in("git hash-object", &admin.folder, tree).reads();
+            let run = run.args(["hash-object", "--no-filters", "--"]);
+            let said = run.args(some.iter().map(|(path, _)| path)).succeed().unwrap_or_default();
+            let ids = said.split(|byte| *byte == b'\n').take(some.len());
+            ids.eq(some.iter().map(|(_, file)| file.id.as_slice()))
+        })
+    }
+
+    /// These folders, if git ignores each of them as a whole.
+    fn ignored_of(
+        &self,
+        admin: &AdminFolder,
+        tree: &Path,
+        folders: Vec<PathBuf>,
+    ) -> Option<HashSet<PathBuf>> {
+        let mut asked = Vec::new();
+        for folder in &folders {
+            asked.extend_from_slice(folder.as_os_str().as_bytes());
+            asked.extend_from_slice(b"/\0");
+        }
+        if folders.is_empty() {
+            return Some(HashSet::new());
+        }
+        let run = self.run_in("git check-ignore", &admin.folder, tree).reads();
+        let (finished, said) =
+            run.args(["check-ignore", "-z", "--stdin"]).input(&asked).ok()?.output().ok()?;
+        let is_all = finished.code() == Some(0) && said == asked;
+        is_all.then(|| folders.into_iter().collect())
+    }
+}
+
+fn compare<'a>(
+    tracked: &'a HashMap<OsString, Tracked>,
+    files: &'a [(OsString, Metadata)],
+    carried: &HashSet<PathBuf>,
+    written_at: (i64, i64),
+) -> Compared<'a> {
+    let mut compared = Compared { is_same: true, same_tick: Vec::new(), unclear: Vec::new() };
+    let mut n_tracked = 0;
+    for (path, facts) in files {
+        let Some(file) = tracked.get(path) else {
+            compared.is_same &= path == ".git" || carried.contains(Path::new(path));
+            continue;
+        };
+        n_tracked += 1;
+        match file.known.beside(facts) {
+            Looks::Same if file.is_kind_of(facts) => {
+                if times(facts).iter().any(|time| *time >= written_at) {
+                    compared.same_tick.push((path, file));
+                }
+            }
+            Looks::SameToTheSecond => {
+                compared.is_same = false;
+                let (mode, id) = (file.mode, file.id.clone());
+                compared.unclear.push(IndexEntry { mark: b'H', mode, id, path: path.into() });
+            }
+            Looks::Same | Looks::Otherwise => compared.is_same = false,
+        }
+    }
+    compared.is_same &= n_tracked == tracked.len();
+    compared
+}
+
+impl Tracked {
+    fn is_kind_of(&self, facts: &Metadata) -> bool {
+        if facts.is_symlink() {
+            return self.mode == 0o120_000;
+        }
+        let is_executable = facts.mode() & 0o100 != 0;
+        facts.is_file() && self.mode == if is_executable { 0o100_755 } else { 0o100_644 }
+    }
+}
