@@ -18,6 +18,7 @@ mod stage;
 mod table;
 
 pub(crate) use janitor::JanitorArgs;
+pub(crate) use laneway::encoded;
 pub(crate) use program::ProgramArgs;
 
 use std::path::Path;

@@ -1,9 +1,11 @@
 //! Developer commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`, `cargo xtask chaos` and `cargo xtask codegen`.
 
 mod bench;
+mod channel;
 mod chaos;
 mod codegen;
 mod demo;
+mod event_socket;
 mod licences;
 mod shell;
 mod test;
@@ -34,6 +36,9 @@ enum Task {
     /// What the bench runs in terminals
     #[command(hide = true)]
     BenchProgram(bench::ProgramArgs),
+    /// What the workers of a soak run
+    #[command(hide = true)]
+    ChaosProgram(chaos::ProgramArgs),
     /// What clears up behind the bench
     #[command(hide = true)]
     BenchJanitor(bench::JanitorArgs),
@@ -47,6 +52,7 @@ fn main() -> ExitCode {
         Task::Chaos(args) => chaos::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::BenchProgram(args) => bench::run_program(&args),
+        Task::ChaosProgram(args) => chaos::run_program(&args),
         Task::BenchJanitor(args) => bench::run_janitor(&args),
     };
     match done {

@@ -3,7 +3,7 @@
 mod api;
 mod viewer;
 
-pub(crate) use api::{Api, Events};
+pub(crate) use api::{Api, Events, encoded};
 pub(crate) use viewer::{Seen, Viewer};
 
 use std::fs;
@@ -22,6 +22,7 @@ use super::peers::again;
 use super::peers::git::Repository;
 use super::peers::tmux::Tmux;
 use super::program::workload::{COLUMNS, ROWS};
+use crate::event_socket::EventSocket;
 
 /// How long a holder may take to answer.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -86,6 +87,13 @@ impl Laneway {
         Events::follow(self.api()?)
     }
 
+    /// A client at the WebSocket that gets all events from now on.
+    pub(crate) fn subscriber(&self) -> Result<EventSocket> {
+        let mut socket = EventSocket::connect(self.home.path())?;
+        socket.subscribe(&["*"])?;
+        Ok(socket)
+    }
+
     /// The daemon's process.
     pub(crate) fn daemon_pid(&self) -> Result<u32> {
         let status = self.api()?.get("/api/v1/daemon")?;
@@ -110,11 +118,29 @@ impl Laneway {
 
     /// Starts a worker, by the API.
     pub(crate) fn start(&self, api: &mut Api, words: &[impl AsRef<str>]) -> Result<Worker> {
-        let path = format!("/api/v1/lanes/{}/workers", Self::LANE);
-        let started = api.post(&path, &self.launch(words))?;
+        Self::start_so(api, &self.launch(words))
+    }
+
+    /// Starts a worker with a channel, without a terminal.
+    pub(crate) fn start_with_channel(&self, api: &mut Api, words: &[impl AsRef<str>]) -> Result<Worker> {
+        let mut asked = self.launch(words);
+        asked["launch"]["terminal"] = json!({ "kind": "pipes" });
+        asked["launch"]["channel"] = json!("jsonl");
+        Self::start_so(api, &asked)
+    }
+
+    /// Starts a worker that is started again when it fails.
+    pub(crate) fn start_supervised(&self, api: &mut Api, words: &[impl AsRef<str>]) -> Result<Worker> {
+        let mut asked = self.launch(words);
+        asked["launch"]["restart"] = json!("on-failure");
+        Self::start_so(api, &asked)
+    }
+
+    fn start_so(api: &mut Api, asked: &Value) -> Result<Worker> {
+        let started = api.post(&format!("/api/v1/lanes/{}/workers", Self::LANE), asked)?;
         let id = started["worker"]["id"].as_str().context("the worker's id")?.to_owned();
-        let folder = started["holder_folder"].as_str().context("the holder's folder")?.into();
-        Ok(Worker { id, folder })
+        let folder = started["holder_folder"].as_str().map(PathBuf::from);
+        Ok(Worker { id, folder: folder.unwrap_or_default() })
     }
 
     /// Starts a worker in a window of the session that every server has.
@@ -126,10 +152,7 @@ impl Laneway {
     ) -> Result<Worker> {
         let mut asked = self.launch(words);
         asked["launch"]["terminal"] = json!({ "kind": "tmux", "socket": socket, "session": Tmux::SESSION });
-        let started = api.post(&format!("/api/v1/lanes/{}/workers", Self::LANE), &asked)?;
-        let id = started["worker"]["id"].as_str().context("the worker's id")?.to_owned();
-        let folder = started["holder_folder"].as_str().map(PathBuf::from);
-        Ok(Worker { id, folder: folder.unwrap_or_default() })
+        Self::start_so(api, &asked)
     }
 
     /// Stops workers, without grace, and waits for it.

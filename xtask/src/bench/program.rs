@@ -8,6 +8,8 @@
 //! | `echo` | says `ready`, then writes back each byte typed |
 //! | `write WORKLOAD` | says `ready`; then for each word with an amount writes so many bytes (0: without end), names the terminal by the [`end_of_round`], asks it where the cursor is and waits for the answer, and says `wrote FIRST DONE BYTES` |
 //! | `lines WORKLOAD` | the same; the amount is one of lines |
+//! | `talk` | with a channel: says `ready`; then for each word with an amount says so many events over it, each with its time and number |
+//! | `obey` | with a channel: says `ready`, and ends when it is told to over it |
 //!
 //! A terminal answers a question only after it has taken all that stands before it: so the time from the first byte
 //! to the answer is that in which the terminal has read *and understood* everything, and it is taken in the same way
@@ -20,9 +22,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
+use serde_json::json;
 
 use super::board::Voice;
 use super::measure::clock;
+use crate::channel::Channel;
 use workload::Workload;
 
 /// Asks the terminal where its cursor is.
@@ -33,6 +37,12 @@ pub(crate) const QUESTION: &[u8] = b"\x1b[6n";
 pub(crate) fn end_of_round(n: usize) -> String {
     format!("end-of-round-{n}.")
 }
+
+/// What the events of one that talks are called.
+pub(crate) const TICK: &str = "tick";
+
+/// As many as it says in one write, as a program that buffers would.
+const SAID_AT_ONCE: u64 = 100;
 
 /// The last byte of the answer.
 const ANSWER_END: u8 = b'R';
@@ -65,6 +75,8 @@ pub(crate) fn run(args: &ProgramArgs) -> Result<ExitCode> {
             voice.say("ended", &[clock::now()])?;
         }
         "echo" => echo(&voice)?,
+        "talk" => talk(&voice)?,
+        "obey" => obey(&voice)?,
         "write" | "lines" => {
             let workload = args.workload.context("a workload is missing")?;
             write(&voice, workload, args.action == "lines")?;
@@ -93,6 +105,37 @@ fn echo(voice: &Voice) -> Result<()> {
         rustix::io::write(std::io::stdout(), &key)?;
     }
     Ok(())
+}
+
+fn talk(voice: &Voice) -> Result<()> {
+    let mut channel = Channel::own()?;
+    channel.ready()?;
+    voice.say("ready", &[])?;
+    let mut number = 0_u64;
+    loop {
+        let mut left = voice.wait()?;
+        while left > 0 {
+            let mut lines = Vec::new();
+            for _ in 0..left.min(SAID_AT_ONCE) {
+                number += 1;
+                let data = json!({ "at": clock::now(), "n": number });
+                lines.push(json!({ "type": "event", "event": TICK, "data": data }).to_string());
+            }
+            left -= lines.len() as u64;
+            channel.say(lines.join("\n").as_bytes())?;
+        }
+    }
+}
+
+fn obey(voice: &Voice) -> Result<()> {
+    let mut channel = Channel::own()?;
+    channel.ready()?;
+    voice.say("ready", &[])?;
+    loop {
+        if channel.hear(None)?.is_some_and(|told| told["type"] == "shutdown") {
+            return Ok(());
+        }
+    }
 }
 
 fn write(voice: &Voice, workload: Workload, in_lines: bool) -> Result<()> {

@@ -2,6 +2,7 @@
 //! measured in turn, so that a change of the machine's mood meets all of them.
 
 mod answering;
+mod events;
 mod lanes;
 mod latency;
 mod many;
@@ -9,6 +10,7 @@ mod many_lanes;
 mod memory;
 mod output;
 mod starting;
+mod supervision;
 mod tmux_windows;
 
 use std::collections::HashMap;
@@ -39,6 +41,8 @@ pub(crate) fn all() -> Vec<Measurement> {
     all.extend(memory::measurements());
     all.extend(many::measurements());
     all.extend(tmux_windows::measurements());
+    all.extend(events::measurements());
+    all.extend(supervision::measurements());
     all.extend(lanes::measurements());
     all.extend(many_lanes::measurements());
     all

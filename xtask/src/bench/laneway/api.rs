@@ -84,7 +84,7 @@ impl Api {
 }
 
 /// A path for a header.
-fn encoded(path: &Path) -> String {
+pub(crate) fn encoded(path: &Path) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte);
     let bytes = path.as_os_str().as_encoded_bytes();
     bytes

@@ -17,6 +17,19 @@ pub(crate) fn private_mib(pid: u32) -> Result<f64> {
     Ok((kib("Private_Clean:")? + kib("Private_Dirty:")?) as f64 / 1024.0)
 }
 
+/// The part of it that was written to, in MiB: without the pages of the program itself.
+pub(crate) fn dirty_mib(pid: u32) -> Result<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let kib =
+        number_after(&text, "Private_Dirty:").with_context(|| format!("process {pid} has no figures"))?;
+    Ok(kib as f64 / 1024.0)
+}
+
+/// How many descriptors a process has open.
+pub(crate) fn n_descriptors(pid: u32) -> Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
 /// The most memory that the process ever had at once, in MiB.
 pub(crate) fn peak_mib(pid: u32) -> Result<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
