@@ -2,18 +2,22 @@
 //!
 //! * [`points`]: every fault point, in every operation that reaches it
 //! * [`operations`]: those operations; [`holds`]: windows in which others do something meanwhile
+//! * [`keyed`]: a request that is sent again
 //! * [`random`]: random commands of several clients, and random kills
 //! * [`crowd`]: many lanes at once, of two daemons
+//! * [`soak`]: workers that talk and are killed for a long time, and what a client is told of it
 //! * [`world`]: one repository and home, with programs that have fault points
 //! * [`ledger`]: what was in lanes and must not be lost; [`invariants`]: what must hold when all is quiet
 
 mod crowd;
 mod holds;
 mod invariants;
+mod keyed;
 mod ledger;
 mod operations;
 mod points;
 mod random;
+mod soak;
 mod world;
 
 use std::path::{Path, PathBuf};
@@ -22,23 +26,31 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+pub(crate) use soak::program::ProgramArgs;
+
 use crate::{shell, tools};
 
 /// Kill the daemon and holders at every fault point, and see that nothing is lost
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ChaosArgs {
     /// Walk every fault point in every operation that reaches it
-    #[arg(long, required_unless_present_any = ["random", "crowd"])]
+    #[arg(long, required_unless_present_any = ["random", "crowd", "soak"])]
     points: bool,
     /// Random commands and kills for so long, such as 90s or 10m
     #[arg(long, value_name = "TIME", conflicts_with = "points", value_parser = duration)]
     random: Option<Duration>,
     /// What the random commands and kills follow from [default: one of its own, which is printed]
-    #[arg(long, value_name = "N", requires = "random")]
+    #[arg(long, value_name = "N", conflicts_with_all = ["points", "crowd"])]
     seed: Option<u64>,
     /// So many lanes at once in one repository, of two daemons, beside a person who uses git there
     #[arg(long, value_name = "N", conflicts_with_all = ["points", "random"], value_parser = clap::value_parser!(u16).range(2..))]
     crowd: Option<u16>,
+    /// Workers that talk, come back and are killed, with their holders and the daemon; nothing may be lost, nothing grow
+    #[arg(long, conflicts_with_all = ["points", "random", "crowd"])]
+    soak: bool,
+    /// So long
+    #[arg(long = "for", value_name = "TIME", requires = "soak", default_value = "10m", value_parser = duration)]
+    soak_time: Duration,
     /// Only operations and points whose names contain one of these
     #[arg(long, value_name = "NAME", num_args = 1.., requires = "points")]
     only: Vec<String>,
@@ -51,23 +63,26 @@ pub(crate) struct ChaosArgs {
 pub(crate) fn run(args: &ChaosArgs) -> Result<ExitCode> {
     tools::git()?;
     let stage = Stage::build()?;
-    if let Some(time) = args.random {
-        let seed = args.seed.unwrap_or_else(|| u64::from(std::process::id()));
-        let ended = random::run(&stage, time, seed)?;
-        if ended == ExitCode::SUCCESS {
-            stage.clear()?;
-        }
-        return Ok(ended);
+    let seed = args.seed.unwrap_or_else(|| u64::from(std::process::id()));
+    let ended = if let Some(time) = args.random {
+        random::run(&stage, time, seed)?
+    } else if let Some(n_lanes) = args.crowd {
+        crowd::run(&stage, usize::from(n_lanes))?
+    } else if args.soak {
+        soak::run(&stage, args.soak_time, seed)?
+    } else {
+        let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        return points::walk(&stage, &args.only, jobs);
+    };
+    if ended == ExitCode::SUCCESS {
+        stage.clear()?;
     }
-    if let Some(n_lanes) = args.crowd {
-        let ended = crowd::run(&stage, usize::from(n_lanes))?;
-        if ended == ExitCode::SUCCESS {
-            stage.clear()?;
-        }
-        return Ok(ended);
-    }
-    let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    points::walk(&stage, &args.only, jobs)
+    Ok(ended)
+}
+
+/// What the workers of a soak run.
+pub(crate) fn run_program(args: &ProgramArgs) -> Result<ExitCode> {
+    soak::program::run(args)
 }
 
 /// The folders of commands like this one that were broken off, or in which something went wrong: named by a prefix and

@@ -6,12 +6,15 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use laneway_fault::fault_point;
+
 /// Replaces a private file; what it holds, and that it is there, is durable when this returns.
 pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     file.write_all(content)?;
     file.sync_all()?;
+    fault_point!("file.written");
     fs::rename(new, path)?;
     sync_folder_of(path)
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use laneway_api::error::{ErrorKind, Problem};
 use laneway_api::serving::{DEFAULT_PORT, ServingView};
+use laneway_fault::fault_point;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -104,7 +105,9 @@ impl Serving {
         if !matches!(&*state, State::On(listening) if listening.port == wanted) {
             let listener = listen(wanted).await.map_err(|error| cannot_listen(wanted, &error))?;
             let bound = listener.local_addr().map_err(|error| cannot_listen(wanted, &error))?.port();
+            fault_point!("serve.bound");
             self.record(Some(bound)).await?;
+            fault_point!("serve.kept");
             let listening = State::On(self.accept(listener, bound, served));
             stop(std::mem::replace(&mut *state, listening)).await;
         }
@@ -115,6 +118,7 @@ impl Serving {
     pub(crate) async fn stop(&self) -> Result<ServingView, Problem> {
         let mut state = self.0.state.lock().await;
         self.record(None).await?;
+        fault_point!("serve.dropped");
         let before = view(&state);
         stop(std::mem::replace(&mut *state, State::Off)).await;
         Ok(before)

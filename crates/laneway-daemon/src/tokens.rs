@@ -13,6 +13,7 @@ use laneway_api::error::{ErrorKind, Problem};
 use laneway_api::serving::{TOKEN_PREFIX, TokenMade, TokenView};
 use laneway_core::name::Name;
 use laneway_core::time::Timestamp;
+use laneway_fault::fault_point;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
@@ -136,6 +137,7 @@ impl Tokens {
         let kept = Kept { name: name.clone(), created_at: created_at.0, sha256: hexadecimal(&hash) };
         let token = Token { kept, hash, revoked: CancellationToken::new() };
         self.keep(&[tokens.as_slice(), std::slice::from_ref(&token)].concat())?;
+        fault_point!("token.kept");
         tokens.push(token);
         tracing::info!(%name, "a token was made");
         Ok(TokenMade { name, created_at: created_at.into(), token: text })
@@ -166,6 +168,7 @@ impl Tokens {
         let mut left = tokens.clone();
         let gone = left.remove(at);
         self.keep(&left)?;
+        fault_point!("token.dropped");
         *tokens = left;
         gone.revoked.cancel();
         tracing::info!(name, "a token was revoked");

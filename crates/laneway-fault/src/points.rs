@@ -31,8 +31,28 @@ pub const POINTS: &[&str] = &[
     "run.exit-told",
     "run.released",
     "run.folder-removed",
-    // a planned restart: its moment has come, and nobody was told yet
+    // a restart: recorded as planned, and nobody waits for its moment yet; that has come, and nobody was told yet
+    "restart.planned",
     "restart.due",
+    // what a program has said over its channel: told by its holder; recorded, and kept there still; forgotten there
+    "channel.told",
+    "channel.recorded",
+    "channel.forgotten",
+    // a request with a key: begun, done, its answer kept
+    "repeat.begun",
+    "repeat.done",
+    "repeat.kept",
+    // a token: made, and nobody was told; kept no more, and its bearer not turned away yet
+    "token.kept",
+    "token.dropped",
+    // listening at a port: bound, kept for the next daemon, not kept any more
+    "serve.bound",
+    "serve.kept",
+    "serve.dropped",
+    // a small file that is replaced: written under another name
+    "file.written",
+    // the folder of a run that is not kept any longer
+    "retention.folder-deleted",
     // a lease that is over
     "lease.looked-at",
     // what was found by comparing
@@ -43,6 +63,9 @@ pub const POINTS: &[&str] = &[
     "holder.record-made",
     "holder.program-executed",
     "holder.start-recorded",
+    "holder.channel-read",
+    "holder.channel-written",
+    "holder.farewell-said",
     "holder.exit-seen",
     "holder.exit-recorded",
     "holder.leaving",

@@ -291,9 +291,9 @@ impl Channel {
         if is_said && (self.has_read || !self.was_written) { Farewell::Said } else { Farewell::Unheard }
     }
 
-    /// Writes what the program takes without waiting.
-    pub(crate) fn flush(&mut self) {
-        let Some(socket) = &mut self.socket else { return };
+    /// Writes what the program takes without waiting. Answers whether that was anything.
+    pub(crate) fn flush(&mut self) -> bool {
+        let Some(socket) = &mut self.socket else { return false };
         let mut n_written = 0;
         while n_written < self.outbox.len() {
             match socket.write(&self.outbox[n_written..]) {
@@ -311,6 +311,7 @@ impl Channel {
         if self.outbox.is_empty() {
             self.outbox = Vec::new();
         }
+        n_written > 0
     }
 
     /// From now on `peer` takes what is said; up to `after` all was taken.

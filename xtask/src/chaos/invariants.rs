@@ -9,11 +9,15 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::random::FAILING;
+use super::soak::program::COUNT;
 use super::world::World;
 use crate::bench::measure::processes;
 
 /// How long what is just ending may take to end.
 const ENDING: Duration = Duration::from_secs(10);
+
+/// What workers are called whose program has started another one.
+pub(crate) const PAIR: &str = "pair";
 
 /// How long a holder waits for who would read a task's output, and more.
 const LINGERING: Duration = Duration::from_secs(15);
@@ -51,6 +55,7 @@ pub(crate) fn after_settling(world: &World, trees: bool) -> Result<Vec<String>> 
         broken.push(format!("a second start still found something to do: {counts}"));
     }
     broken.extend(gaps(&events));
+    broken.extend(miscounts(&events));
     let observed = Observed::look(world)?;
     broken.extend(lanes(world, &observed, trees)?);
     broken.extend(kept(world, &observed)?);
@@ -60,7 +65,7 @@ pub(crate) fn after_settling(world: &World, trees: bool) -> Result<Vec<String>> 
 }
 
 /// Waits until no worker is to be started again by itself.
-fn wait_for_restarts(world: &World) -> Result<()> {
+pub(crate) fn wait_for_restarts(world: &World) -> Result<()> {
     let restarts = |worker: &&Value| {
         let fails = text(worker, "name").starts_with(FAILING) && worker["status"] == "running";
         fails || worker["status"] == "backoff" || worker["status"] == "starting"
@@ -141,6 +146,20 @@ pub(crate) fn gaps(events: &[Value]) -> Option<String> {
     let numbers: Vec<u64> = events.iter().filter_map(|event| event["seq"].as_u64()).collect();
     let is_whole = numbers.iter().copied().eq(1..=numbers.len() as u64);
     (!is_whole).then(|| format!("the numbers of events have a gap: {numbers:?}"))
+}
+
+/// What a program has said is told once and in order: which of its numbers do not follow on those before.
+fn miscounts(events: &[Value]) -> Vec<String> {
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut broken = Vec::new();
+    for event in events.iter().filter(|event| event["data"]["name"] == COUNT) {
+        let (run, number) = (text(event, "run"), event["data"]["data"]["n"].as_u64().unwrap_or(0));
+        let before = counts.insert(run, number).unwrap_or(0);
+        if number != before + 1 {
+            broken.push(format!("run {run} said {number} after {before}: event {}", event["seq"]));
+        }
+    }
+    broken
 }
 
 /// Each lane is there with all that belongs to it, or closed with nothing left.
@@ -250,10 +269,13 @@ fn kept(world: &World, observed: &Observed) -> Result<Vec<String>> {
 fn runs(world: &World, observed: &Observed) -> Result<Vec<String>> {
     let mut broken = Vec::new();
     let daemon = world.daemon_pid()?;
-    let mut expected: BTreeMap<String, u64> = BTreeMap::new();
+    let mut expected: BTreeMap<String, (u64, u32)> = BTreeMap::new();
     for worker in &observed.workers {
         match (worker["pid"].as_u64(), text(worker, "status")) {
-            (Some(pid), _) => drop(expected.insert(text(worker, "run").to_owned(), pid)),
+            (Some(pid), _) => {
+                let n_programs = if text(worker, "name").starts_with(PAIR) { 2 } else { 1 };
+                expected.insert(text(worker, "run").to_owned(), (pid, n_programs));
+            }
             (None, "starting" | "running" | "stopping") => {
                 broken.push(format!("worker {} is {} for good", text(worker, "id"), text(worker, "status")));
             }
@@ -279,8 +301,8 @@ fn runs(world: &World, observed: &Observed) -> Result<Vec<String>> {
             broken.push(format!("process {pid} belongs to no live run ({of}): {called}"));
         }
     }
-    for (run, pid) in &expected {
-        if n_holders.get(run) != Some(&1) || n_programs.get(run) != Some(&1) {
+    for (run, (pid, n)) in &expected {
+        if n_holders.get(run) != Some(&1) || n_programs.get(run) != Some(n) {
             broken.push(format!(
                 "run {run} (process {pid}) has {} holders and {} programs",
                 n_holders.get(run).unwrap_or(&0),
@@ -298,7 +320,7 @@ fn runs(world: &World, observed: &Observed) -> Result<Vec<String>> {
 }
 
 /// The run that a process belongs to: a holder's is in its arguments, a program's in its environment.
-fn run_of(pid: u32, called: &str) -> Option<String> {
+pub(crate) fn run_of(pid: u32, called: &str) -> Option<String> {
     if called.contains("lane-holder run --dir") {
         return called.trim_end().rsplit('/').next().map(str::to_owned);
     }

@@ -33,6 +33,8 @@ pub(crate) enum Act {
     FillPool,
     /// This command, and what the daemon does by itself after it until it tells of this event.
     Until { of: &'static [&'static str], event: &'static str },
+    /// A request with a key, and the same once more: it is done once.
+    Keyed,
     /// `lane doctor --fix`, and once more after a crash: nobody else repairs what a person was to see.
     Repair,
 }
@@ -43,6 +45,22 @@ pub(super) const SLEEP: [&str; 2] = ["sleep", "1000"];
 /// A worker that fails each time.
 const FAILS_AGAIN_AND_AGAIN: [&str; 9] =
     ["run", "a", "--name", FAILING, "--restart=on-failure", "--", "sh", "-c", "sleep 0.1; exit 3"];
+
+/// A worker that says that it is ready and then three numbers, and ends when it is told to.
+const TALKS: [&str; 12] = [
+    "run",
+    "a",
+    "--name",
+    "talks",
+    "--channel",
+    "jsonl",
+    "--restart",
+    "on-failure",
+    "--",
+    "sh",
+    "-c",
+    "exec \"$CHAOS_PROGRAM\" chaos-program \"$CHAOS_COUNTS\" --most 3",
+];
 
 /// All of them.
 pub(crate) const OPERATIONS: &[Operation] = &[
@@ -107,6 +125,61 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         prepare: with_work,
         prelude: at_once,
         act: Act::Until { of: &["join", "a", "--as", "b", "--ttl", "1s"], event: "lane.attachment.expired" },
+    },
+    Operation {
+        name: "run with a channel",
+        prepare: with_work,
+        prelude: at_once,
+        act: Act::Until { of: &TALKS, event: "worker.event" },
+    },
+    Operation {
+        name: "message",
+        prepare: with_work,
+        prelude: one_that_talks,
+        act: Act::Lane(&["message", "talks", r#"{"type": "config"}"#]),
+    },
+    Operation {
+        name: "stop over a channel",
+        prepare: with_work,
+        prelude: one_that_talks,
+        act: Act::Lane(&["stop", "talks"]),
+    },
+    Operation {
+        name: "start while one talks",
+        prepare: with_work,
+        prelude: at_once,
+        act: Act::Start { killed_at: "channel.recorded", of: &TALKS },
+    },
+    Operation { name: "request with a key", prepare: nothing, prelude: at_once, act: Act::Keyed },
+    Operation {
+        name: "serve",
+        prepare: nothing,
+        prelude: at_once,
+        act: Act::Lane(&["serve", "--port", "0"]),
+    },
+    Operation {
+        name: "serve --stop",
+        prepare: served,
+        prelude: at_once,
+        act: Act::Lane(&["serve", "--stop"]),
+    },
+    Operation {
+        name: "token create",
+        prepare: nothing,
+        prelude: at_once,
+        act: Act::Lane(&["token", "create", "a"]),
+    },
+    Operation {
+        name: "token revoke",
+        prepare: with_a_token,
+        prelude: at_once,
+        act: Act::Lane(&["token", "revoke", "a"]),
+    },
+    Operation {
+        name: "prune with runs",
+        prepare: closed_with_runs,
+        prelude: at_once,
+        act: Act::Lane(&["prune", "--yes"]),
     },
     Operation { name: "doctor --fix", prepare: with_something_left, prelude: at_once, act: Act::Repair },
     Operation { name: "rename", prepare: with_work, prelude: at_once, act: Act::Lane(&["rename", "a", "b"]) },
@@ -229,6 +302,33 @@ fn at_once(_: &World) -> Result<()> {
 
 fn a_program(world: &World) -> Result<()> {
     world.lane(&["run", "a", "--", SLEEP[0], SLEEP[1]])
+}
+
+/// It has said all that it says.
+fn one_that_talks(world: &World) -> Result<()> {
+    world.lane(&TALKS)?;
+    let has_said = |event: &serde_json::Value| Ok(event["data"]["data"]["n"] == 3);
+    ensure!(world.follow_until(has_said)?, "a program does not talk");
+    Ok(())
+}
+
+fn served(world: &World, _: &mut Ledger) -> Result<()> {
+    world.lane(&["serve", "--port", "0"])
+}
+
+fn with_a_token(world: &World, _: &mut Ledger) -> Result<()> {
+    world.lane(&["token", "create", "a"])?;
+    world.lane(&["token", "create", "b"])
+}
+
+/// Two closed lanes, in which something ran.
+fn closed_with_runs(world: &World, _: &mut Ledger) -> Result<()> {
+    for lane in ["a", "b"] {
+        world.lane(&["new", lane])?;
+        world.lane(&["exec", lane, "--", "true"])?;
+        world.lane(&["close", lane])?;
+    }
+    Ok(())
 }
 
 /// A file to be copied and two steps to be run, to which a person has agreed.
@@ -397,7 +497,8 @@ pub(super) fn kill(pid: u32) -> Result<()> {
     Ok(())
 }
 
-fn parent(pid: u32) -> Result<u32> {
+/// Who has started a process.
+pub(super) fn parent(pid: u32) -> Result<u32> {
     let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"))?;
     // `pid (name) state parent …`; a name may hold parentheses.
     let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());

@@ -16,7 +16,7 @@ use super::holds::{HOLDS, Hold};
 use super::ledger::Ledger;
 use super::operations::{Act, OPERATIONS, Operation};
 use super::world::World;
-use super::{Stage, invariants};
+use super::{Stage, invariants, keyed};
 use crate::shell;
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -136,7 +136,7 @@ fn print(n: usize, of: usize, outcome: &Outcome) {
 fn begin(world: &World, operation: &Operation, ledger: &mut Ledger, fault: &str) -> Result<()> {
     (operation.prepare)(world, ledger)?;
     match &operation.act {
-        Act::Lane(_) | Act::FillPool | Act::Until { .. } | Act::Repair => {
+        Act::Lane(_) | Act::FillPool | Act::Until { .. } | Act::Repair | Act::Keyed => {
             world.stop_the_daemon()?;
             // It may be killed before it serves; then the operation's own daemon is the next.
             drop(world.start_with_fault(fault)?);
@@ -202,6 +202,7 @@ fn act(world: &World, operation: &Operation, fault: &str) -> Result<()> {
         }
         // Until that is done, or its daemon is killed.
         Act::FillPool => return world.wait_for_pool_or_end(),
+        Act::Keyed => return keyed::ask_first(world),
         Act::Start { .. } | Act::StartInPeace => world.start_with_fault(fault)?,
     };
     // How it fares is its own affair: done, refused, or without its daemon. It must not hang or panic.
@@ -246,12 +247,16 @@ fn crash_in(world: &World, case: &Case) -> Result<(bool, Vec<String>)> {
     act(world, case.operation, &fault)?;
     // What goes on in the background may be what is to be killed.
     drop(world.try_lane(&["daemon", "stop"])?);
-    if let Act::Repair = case.operation.act {
-        world.lane(&["doctor", "--fix"])?;
+    let mut broken = Vec::new();
+    match case.operation.act {
+        Act::Repair => world.lane(&["doctor", "--fix"])?,
+        Act::Keyed => broken.extend(keyed::ask_again(world)?),
+        Act::Lane(_) | Act::FillPool | Act::Until { .. } | Act::Start { .. } | Act::StartInPeace => {}
     }
     let log = fs::read_to_string(world.points_log()).unwrap_or_default();
     let was_hit = log.lines().any(|line| line.ends_with(" kill"));
-    Ok((was_hit, what_is_broken(world, &ledger)?))
+    broken.extend(what_is_broken(world, &ledger)?);
+    Ok((was_hit, broken))
 }
 
 /// What does not hold once all is quiet; then once the work is back; then once every lane is closed.

@@ -28,6 +28,7 @@ use self::client::{Client, Deleted};
 pub(super) use self::deeds::FAILING;
 use self::deeds::N_CLIENTS;
 use self::killer::Killer;
+pub(super) use self::numbers::Random;
 pub(super) use self::person::Person;
 use super::ledger::Ledger;
 use super::world::World;

@@ -53,6 +53,7 @@ impl World {
     pub(crate) fn new(stage: &Stage, name: &str) -> Result<Self> {
         let folder = stage.folder().join(name);
         fs::create_dir_all(folder.join("user"))?;
+        fs::create_dir_all(folder.join("counts"))?;
         let beside = stage.repositories.join(name);
         fs::create_dir_all(&beside)?;
         let world = Self { binaries: stage.binaries.clone(), folder, beside, n_outputs: AtomicU32::new(0) };
@@ -125,6 +126,11 @@ impl World {
         self.beside.join("own")
     }
 
+    /// Where programs that talk write down how much they have said.
+    pub(crate) fn counts(&self) -> PathBuf {
+        self.folder.join("counts")
+    }
+
     /// `LANEWAY_HOME`.
     pub(crate) fn home(&self) -> PathBuf {
         self.folder.join("home")
@@ -148,6 +154,9 @@ impl World {
             .env("SHELL", "/bin/sh")
             .env("TERM", "xterm-256color")
             .env("LANEWAY_HOME", self.home())
+            // What programs that talk are, and where they write down how much they have said.
+            .env("CHAOS_PROGRAM", std::env::current_exe().unwrap_or_default())
+            .env("CHAOS_COUNTS", self.counts())
             // Where a tree is just being taken away, the repository around it is not meant.
             .env("GIT_CEILING_DIRECTORIES", self.repository().join(".lanes"))
             .env("GIT_CONFIG_GLOBAL", "/dev/null")

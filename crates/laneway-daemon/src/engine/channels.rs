@@ -13,6 +13,7 @@ use laneway_core::id::{RunId, WorkerId};
 use laneway_core::launch::LaunchSpec;
 use laneway_core::run::Run;
 use laneway_core::worker::Worker;
+use laneway_fault::fault_point;
 use laneway_store::SubmitError;
 use laneway_wire::message::{self, Said, refusal};
 use serde_json::{Map, Value, json};
@@ -110,11 +111,13 @@ impl Engine {
 
     /// Records what a program has said, and lets its holder forget it.
     pub(super) async fn hear(&self, run: RunId, first: u64, said: &[Said]) {
+        fault_point!("channel.told");
         let heard: Vec<Heard> = said.iter().map(heard).collect();
         let (is_ready, has_answered) = (heard.contains(&Heard::Ready), heard.contains(&Heard::Pong));
         let has_closed = heard.contains(&Heard::Closed);
         let up_to = first + heard.len() as u64 - 1;
         let recorded = self.decide(Command::RecordHeard { run, first, heard }, self.own_request()).await;
+        fault_point!("channel.recorded");
         // After it is recorded: a vigil that begins just now looks at the record.
         if let Some(watched) = self.vigil_of(run) {
             if is_ready {
@@ -132,7 +135,10 @@ impl Engine {
         let Some(holder) = self.holders.of_run(run) else { return };
         match recorded {
             Ok(_) => match self.recorded_up_to(run).await {
-                Some(taken) if taken >= up_to => holder.taken(taken).await,
+                Some(taken) if taken >= up_to => {
+                    holder.taken(taken).await;
+                    fault_point!("channel.forgotten");
+                }
                 // Something before it is missing.
                 Some(taken) => holder.tell_again(taken).await,
                 None => {}

@@ -61,6 +61,7 @@ impl Engine {
 
     /// The effect: has the worker started again at that moment, unless the daemon ends before.
     pub(super) fn retry_at(&self, worker: WorkerId, epoch: u64, at: Timestamp) {
+        fault_point!("restart.planned");
         let engine = self.clone();
         tokio::spawn(async move {
             let left = Duration::from_millis(at.millis_since(now()));

@@ -11,6 +11,7 @@ use laneway_core::event::Event;
 use laneway_core::id::{LaneId, RunId, WorkspaceId};
 use laneway_core::lane::{Lane, Lifecycle};
 use laneway_core::time::Timestamp;
+use laneway_fault::fault_point;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::rescue::{LOOK_AGAIN, SeenDue, bytes_in};
@@ -134,6 +135,7 @@ impl Engine {
                 let is_gone = !really
                     || (crate::holders::remove_dead_socket(&folder) && fs::remove_dir_all(&folder).is_ok());
                 if is_gone {
+                    fault_point!("retention.folder-deleted");
                     n_runs += 1;
                     bytes += taken;
                 }

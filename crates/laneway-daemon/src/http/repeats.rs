@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use laneway_api::error::Problem;
 use laneway_api::routes;
 use laneway_core::os_text::OsText;
+use laneway_fault::fault_point;
 
 use super::{Failure, MAX_INPUT, Served, internal, usage};
 use crate::engine::blocking;
@@ -49,6 +50,7 @@ async fn once_or_again(served: Served, request: Request, next: Next) -> Result<R
         Found::Before(answer) => return Ok(again(answer)),
         Found::New(begun) => begun,
     };
+    fault_point!("repeat.begun");
     let request = Request::from_parts(parts, Body::from(body));
     // It is done to its end, and its answer kept, also if the client has gone: it will ask for that.
     let done = tokio::spawn(async move { keep(begun, next.run(request).await).await });
@@ -62,6 +64,7 @@ async fn once_or_again(served: Served, request: Request, next: Next) -> Result<R
 }
 
 async fn keep(begun: Begun, response: Response) -> Result<Response, Problem> {
+    fault_point!("repeat.done");
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, MAX_INPUT).await.map_err(|error| {
         tracing::error!(%error, "an answer cannot be kept");
@@ -74,6 +77,7 @@ async fn keep(begun: Begun, response: Response) -> Result<Response, Problem> {
     if let Err(problem) = blocking(move || begun.answered(answer)).await? {
         tracing::error!(problem.message, "an answer is not kept");
     }
+    fault_point!("repeat.kept");
     Ok(Response::from_parts(parts, Body::from(body)))
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use laneway_fault::fault_point;
 use laneway_wire::FromHolder;
 use laneway_wire::message::refusal;
 
@@ -27,6 +28,7 @@ impl Holder {
     /// Reads what the program has said.
     pub(super) fn read_channel(&mut self, now: Moment) {
         if self.channel.as_mut().is_some_and(Channel::read) {
+            fault_point!("holder.channel-read");
             self.last_activity = now.instant;
         }
     }
@@ -74,7 +76,9 @@ impl Holder {
     /// Gives the program what waits for it, and the one who watches what it has said.
     pub(super) fn flush_channel(&mut self, now: Moment) {
         let Some(channel) = &mut self.channel else { return };
-        channel.flush();
+        if channel.flush() {
+            fault_point!("holder.channel-written");
+        }
         if channel.has_closed() {
             let closed_at = *self.channel_closed_at.get_or_insert(now.instant);
             if now.instant >= closed_at + ENDING {

@@ -240,6 +240,7 @@ impl Holder {
         }
         let farewell = self.channel.as_mut().filter(|_| self.exited.is_none()).map(Channel::bid_farewell);
         if farewell == Some(Farewell::Said) {
+            fault_point!("holder.farewell-said");
             self.stop = Some(Stop::told(now.instant, grace));
             self.first_signal = Some(signal);
         } else {

@@ -46,7 +46,7 @@ impl Account {
     }
 
     /// One line with its time.
-    pub(super) fn line(&self, text: &str) -> Result<()> {
+    pub(in crate::chaos) fn line(&self, text: &str) -> Result<()> {
         let line = format!("{:9.3} {}\n", self.began.elapsed().as_secs_f64(), text.trim_end());
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(log.write_all(line.as_bytes())?)

@@ -1,11 +1,11 @@
 //! Numbers that follow from a seed.
 
 /// One stream of them (`SplitMix64`).
-pub(super) struct Random(u64);
+pub(in crate::chaos) struct Random(u64);
 
 impl Random {
     /// The streams of one seed have nothing to do with each other, nor have those of neighbouring seeds.
-    pub(super) fn new(seed: u64, stream: u64) -> Self {
+    pub(in crate::chaos) fn new(seed: u64, stream: u64) -> Self {
         Self(mixed(mixed(seed).wrapping_add(stream)))
     }
 
@@ -15,12 +15,12 @@ impl Random {
     }
 
     /// One of `0..end`.
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub(in crate::chaos) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
     /// One of them.
-    pub(super) fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
+    pub(in crate::chaos) fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
         let which = self.below(of.len() as u64);
         of[usize::try_from(which).expect("it is an index")]
     }
