@@ -75,8 +75,8 @@ pub(super) fn run(stage: &Stage, time: Duration, seed: u64) -> Result<ExitCode> 
             account: Account::new(&world)?,
         }
         .go_on(began + time);
+        // What ends him is the end of his daemon.
         follower.end();
-        // What ends it is the end of its daemon.
         drop(world.try_lane(&["daemon", "stop"])?);
         following.join().expect("nobody panics")?;
         went
@@ -157,9 +157,9 @@ impl Soak<'_> {
         self.killing.go_on(time / 2, true, &spared, self.world, self.follower, &self.account)?;
         // A daemon that nobody kills, until it is told to end.
         self.world.lane(&["daemon", "start"])?;
-        self.killing.go_on(time / 8, false, &spared, self.world, self.follower, &self.account)?;
+        self.killing.go_on(time / 6, false, &spared, self.world, self.follower, &self.account)?;
         let warm = self.moment(&spared)?;
-        self.killing.go_on(time * 3 / 8, false, &spared, self.world, self.follower, &self.account)?;
+        self.killing.go_on(time / 3, false, &spared, self.world, self.follower, &self.account)?;
         let later = self.moment(&spared)?;
         self.costs.add(warm, later);
         self.look()

@@ -238,7 +238,7 @@ fn fan_out(stage: &Stage, figures: &mut Figures) -> Result<()> {
                     let said_at = loop {
                         let text = subscriber.text()?.context("the events have ended")?;
                         if text.contains(name) {
-                            break number_after(&text, "\"at\":").context("a tick has its time")?;
+                            break number_after(&text, "\"data\":{\"at\":").context("a tick has its time")?;
                         }
                     };
                     arrived.send(clock::milliseconds(said_at, clock::now()))?;

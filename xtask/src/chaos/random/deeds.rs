@@ -8,6 +8,9 @@ pub(super) const N_CLIENTS: usize = 4;
 /// What a worker is called that ends with a failure soon after each start, until it is given up.
 pub(in crate::chaos) const FAILING: &str = "fails";
 
+/// A program that talks to its supervisor, as a world knows it.
+pub(in crate::chaos) const TALKS: &str = "exec \"$CHAOS_PROGRAM\" chaos-program \"$CHAOS_COUNTS\"";
+
 /// A deed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Deed {
@@ -78,7 +81,7 @@ impl Deeds {
     fn run(&mut self, lane: &str) -> Deed {
         self.n_workers += 1;
         let name = format!("w{}-{}", self.client, self.n_workers);
-        match self.random.below(6) {
+        match self.random.below(8) {
             0..2 => command("run", &[lane, "--", "sleep", "1000"]),
             2..4 => {
                 let always = [lane, "--name", &name, "--restart", "always", "--", "sleep", "1000"];
@@ -88,6 +91,10 @@ impl Deeds {
                 let name = format!("{FAILING}-{name}");
                 let fails = ["--restart", "on-failure", "--", "sh", "-c", "sleep 0.1; exit 3"];
                 command("run that fails", &[&[lane, "--name", &name], fails.as_slice()].concat())
+            }
+            5..7 => {
+                let talks = ["--channel", "jsonl", "--restart", "always", "--", "sh", "-c", TALKS];
+                command("run that talks", &[&[lane, "--name", &name], talks.as_slice()].concat())
             }
             _ => command("run by force", &[lane, "--name", &name, "--force", "--", "sleep", "1000"]),
         }
@@ -111,7 +118,7 @@ impl Iterator for Deeds {
     fn next(&mut self) -> Option<Deed> {
         let lane = self.some_lane();
         let it = lane.as_str();
-        Some(match self.random.below(64) {
+        Some(match self.random.below(66) {
             0..8 => self.create(),
             8..14 => self.run(it),
             14..17 => command("exec", &[it, "--", "git", "status", "--short"]),
@@ -152,6 +159,7 @@ impl Iterator for Deeds {
             60 => command("trust", &[]),
             61 => command("doctor --fix", &["--fix"]),
             62 => command("ps", &["--all"]),
+            63..65 => command("message", &[it, r#"{"type": "config"}"#]),
             _ => command("ls", &[]),
         })
     }
@@ -195,8 +203,8 @@ mod tests {
             })
             .collect();
         let expected = [
-            "close", "doctor", "exec", "join", "leave", "ls", "new", "ps", "rename", "rescued", "restart",
-            "restore", "run", "setup", "share", "start", "stop", "trust", "unshare",
+            "close", "doctor", "exec", "join", "leave", "ls", "message", "new", "ps", "rename", "rescued",
+            "restart", "restore", "run", "setup", "share", "start", "stop", "trust", "unshare",
         ];
         assert_eq!(verbs, expected.map(str::to_owned).into());
         assert!(deeds().any(|deed| deed == Deed::Prune));

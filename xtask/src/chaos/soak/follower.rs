@@ -43,17 +43,14 @@ struct Seen {
 impl Follower {
     /// Follows until [`Self::end`] is said and the daemon has ended.
     pub(super) fn follow(&self, world: &World) -> Result<()> {
-        loop {
-            let socket = connect(world);
-            if self.lock().is_over {
-                return Ok(());
-            }
-            let went = socket.and_then(|socket| self.take_from(socket));
+        while !self.lock().is_over {
+            let went = connect(world).and_then(|socket| self.take_from(socket));
             if let Err(error) = went {
                 self.with(|seen| seen.note(format!("the follower cannot go on: {error:#}")));
                 return Err(error);
             }
         }
+        Ok(())
     }
 
     /// Takes what is told until the connection ends.
