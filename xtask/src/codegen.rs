@@ -1,5 +1,5 @@
-//! What is made from the code: `docs/cli.md`, the help of every command in one file, and
-//! `docs/laneway.schema.json`, what may stand in a `laneway.toml`.
+//! What is made from the code: `docs/cli.md`, the help of every command in one file,
+//! `docs/laneway.schema.json`, what may stand in a `laneway.toml`, and `docs/openapi.json`, the description of the API.
 //!
 //! Manual pages are not kept: `lane man` makes them from the program at hand.
 
@@ -17,6 +17,9 @@ const FILE: &str = "docs/cli.md";
 /// Where the schema goes.
 const SCHEMA: &str = "docs/laneway.schema.json";
 
+/// Where the description of the API goes.
+const API: &str = "docs/openapi.json";
+
 const HEAD: &str = "\
 # The commands
 
@@ -29,14 +32,15 @@ about terminals.
 /// Builds `lane`, and writes the files anew.
 pub(crate) fn write() -> Result<()> {
     shell::step("build", shell::cargo().args(["build", "--locked", "--quiet", "--package", "laneway"]))?;
-    for (file, text) in [(FILE, text()?), (SCHEMA, schema()?)] {
+    for (file, text) in [(FILE, text()?), (SCHEMA, schema()?), (API, api()?)] {
         fs::write(shell::root().join(file), text).context(file)?;
         shell::remark(&format!("{file} is written"));
     }
     Ok(())
 }
 
-/// Whether the files are what [`fn@write`] would make of the `lane` that was built.
+/// Whether the files are what [`fn@write`] would make of the `lane` that was built. That [`API`] is, a test of the daemon
+/// says.
 pub(crate) fn check() -> Result<()> {
     shell::heading("generated files");
     for (file, text) in [(FILE, text()?), (SCHEMA, schema()?)] {
@@ -46,6 +50,18 @@ pub(crate) fn check() -> Result<()> {
         shell::remark(&format!("{file} is fresh"));
     }
     Ok(())
+}
+
+fn api() -> Result<String> {
+    let arguments = ["run", "--locked", "--quiet", "--package", "laneway-daemon", "--example", "openapi"];
+    let output = shell::cargo().args(arguments).output().context("cargo")?;
+    ensure!(
+        output.status.success(),
+        "the description of the API could not be made ({}):\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).context("a description is text")
 }
 
 fn schema() -> Result<String> {

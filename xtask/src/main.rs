@@ -31,7 +31,7 @@ enum Task {
     Test,
     Bench(bench::BenchArgs),
     Chaos(chaos::ChaosArgs),
-    /// Write what is made from the code: docs/cli.md and docs/laneway.schema.json
+    /// Write what is made from the code: docs/cli.md, docs/laneway.schema.json and docs/openapi.json
     Codegen,
     /// What the bench runs in terminals
     #[command(hide = true)]

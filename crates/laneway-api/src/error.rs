@@ -1,6 +1,7 @@
 //! Errors as they cross the socket, and the exit codes they become.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Exit codes of `lane`. They are part of its interface.
 pub mod exit_code {
@@ -31,7 +32,7 @@ pub mod exit_code {
 }
 
 /// The kinds of error; each has one HTTP status and one exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// The request makes no sense.
@@ -86,7 +87,7 @@ impl ErrorKind {
 }
 
 /// An error: what was tried, what is there, what to type next.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// A short, stable word for programs (`lane_name_taken`).
     pub code: String,
@@ -125,7 +126,7 @@ impl Problem {
 }
 
 /// The body of every answer that is an error, and what `--json` prints for one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ErrorBody {
     /// The error.
     pub error: Problem,

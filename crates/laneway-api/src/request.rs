@@ -11,12 +11,13 @@ use laneway_core::run::Exit;
 use laneway_core::supervise::RestartPolicy;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::error::Problem;
 use crate::view::{AttachmentView, LaneView, PaneView, WorkerView};
 
 /// What a program is started with, as its caller stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Launch {
     /// Program and arguments. Empty: the caller's shell.
@@ -44,11 +45,12 @@ pub struct Launch {
     pub channel: Option<ChannelKind>,
     /// What it is told to do at each start, over its channel.
     #[serde(default)]
+    #[schema(value_type = Option<Object>)]
     pub start_message: Option<Map<String, Value>>,
 }
 
 /// One resource limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
     /// The `RLIMIT_…` number on this machine.
@@ -60,7 +62,7 @@ pub struct Limit {
 }
 
 /// Make a lane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewLane {
     /// Its name. None: from the branch, or two words.
@@ -84,7 +86,7 @@ pub struct NewLane {
 }
 
 /// Set a lane up.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetUpLane {
     /// How its caller stands. Its program and terminal count for nothing.
@@ -92,7 +94,8 @@ pub struct SetUpLane {
 }
 
 /// How an answer comes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct InSteps {
     /// In JSON lines of [`Making`].
@@ -101,7 +104,7 @@ pub struct InSteps {
 }
 
 /// How far something is. The last one is `done` or `error`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Making<T> {
     /// A step of the setup has begun.
@@ -113,7 +116,7 @@ pub enum Making<T> {
 }
 
 /// A step of a lane's setup.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SetupProgress {
     /// Its name.
     pub name: String,
@@ -126,7 +129,7 @@ pub struct SetupProgress {
 }
 
 /// Agree to the settings of a repository, or not any more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Trust {
     /// Which ones: [`crate::view::SettingsView::content`], as it was shown.
@@ -136,7 +139,7 @@ pub struct Trust {
 }
 
 /// A lane was made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LaneMade {
     /// The lane.
     pub lane: LaneView,
@@ -145,14 +148,14 @@ pub struct LaneMade {
 }
 
 /// A file of settings was written for a repository.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SettingsWritten {
     /// The file.
     pub path: OsText,
 }
 
 /// Take in a worktree that somebody made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdoptWorktree {
     /// Its root; if it is not absolute, as seen from the caller's folder.
@@ -162,7 +165,7 @@ pub struct AdoptWorktree {
 }
 
 /// Give a lane or a worker another name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rename {
     /// The name it is to have.
@@ -170,7 +173,7 @@ pub struct Rename {
 }
 
 /// What was renamed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RenamedWhat {
     /// A lane.
@@ -180,7 +183,7 @@ pub enum RenamedWhat {
 }
 
 /// A lane or a worker has another name, or had it before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Renamed {
     /// Which of the two.
     pub renamed: RenamedWhat,
@@ -195,7 +198,7 @@ pub struct Renamed {
 }
 
 /// Use a lane, or renew the lease of one who does.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JoinLane {
     /// Who: a person's name, or a worker as `LANE/WORKER` or by its id. None: the worker that asks, else the user's
@@ -208,7 +211,7 @@ pub struct JoinLane {
 }
 
 /// Somebody uses a lane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LaneJoined {
     /// His attachment.
     pub attachment: AttachmentView,
@@ -219,7 +222,7 @@ pub struct LaneJoined {
 }
 
 /// Use a lane no longer.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LeaveLane {
     /// Who: as for joining, or any name that one who uses the lane goes by. None: the worker that asks, else the
@@ -228,7 +231,7 @@ pub struct LeaveLane {
 }
 
 /// Somebody uses a lane no longer, or did not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LaneLeft {
     /// Who.
     pub who: Name,
@@ -242,7 +245,7 @@ pub struct LaneLeft {
 }
 
 /// Mark a lane as shared, or no longer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShareLane {
     /// It is to be.
@@ -250,7 +253,7 @@ pub struct ShareLane {
 }
 
 /// A lane is marked as asked, or was before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LaneShared {
     /// It was otherwise until now.
     pub changed: bool,
@@ -259,7 +262,7 @@ pub struct LaneShared {
 }
 
 /// Start a worker in a lane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunWorker {
     /// Its name. None: the lane's name, or the next free one after it.
@@ -272,7 +275,7 @@ pub struct RunWorker {
 }
 
 /// Run a task in a lane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunTask {
     /// The program.
@@ -283,7 +286,7 @@ pub struct RunTask {
 }
 
 /// A worker or task was started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WorkerStarted {
     /// The worker.
     pub worker: WorkerView,
@@ -292,7 +295,7 @@ pub struct WorkerStarted {
 }
 
 /// Stop a worker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StopWorker {
     /// Milliseconds its processes have to end by themselves. None: 5 000.
@@ -300,7 +303,7 @@ pub struct StopWorker {
 }
 
 /// A worker has ended, or had before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WorkerStopped {
     /// The worker.
     pub worker: WorkerView,
@@ -311,7 +314,7 @@ pub struct WorkerStopped {
 }
 
 /// Start a worker.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StartWorker {
     /// Also where the setup of its lane has failed.
@@ -320,14 +323,14 @@ pub struct StartWorker {
 }
 
 /// Something is said to a worker's program: its holder delivers it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Told {
     /// The worker.
     pub worker: WorkerId,
 }
 
 /// A worker runs again, or did before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WorkerBegun {
     /// The worker.
     pub worker: WorkerView,
@@ -336,7 +339,7 @@ pub struct WorkerBegun {
 }
 
 /// End a worker's program and start it again.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RestartWorker {
     /// Milliseconds its processes have to end by themselves. None: 5 000.
@@ -347,7 +350,8 @@ pub struct RestartWorker {
 }
 
 /// Close a lane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct CloseLane {
     /// What would be lost is no reason to refuse: all of it is kept for a restore.
@@ -364,7 +368,7 @@ pub struct CloseLane {
 }
 
 /// A lane is closed, or was before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LaneClosed {
     /// The lane.
     pub lane: LaneView,
@@ -384,7 +388,7 @@ pub struct LaneClosed {
 }
 
 /// What a close would do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WouldDo {
     /// Nothing: work would be lost.
@@ -398,7 +402,7 @@ pub enum WouldDo {
 }
 
 /// What a close would find and do now. Nothing was changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CloseForecast {
     /// The lane.
     pub lane: LaneView,
@@ -413,7 +417,7 @@ pub struct CloseForecast {
 }
 
 /// Bring a closed lane back.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RestoreLane {
     /// The name of the new lane. None: the one it had, or the next free one after it.
@@ -421,7 +425,7 @@ pub struct RestoreLane {
 }
 
 /// A closed lane is back as a new one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LaneRestored {
     /// The new lane.
     pub lane: LaneView,
@@ -430,7 +434,7 @@ pub struct LaneRestored {
 }
 
 /// Delete for good what is kept of closed lanes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Prune {
     /// Only of those that were closed at least so many milliseconds ago.
@@ -443,7 +447,8 @@ pub struct Prune {
 }
 
 /// How to write what a lane has changed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct DiffText {
     /// Only how much of which file.
@@ -457,7 +462,7 @@ pub struct DiffText {
 }
 
 /// Which lines to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Which {
     /// The present screen.
@@ -467,12 +472,14 @@ pub enum Which {
 }
 
 /// Read what a terminal shows. Neither `lines` nor `which`: the last 100 lines.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ReadText {
     /// The last so many logical lines.
     pub lines: Option<u32>,
     /// Or one of these.
+    #[param(inline)]
     pub which: Option<Which>,
     /// With colours and attributes as escape sequences.
     #[serde(default)]
@@ -489,7 +496,8 @@ pub struct ReadText {
 }
 
 /// Ask how to get at a worker's terminal.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct AccessTerminal {
     /// Somebody is about to use it: from now on it is what `-` means.
@@ -504,7 +512,8 @@ pub struct AccessTerminal {
 }
 
 /// Hear of a further pane of a worker: when something is written in it, and when its program has ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct HearPane {
     /// The pane of that number instead of the one that the target means.
@@ -516,7 +525,7 @@ pub struct HearPane {
 }
 
 /// What is heard of a further pane, one JSON line each.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum PaneHeard {
     /// It is listened to from now on. Always the first.
@@ -531,7 +540,8 @@ pub enum PaneHeard {
 }
 
 /// Wait until the end of a worker's run is recorded.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct AwaitExit {
     /// The run. None: the latest.
@@ -540,7 +550,8 @@ pub struct AwaitExit {
 }
 
 /// Wait until a worker's status is one of some.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct AwaitStatus {
     /// The words, separated by commas.
@@ -548,7 +559,8 @@ pub struct AwaitStatus {
 }
 
 /// How to type what the body of the request holds.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct SendInput {
     /// Press return at the end.
@@ -575,7 +587,7 @@ pub struct SendInput {
 }
 
 /// Where a pane is added.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PaneSide {
     /// To the right of the one that is meant.
@@ -585,7 +597,7 @@ pub enum PaneSide {
 }
 
 /// Add a pane to a worker's window of tmux.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SplitWorker {
     /// Where.
@@ -595,7 +607,7 @@ pub struct SplitWorker {
 }
 
 /// A worker has a further pane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PaneAdded {
     /// The worker.
     pub worker: WorkerView,
@@ -604,14 +616,14 @@ pub struct PaneAdded {
 }
 
 /// Input has been taken by the terminal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Sent {
     /// The output offset when the request was taken: what the program answers comes after it.
     pub offset: u64,
 }
 
 /// How far input is. The last one is `sent` or `error`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SendStep {
     /// Some of it is in the terminal.
@@ -628,7 +640,7 @@ pub enum SendStep {
 }
 
 /// What became of input that the terminal did not take in time, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Cut {
     /// In the terminal.
     pub n_written: u64,
@@ -637,7 +649,8 @@ pub struct Cut {
 }
 
 /// Which events.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ReadEvents {
     /// Those after this number. None: the last 50, or with `follow` only new ones; of a correlation all.
@@ -651,7 +664,7 @@ pub struct ReadEvents {
 }
 
 /// Execute the daemon anew.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Restart {
     /// The program to execute; the caller's own.
@@ -659,7 +672,7 @@ pub struct Restart {
 }
 
 /// Compare what is recorded with what is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reconcile {
     /// And do what can be done about it without asking.

@@ -16,6 +16,10 @@ pub const RUN_HEADER: &str = "laneway-run";
 pub const HEALTH: &str = "/healthz";
 /// GET: answers `ready` when the record can be read, 503 else.
 pub const READY: &str = "/readyz";
+/// GET: a page that shows [`OPENAPI`].
+pub const API_PAGE: &str = "/api";
+/// GET: all of this as an `OpenAPI` 3.1 document.
+pub const OPENAPI: &str = "/api/openapi.json";
 /// GET: numbers in the text format of Prometheus.
 pub const METRICS: &str = "/metrics";
 /// GET with [`crate::socket::SocketQuery`]: a WebSocket of [`crate::socket::ClientMessage`] and

@@ -2,6 +2,7 @@
 
 use laneway_core::name::Name;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::time::Time;
 
@@ -12,7 +13,7 @@ pub const DEFAULT_PORT: u16 = 7717;
 pub const TOKEN_PREFIX: &str = "lwt_";
 
 /// Listen at a port of 127.0.0.1 from now on, also after a restart of the daemon.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Serve {
     /// The port; 0 for any free one. None: the one that is listened at already, else [`DEFAULT_PORT`].
@@ -21,7 +22,7 @@ pub struct Serve {
 }
 
 /// How the daemon is reached over TCP.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ServingView {
     /// It listens.
     pub serving: bool,
@@ -35,7 +36,7 @@ pub struct ServingView {
 }
 
 /// Make a token.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateToken {
     /// What it is called. None: `token`, else `token-2`…
@@ -44,7 +45,7 @@ pub struct CreateToken {
 }
 
 /// A token that was just made: the only time that it is told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TokenMade {
     /// What it is called.
     pub name: Name,
@@ -55,7 +56,7 @@ pub struct TokenMade {
 }
 
 /// A token, as far as it is known.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TokenView {
     /// What it is called.
     pub name: Name,
@@ -64,7 +65,7 @@ pub struct TokenView {
 }
 
 /// The tokens that let a client in, the oldest first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Tokens {
     /// They.
     pub tokens: Vec<TokenView>,

@@ -4,9 +4,10 @@
 use laneway_core::attachment::Role;
 use laneway_core::run::Exit;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 /// What a client says: one of `subscribe`, `unsubscribe` and `type`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientMessage {
     /// Events of these names are to be sent from now on: a name, `prefix.*`, `prefix:*`, or `*` for all.
@@ -24,7 +25,7 @@ pub struct ClientMessage {
 }
 
 /// What the daemon says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerMessage {
     /// The first word.
@@ -54,7 +55,7 @@ pub enum ServerMessage {
 }
 
 /// How events are named to a client.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Names {
     /// As in the catalogue.
@@ -65,11 +66,13 @@ pub enum Names {
 }
 
 /// The query of the WebSocket of events.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct SocketQuery {
     /// How events are named.
     #[serde(default)]
+    #[param(inline)]
     pub names: Names,
 }
 
@@ -91,7 +94,8 @@ pub mod terminal_frame {
 }
 
 /// The query of a terminal's WebSocket.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct TerminalQuery {
     /// Who types and gives the size, or looks on. None: an observer.
@@ -109,7 +113,7 @@ pub struct TerminalQuery {
 }
 
 /// What a client of a terminal says in a text frame; in binary frames it types.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum TerminalWish {
     /// The driver's size has changed.
@@ -129,7 +133,7 @@ pub enum TerminalWish {
 }
 
 /// What the daemon says of a terminal in a text frame.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum TerminalWord {
     /// What this client is from now on: also when another became the driver.

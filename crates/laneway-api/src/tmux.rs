@@ -4,9 +4,10 @@ use laneway_core::id::WorkerId;
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Which tmux is meant, and where in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TmuxPlace {
     /// The server's socket, absolute.
@@ -17,7 +18,7 @@ pub struct TmuxPlace {
 }
 
 /// A pane that shows a worker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ViewerView {
     /// The worker.
     pub worker: WorkerId,
@@ -32,7 +33,7 @@ pub struct ViewerView {
 }
 
 /// `lane tmux sync --json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Synced {
     /// The server's socket.
     pub socket: OsText,
@@ -47,7 +48,7 @@ pub struct Synced {
 }
 
 /// `lane tmux spread --json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Spread {
     /// The server's socket.
     pub socket: OsText,

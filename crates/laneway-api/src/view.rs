@@ -14,6 +14,7 @@ use laneway_core::setup::SetupState;
 use laneway_core::supervise::RestartPolicy;
 use laneway_core::worker::WorkerStatus;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::serving::ServingView;
 use crate::time::Time;
@@ -22,14 +23,14 @@ use crate::time::Time;
 pub type EventView = Recorded<Time>;
 
 /// `lane ls --json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Lanes {
     /// The lanes, the oldest first.
     pub lanes: Vec<LaneView>,
 }
 
 /// A lane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LaneView {
     /// Its id.
     pub id: LaneId,
@@ -71,7 +72,7 @@ pub struct LaneView {
 }
 
 /// Somebody who uses a lane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AttachmentView {
     /// The attachment's id.
     pub id: AttachmentId,
@@ -105,7 +106,7 @@ impl From<Attachment> for AttachmentView {
 }
 
 /// What the settings of a repository want that needs a person's consent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SettingsView {
     /// The file, which need not be there.
     pub path: OsText,
@@ -132,7 +133,7 @@ pub struct SettingsView {
 }
 
 /// What is run in new lanes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StepView {
     /// Its name.
     pub name: String,
@@ -145,7 +146,7 @@ pub struct StepView {
 }
 
 /// What became of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FileStatus {
     /// It is new, and git tracks it.
@@ -169,7 +170,7 @@ pub enum FileStatus {
 }
 
 /// A file that a lane has changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FileDiff {
     /// Its path in the worktree.
     pub path: OsText,
@@ -186,7 +187,7 @@ pub struct FileDiff {
 }
 
 /// `lane diff --json`: a lane's worktree as it is, against the commit where it left its base.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LaneDiff {
     /// The commit that it is compared with.
     pub base: String,
@@ -197,14 +198,14 @@ pub struct LaneDiff {
 }
 
 /// `lane ps --json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Workers {
     /// The workers, the oldest first.
     pub workers: Vec<WorkerView>,
 }
 
 /// A worker or task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WorkerView {
     /// Its id.
     pub id: WorkerId,
@@ -280,7 +281,7 @@ pub struct WorkerView {
 }
 
 /// The channel of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ChannelView {
     /// How its program finds it.
     pub kind: ChannelKind,
@@ -291,7 +292,7 @@ pub struct ChannelView {
 }
 
 /// A further pane of a worker in tmux.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PaneView {
     /// Its number: `worker:N` means it, and no other pane of the worker will have that number.
     pub number: u32,
@@ -306,7 +307,7 @@ pub struct PaneView {
 }
 
 /// One process lifetime of a worker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RunView {
     /// Its id.
     pub id: RunId,
@@ -327,7 +328,7 @@ pub struct RunView {
 }
 
 /// `lane explain --json`: why a worker is in the state that it is in, from the records.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
     /// The worker.
     pub worker: WorkerView,
@@ -346,7 +347,7 @@ pub struct Explanation {
 }
 
 /// What there is of a recorded run.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RecordingView {
     /// Its asciicast v2 files, the oldest first. Each can be played alone.
     pub files: Vec<OsText>,
@@ -355,7 +356,7 @@ pub struct RecordingView {
 }
 
 /// Where a run's input and output live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TerminalView {
     /// What holds it.
     pub kind: TerminalKind,
@@ -368,7 +369,7 @@ pub struct TerminalView {
 }
 
 /// What holds a terminal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TerminalKind {
     /// A holder of ours.
@@ -388,7 +389,7 @@ impl TerminalKind {
 }
 
 /// How to get at a terminal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TerminalAccess {
     /// The worker.
     pub worker: WorkerView,
@@ -405,7 +406,7 @@ pub struct TerminalAccess {
 }
 
 /// A further pane of a worker, which no holder knows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FurtherPane {
     /// Its number.
     pub number: u32,
@@ -414,7 +415,7 @@ pub struct FurtherPane {
 }
 
 /// A pane of tmux, and where it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PaneAddress {
     /// The socket of its server.
     pub socket: OsText,
@@ -427,7 +428,7 @@ pub struct PaneAddress {
 }
 
 /// What a terminal shows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TextView {
     /// Logical lines: wrapped rows are joined.
     pub lines: Vec<String>,
@@ -447,7 +448,7 @@ pub struct TextView {
 }
 
 /// A place on the screen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CursorView {
     /// Column, from 0.
     pub column: u16,
@@ -458,7 +459,7 @@ pub struct CursorView {
 }
 
 /// A size in cells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SizeView {
     /// Width.
     pub columns: u16,
@@ -467,7 +468,7 @@ pub struct SizeView {
 }
 
 /// What a target means.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Resolved {
     /// A lane.
@@ -477,7 +478,7 @@ pub enum Resolved {
 }
 
 /// `lane resolve --json`: what a target means, and by what it was found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ResolvedTarget {
     /// By what: `id`, `worker`, `lane`, `lane_worker`, `worker_pane`, `pane`, `window`, `session_window`, `session`,
     /// `caller`, `parent`, `last_attached`, `former_worker` or `prefix`.
@@ -511,7 +512,7 @@ pub struct ResolvedTarget {
 }
 
 /// `lane daemon status --json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DaemonStatus {
     /// Its process.
     pub pid: u32,
@@ -539,15 +540,22 @@ pub struct DaemonStatus {
     pub serving: Option<ServingView>,
 }
 
+/// The daemon that was asked to end, or to execute itself anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DaemonProcess {
+    /// Its process.
+    pub pid: u32,
+}
+
 /// The repositories that are known, the oldest first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Workspaces {
     /// They.
     pub workspaces: Vec<WorkspaceView>,
 }
 
 /// A repository that lanes were made in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WorkspaceView {
     /// Its id.
     pub id: WorkspaceId,
@@ -562,7 +570,7 @@ pub struct WorkspaceView {
 }
 
 /// What is kept of a closed lane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RescueView {
     /// The closed lane.
     pub lane: LaneId,
@@ -583,7 +591,7 @@ pub struct RescueView {
 }
 
 /// Everything that is kept of closed lanes of a repository, the latest first.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Rescues {
     /// They; of a deletion those that were deleted.
     pub rescues: Vec<RescueView>,
@@ -596,7 +604,7 @@ pub struct Rescues {
 }
 
 /// What the programs of a closed lane said, with their recordings, and how they ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RunsView {
     /// The closed lane.
     pub lane: LaneId,
@@ -611,7 +619,7 @@ pub struct RunsView {
 }
 
 /// What is kept of a lane, and was to be deleted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NotPruned {
     /// The closed lane.
     pub lane: LaneId,
@@ -622,7 +630,7 @@ pub struct NotPruned {
 }
 
 /// What a program writes, as it comes: one JSON line each of `lane read --follow --json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum OutputItem {
     /// A line.
@@ -652,7 +660,7 @@ pub enum OutputItem {
 }
 
 /// Where a program writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputStream {
     /// Its terminal.
@@ -664,7 +672,7 @@ pub enum OutputStream {
 }
 
 /// What is recorded against what is there.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Comparison {
     /// How many repositories, lanes and runs were looked at.
     pub looked_at: u64,
@@ -673,7 +681,7 @@ pub struct Comparison {
 }
 
 /// Something that is not as it is recorded, or not recorded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Finding {
     /// What was found, for people.
     pub what: String,
@@ -686,7 +694,7 @@ pub struct Finding {
 }
 
 /// What became of something that was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FindingOutcome {
     /// It is left to a person.

@@ -8,6 +8,7 @@ use crate::id::WorkerId;
 
 /// Who asked for something: it is in every event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Actor {
     /// A person, by the uid of the process at the other end of the socket.

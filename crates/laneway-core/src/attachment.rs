@@ -26,6 +26,7 @@ pub const MAX_TTL_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
 
 /// What somebody is in a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// He works in it.

@@ -24,6 +24,7 @@ const MAX_NAME: usize = 256;
 
 /// How a program finds its channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ChannelKind {
     /// Its descriptor is in `LANEWAY_CHANNEL_FD`; a JSON object in each line.

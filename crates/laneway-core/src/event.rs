@@ -19,6 +19,7 @@ use crate::time::Timestamp;
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(tag = "event", content = "data")]
 pub enum Event {
     /// A daemon began to decide.
@@ -436,6 +437,7 @@ impl Event {
 
 /// What an event is about.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Subject {
     /// The repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -453,6 +455,7 @@ pub struct Subject {
 
 /// An event as it is kept and sent: the whole envelope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Recorded<At = Timestamp> {
     /// The host it happened on.
     pub host: HostId,

@@ -11,6 +11,7 @@ use crate::os_text::OsText;
 
 /// The first few of something, and how many there are in all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Listed<T> {
     /// The first of them.
     pub first: Vec<T>,
@@ -33,6 +34,7 @@ impl<T> Listed<T> {
 
 /// A commit, as it is shown to people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CommitLine {
     /// The full id.
     pub id: String,
@@ -42,6 +44,7 @@ pub struct CommitLine {
 
 /// A file and its size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LargeFile {
     /// Its path in the worktree.
     pub path: OsText,
@@ -51,6 +54,7 @@ pub struct LargeFile {
 
 /// A process, as it is shown to people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ProcessLine {
     /// Its number.
     pub pid: u32,
@@ -60,6 +64,7 @@ pub struct ProcessLine {
 
 /// Somebody's use of a lane, as it is shown to people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AttachmentLine {
     /// Who.
     pub who: Name,
@@ -90,6 +95,7 @@ pub struct Findings {
 
 /// Work that would be lost: the reason a close is refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Losses {
     /// Files with changes that are not committed.
     pub changed: Listed<OsText>,

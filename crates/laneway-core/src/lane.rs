@@ -22,6 +22,7 @@ use crate::time::Timestamp;
 
 /// What is stored of a lane's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Lifecycle {
     /// Recorded; nothing has been made yet.
@@ -139,6 +140,7 @@ pub struct Lane {
 
 /// The one word people see for a lane. Derived from what is recorded, never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LaneStatus {
     /// Recorded; nothing has been made yet.

@@ -13,6 +13,7 @@ pub const GRACE_TO_GO_ON_MS: u64 = u64::MAX;
 
 /// Where a program's input and output live.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum TerminalSpec {
     /// A terminal of its own.

@@ -36,6 +36,8 @@ pub mod pool;
 pub mod reconcile;
 pub mod refusal;
 pub mod run;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod secret;
 pub mod setup;
 pub mod supervise;

@@ -26,6 +26,7 @@ pub struct TmuxServer {
 
 /// Where a pane is. People move and rename; the pane stays the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PanePlace {
     /// The session's id (`$1`).
     pub session_id: String,

@@ -15,6 +15,7 @@ use crate::id::WorkerId;
 
 /// How far a lane's setup is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SetupState {
     /// There was nothing to do.

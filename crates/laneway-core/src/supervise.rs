@@ -22,6 +22,7 @@ use crate::worker::{Desired, Worker};
 
 /// Whether a worker is started again when its run has ended by itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum RestartPolicy {
     /// It is not: what a person typed, and tasks.

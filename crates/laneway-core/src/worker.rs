@@ -61,6 +61,7 @@ pub struct Worker {
 
 /// The one word people see for a worker. Derived, never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerStatus {
     /// Its program is being started; or it runs, and has yet to say over its channel that it is ready.

@@ -3,6 +3,7 @@
 //! The handlers ([`lanes`], [`sharing`], [`rescues`], [`workers`], [`settings`], [`host`], [`serving`], [`health`],
 //! [`socket`], [`terminal`]) translate; what happens is the engine's. [`tcp`] takes connections of strangers, [`gate`] says who of them is let in.
 
+mod document;
 mod feed;
 mod gate;
 mod health;
@@ -32,7 +33,6 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use laneway_api::error::{ErrorBody, ErrorKind, Problem};
 use laneway_api::routes;
@@ -45,6 +45,8 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
 
 use crate::engine::{Asking, Engine, Request, who_asks};
 use crate::repeats::Repeats;
@@ -118,68 +120,86 @@ pub(crate) async fn serve(listener: UnixListener, served: Served) -> std::io::Re
 }
 
 fn router(served: Served) -> Router {
-    Router::new()
-        .route(routes::DAEMON, get(host::status))
-        .route(routes::DAEMON_STOP, post(host::stop))
-        .route(routes::EVENTS, get(host::events))
-        .route(routes::EVENT_SOCKET, get(socket::events))
-        .route(routes::TERMINAL_SOCKET, get(terminal::show))
-        .route(routes::SERVE, get(serving::show).post(serving::start))
-        .route(routes::SERVE_STOP, post(serving::stop))
-        .route(routes::TOKENS, get(serving::tokens).post(serving::create_token))
-        .route(routes::TOKEN_REVOKE, post(serving::revoke_token))
-        .route(routes::RECONCILE, post(host::reconcile))
-        .route(routes::RESOLVE, get(host::resolve))
-        .route(routes::TARGET, get(host::target))
-        .route(routes::WORKSPACES, get(host::workspaces))
-        .route(routes::INIT, post(settings::init))
-        .route(routes::TRUST, get(settings::show).post(settings::trust))
-        .route(routes::LANE_SETUP, post(settings::set_up))
-        .route(routes::ADOPT, post(lanes::adopt))
-        .route(routes::RENAME, post(lanes::rename))
-        .route(routes::LANES, get(lanes::list).post(lanes::create))
-        .route(routes::LANE, get(lanes::show))
-        .route(routes::LANE_JOIN, post(sharing::join))
-        .route(routes::LANE_LEAVE, post(sharing::leave))
-        .route(routes::LANE_SHARE, post(sharing::share))
-        .route(routes::LANE_DIFF, get(lanes::diff))
-        .route(routes::LANE_DIFF_TEXT, get(lanes::diff_text))
-        .route(routes::LANE_CLOSE, get(lanes::forecast).post(lanes::close))
-        .route(routes::RESCUES, get(rescues::list))
-        .route(routes::RESTORE, post(rescues::restore))
-        .route(routes::PRUNE, post(rescues::prune))
-        .route(routes::LANE_WORKERS, post(lanes::run))
-        .route(routes::LANE_TASKS, post(lanes::exec))
-        .route(routes::TMUX_SYNC, post(tmux::sync))
-        .route(routes::TMUX_SPREAD, post(tmux::spread))
-        .route(routes::WORKERS, get(workers::list))
-        .route(routes::WORKER, get(workers::show))
-        .route(routes::WORKER_EXIT, get(workers::exit))
-        .route(routes::WORKER_STATUS, get(workers::status))
-        .route(routes::WORKER_STOP, post(workers::stop))
-        .route(routes::WORKER_START, post(workers::start))
-        .route(routes::WORKER_RESTART, post(workers::restart))
-        .route(routes::WORKER_MESSAGES, post(workers::message))
-        .route(routes::WORKER_EXPLANATION, get(workers::explain))
-        .route(routes::WORKER_TERMINAL, get(workers::terminal))
-        .route(routes::WORKER_PANE, get(workers::pane))
-        .route(routes::WORKER_TEXT, get(workers::text))
-        .route(routes::WORKER_SPLIT, post(workers::split))
-        .route(
-            routes::WORKER_INPUT,
-            post(workers::input).layer(DefaultBodyLimit::max(MAX_INPUT)),
-        )
+    let (asked, _) = asked().split_for_parts();
+    let (open, _) = open().split_for_parts();
+    asked
         .layer(middleware::from_fn_with_state(served.clone(), repeats::once))
         .layer(middleware::from_fn(refuse_newer_clients))
-        // What a client needs to find and renew an older daemon is answered whatever its version.
-        .route(routes::HEALTH, get(|| async { "ok" }))
-        .route(routes::READY, get(health::ready))
-        .route(routes::METRICS, get(health::metrics))
-        .route(routes::DAEMON_RESTART, post(host::restart))
+        .merge(open)
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_route)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(served)
+}
+
+/// The description of the API, as an `OpenAPI` 3.1 document: some lines of JSON.
+pub fn openapi() -> String {
+    let text = serde_json::to_string_pretty(&document::document());
+    text.expect("a description is made of strings and numbers") + "\n"
+}
+
+/// What a client needs to find and renew an older daemon: answered whatever the client's version.
+fn open() -> OpenApiRouter<Served> {
+    OpenApiRouter::new()
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+        .routes(routes!(host::restart))
+}
+
+/// All the rest.
+fn asked() -> OpenApiRouter<Served> {
+    let typed = routes!(workers::input).layer(DefaultBodyLimit::max(MAX_INPUT));
+    OpenApiRouter::new()
+        .routes(routes!(document::show))
+        .routes(routes!(document::page))
+        .routes(routes!(host::status))
+        .routes(routes!(host::stop))
+        .routes(routes!(host::events))
+        .routes(routes!(socket::events))
+        .routes(routes!(terminal::show))
+        .routes(routes!(serving::show, serving::start))
+        .routes(routes!(serving::stop))
+        .routes(routes!(serving::tokens, serving::create_token))
+        .routes(routes!(serving::revoke_token))
+        .routes(routes!(host::reconcile))
+        .routes(routes!(host::resolve))
+        .routes(routes!(host::target))
+        .routes(routes!(host::workspaces))
+        .routes(routes!(settings::init))
+        .routes(routes!(settings::show, settings::trust))
+        .routes(routes!(settings::set_up))
+        .routes(routes!(lanes::adopt))
+        .routes(routes!(lanes::rename))
+        .routes(routes!(lanes::list, lanes::create))
+        .routes(routes!(lanes::show))
+        .routes(routes!(sharing::join))
+        .routes(routes!(sharing::leave))
+        .routes(routes!(sharing::share))
+        .routes(routes!(lanes::diff))
+        .routes(routes!(lanes::diff_text))
+        .routes(routes!(lanes::forecast, lanes::close))
+        .routes(routes!(rescues::list))
+        .routes(routes!(rescues::restore))
+        .routes(routes!(rescues::prune))
+        .routes(routes!(lanes::run))
+        .routes(routes!(lanes::exec))
+        .routes(routes!(tmux::sync))
+        .routes(routes!(tmux::spread))
+        .routes(routes!(workers::list))
+        .routes(routes!(workers::show))
+        .routes(routes!(workers::exit))
+        .routes(routes!(workers::status))
+        .routes(routes!(workers::stop))
+        .routes(routes!(workers::start))
+        .routes(routes!(workers::restart))
+        .routes(routes!(workers::message))
+        .routes(routes!(workers::explain))
+        .routes(routes!(workers::terminal))
+        .routes(routes!(workers::pane))
+        .routes(routes!(workers::text))
+        .routes(routes!(workers::split))
+        .routes(typed)
 }
 
 /// Only processes of the same user are answered.

@@ -6,7 +6,7 @@
 //! * `engine`: has commands decided and carries out what was decided (lanes, runs, reconciling)
 //! * `holders`: the holders of this host, and the only place that starts a program
 //! * `panes`: tmux, for runs that are there
-//! * `http`, `targets`, `views`, `terminals`: requests and their answers
+//! * `http`, `targets`, `views`, `terminals`: requests and their answers; [`openapi`]: the description of them
 //! * `serving`, `tokens`: whether requests also come over TCP, and who may send them
 //! * `tmux`: the one of this machine; `viewers`: windows in it that show workers
 //! * `repeats`: requests that are sent twice because the first answer was lost
@@ -40,5 +40,6 @@ mod tokens;
 mod viewers;
 mod views;
 
+pub use http::openapi;
 pub use life::{Options, ServeError, serve};
 pub use startup::Handed;

@@ -1,5 +1,6 @@
 //! Whether the daemon is well, for whatever watches it, and numbers about it.
 
+use laneway_api::routes;
 use std::fmt::Write;
 
 use axum::extract::State;
@@ -12,7 +13,28 @@ use laneway_store::Store;
 use super::socket::MAX_CLIENTS;
 use super::{All, Failure};
 
+/// Whether the daemon serves.
+#[utoipa::path(
+    get,
+    path = routes::HEALTH,
+    operation_id = "show_health",
+    tag = "health",
+    responses((status = 200, body = String, content_type = "text/plain", description = "it does")),
+    security(()),
+)]
+pub(super) async fn alive() -> &'static str {
+    "ok"
+}
+
 /// The record can be read: requests can be answered.
+#[utoipa::path(
+    get,
+    path = routes::READY,
+    operation_id = "show_ready",
+    tag = "health",
+    responses((status = 200, body = String, content_type = "text/plain", description = "they can"), (status = 503, body = String, content_type = "text/plain", description = "they cannot")),
+    security(()),
+)]
 pub(super) async fn ready(State(served): All) -> Response {
     if served.closing.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "ending").into_response();
@@ -24,6 +46,13 @@ pub(super) async fn ready(State(served): All) -> Response {
 }
 
 /// In the text format of Prometheus.
+#[utoipa::path(
+    get,
+    path = routes::METRICS,
+    operation_id = "show_metrics",
+    tag = "health",
+    responses((status = 200, body = String, content_type = "text/plain", description = "in its text format")),
+)]
 pub(super) async fn metrics(State(served): All) -> Result<Response, Failure> {
     let (counts, last_seq) = served.engine.read(|store| Ok((store.counts()?, store.last_seq()?))).await?;
     let mut text = String::new();

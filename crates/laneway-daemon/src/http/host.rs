@@ -1,5 +1,6 @@
 //! Requests about the daemon itself, its events, and what a target means.
 
+use super::document::{TargetPath, TimesOut};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -7,8 +8,11 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use laneway_api::error::{ErrorKind, Problem};
 use laneway_api::request::{ReadEvents, Reconcile, Restart};
+use laneway_api::routes;
 use laneway_api::version::VERSION;
-use laneway_api::view::{Comparison, DaemonStatus, Resolved, ResolvedTarget, WorkerView, Workspaces};
+use laneway_api::view::{
+    Comparison, DaemonProcess, DaemonStatus, EventView, Resolved, ResolvedTarget, WorkerView, Workspaces,
+};
 use laneway_core::event::Recorded;
 use laneway_core::target::{Use, Wanted};
 use laneway_store::{WorkerRow, WorkersOf};
@@ -22,6 +26,14 @@ use crate::views::event_view;
 /// Events that are shown if nothing else is said.
 const LAST_EVENTS: u32 = 50;
 
+/// The daemon: its process, version, places and counts.
+#[utoipa::path(
+    get,
+    path = routes::DAEMON,
+    operation_id = "show_daemon",
+    tag = "daemon",
+    responses((status = 200, body = DaemonStatus)),
+)]
 pub(super) async fn status(State(served): All) -> Result<Json<DaemonStatus>, Failure> {
     let engine = &served.engine;
     let (counts, last_seq) = engine.read(|store| Ok((store.counts()?, store.last_seq()?))).await?;
@@ -42,20 +54,45 @@ pub(super) async fn status(State(served): All) -> Result<Json<DaemonStatus>, Fai
     }))
 }
 
+/// The repositories that are known, the oldest first.
+#[utoipa::path(
+    get,
+    path = routes::WORKSPACES,
+    operation_id = "list_workspaces",
+    tag = "workspaces",
+    responses((status = 200, body = Workspaces)),
+)]
 pub(super) async fn workspaces(State(engine): State<Engine>) -> Result<Json<Workspaces>, Failure> {
     Ok(Json(engine.workspaces().await?))
 }
 
-pub(super) async fn stop(State(served): All) -> Json<serde_json::Value> {
+/// End the daemon. Workers go on.
+#[utoipa::path(
+    post,
+    path = routes::DAEMON_STOP,
+    operation_id = "stop_daemon",
+    tag = "daemon",
+    responses((status = 200, body = DaemonProcess)),
+)]
+pub(super) async fn stop(State(served): All) -> Json<DaemonProcess> {
     tracing::info!("asked to stop");
     served.ending.send_replace(Some(Ending::Stop));
-    Json(serde_json::json!({ "pid": std::process::id() }))
+    Json(DaemonProcess { pid: std::process::id() })
 }
 
+/// Have the daemon execute itself anew, with this program. Workers go on.
+#[utoipa::path(
+    post,
+    path = routes::DAEMON_RESTART,
+    operation_id = "restart_daemon",
+    tag = "daemon",
+    request_body = Restart,
+    responses((status = 200, body = DaemonProcess)),
+)]
 pub(super) async fn restart(
     State(served): All,
     Json(wanted): Json<Restart>,
-) -> Result<Json<serde_json::Value>, Failure> {
+) -> Result<Json<DaemonProcess>, Failure> {
     let program = wanted.program.as_path();
     if !program.is_absolute() || !program.is_file() {
         return Err(Failure(
@@ -65,9 +102,18 @@ pub(super) async fn restart(
     }
     tracing::info!(program = %wanted.program, "asked to execute itself anew");
     served.ending.send_replace(Some(Ending::Restart(wanted.program)));
-    Ok(Json(serde_json::json!({ "pid": std::process::id() })))
+    Ok(Json(DaemonProcess { pid: std::process::id() }))
 }
 
+/// Compare what is recorded with what is there, and put right what needs no asking.
+#[utoipa::path(
+    post,
+    path = routes::RECONCILE,
+    operation_id = "reconcile",
+    tag = "daemon",
+    request_body = Reconcile,
+    responses((status = 200, body = Comparison), TimesOut),
+)]
 pub(super) async fn reconcile(
     State(engine): State<Engine>,
     caller: Caller,
@@ -76,6 +122,15 @@ pub(super) async fn reconcile(
     Ok(Json(detached(async move { engine.compare(wanted.fix, caller.request).await }).await?))
 }
 
+/// The lane or worker that a target means.
+#[utoipa::path(
+    get,
+    path = routes::RESOLVE,
+    operation_id = "resolve_target",
+    tag = "targets",
+    params(TargetPath),
+    responses((status = 200, body = Resolved)),
+)]
 pub(super) async fn resolve(
     State(engine): State<Engine>,
     caller: Caller,
@@ -92,6 +147,15 @@ pub(super) async fn resolve(
     }))
 }
 
+/// What a target means, and by what it was found.
+#[utoipa::path(
+    get,
+    path = routes::TARGET,
+    operation_id = "show_target",
+    tag = "targets",
+    params(TargetPath),
+    responses((status = 200, body = ResolvedTarget)),
+)]
 pub(super) async fn target(
     State(engine): State<Engine>,
     caller: Caller,
@@ -100,6 +164,15 @@ pub(super) async fn target(
     Ok(Json(engine.resolved(&caller, &target).await?))
 }
 
+/// Events in order, one JSON document per line, without a gap.
+#[utoipa::path(
+    get,
+    path = routes::EVENTS,
+    operation_id = "list_events",
+    tag = "events",
+    params(ReadEvents),
+    responses((status = 200, body = EventView, content_type = "application/x-ndjson", description = "JSON lines")),
+)]
 pub(super) async fn events(
     State(served): All,
     Query(wanted): Query<ReadEvents>,

@@ -1,5 +1,6 @@
 //! Requests about lanes.
 
+use super::document::{NotFound, Starts, TargetPath, TimesOut};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -8,9 +9,10 @@ use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
 use futures_util::stream;
 use laneway_api::request::{
-    AdoptWorktree, CloseForecast, CloseLane, DiffText, InSteps, LaneClosed, LaneMade, NewLane, Rename,
-    Renamed, RunTask, RunWorker, WorkerStarted, WouldDo,
+    AdoptWorktree, CloseForecast, CloseLane, DiffText, InSteps, LaneClosed, LaneMade, Making, NewLane,
+    Rename, Renamed, RunTask, RunWorker, WorkerStarted, WouldDo,
 };
+use laneway_api::routes;
 use laneway_api::view::{LaneDiff, LaneView, Lanes};
 use laneway_core::command::WorkerNaming;
 use laneway_core::decide::CloseStep;
@@ -18,6 +20,7 @@ use laneway_core::lane::CloseTerms;
 use laneway_core::launch::DEFAULT_GRACE_MS;
 use serde::Deserialize;
 use tokio::io::AsyncReadExt;
+use utoipa::IntoParams;
 
 use super::settings::in_steps;
 use super::{Caller, Failure, Json, Query, TargetText, detached};
@@ -26,13 +29,24 @@ use crate::engine::{CloseAsked, Engine, RunHow, parse_name};
 /// Bytes of a long answer that are read and sent at once.
 const PIECE: usize = 64 << 10;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WhichLanes {
+    /// The closed ones too.
     #[serde(default)]
     closed: bool,
 }
 
+/// The lanes of the repository, the oldest first.
+#[utoipa::path(
+    get,
+    path = routes::LANES,
+    operation_id = "list_lanes",
+    tag = "lanes",
+    params(WhichLanes),
+    responses((status = 200, body = Lanes)),
+)]
 pub(super) async fn list(
     State(engine): State<Engine>,
     caller: Caller,
@@ -45,6 +59,16 @@ pub(super) async fn list(
     Ok(Json(Lanes { lanes }))
 }
 
+/// Make a lane.
+#[utoipa::path(
+    post,
+    path = routes::LANES,
+    operation_id = "create_lane",
+    tag = "lanes",
+    params(InSteps),
+    request_body = NewLane,
+    responses((status = 201, content((LaneMade = "application/json"), (Making<LaneMade> = "application/x-ndjson"))), NotFound, Starts),
+)]
 pub(super) async fn create(
     State(engine): State<Engine>,
     caller: Caller,
@@ -63,6 +87,15 @@ pub(super) async fn create(
     .await
 }
 
+/// Take in a worktree that somebody made.
+#[utoipa::path(
+    post,
+    path = routes::ADOPT,
+    operation_id = "adopt_worktree",
+    tag = "lanes",
+    request_body = AdoptWorktree,
+    responses((status = 201, body = LaneView), NotFound),
+)]
 pub(super) async fn adopt(
     State(engine): State<Engine>,
     caller: Caller,
@@ -75,6 +108,16 @@ pub(super) async fn adopt(
     Ok((StatusCode::CREATED, Json(adopted.await?)))
 }
 
+/// Give a lane or a worker another name.
+#[utoipa::path(
+    post,
+    path = routes::RENAME,
+    operation_id = "rename",
+    tag = "targets",
+    params(TargetPath),
+    request_body = Rename,
+    responses((status = 200, body = Renamed)),
+)]
 pub(super) async fn rename(
     State(engine): State<Engine>,
     caller: Caller,
@@ -85,6 +128,15 @@ pub(super) async fn rename(
     Ok(Json(engine.rename(&caller, &target, to).await?))
 }
 
+/// A lane.
+#[utoipa::path(
+    get,
+    path = routes::LANE,
+    operation_id = "show_lane",
+    tag = "lanes",
+    params(TargetPath),
+    responses((status = 200, body = LaneView)),
+)]
 pub(super) async fn show(
     State(engine): State<Engine>,
     caller: Caller,
@@ -94,6 +146,16 @@ pub(super) async fn show(
     Ok(Json(engine.lane_by_id(lane).await?))
 }
 
+/// Close a lane.
+#[utoipa::path(
+    post,
+    path = routes::LANE_CLOSE,
+    operation_id = "close_lane",
+    tag = "lanes",
+    params(TargetPath),
+    request_body = CloseLane,
+    responses((status = 200, body = LaneClosed), TimesOut),
+)]
 pub(super) async fn close(
     State(engine): State<Engine>,
     caller: Caller,
@@ -125,6 +187,15 @@ pub(super) async fn close(
     Ok(Json(closed.await?))
 }
 
+/// The files that a lane has changed.
+#[utoipa::path(
+    get,
+    path = routes::LANE_DIFF,
+    operation_id = "show_diff",
+    tag = "lanes",
+    params(TargetPath),
+    responses((status = 200, body = LaneDiff)),
+)]
 pub(super) async fn diff(
     State(engine): State<Engine>,
     caller: Caller,
@@ -134,6 +205,15 @@ pub(super) async fn diff(
     Ok(Json(engine.diff(lane).await?))
 }
 
+/// What a lane has changed, as git writes it.
+#[utoipa::path(
+    get,
+    path = routes::LANE_DIFF_TEXT,
+    operation_id = "show_diff_text",
+    tag = "lanes",
+    params(TargetPath, DiffText),
+    responses((status = 200, body = [u8], content_type = "application/octet-stream", description = "as `git diff` writes it")),
+)]
 pub(super) async fn diff_text(
     State(engine): State<Engine>,
     caller: Caller,
@@ -151,6 +231,15 @@ pub(super) async fn diff_text(
     Ok(([(CONTENT_TYPE, "application/octet-stream")], Body::from_stream(pieces)).into_response())
 }
 
+/// What a close would find and do now.
+#[utoipa::path(
+    get,
+    path = routes::LANE_CLOSE,
+    operation_id = "forecast_close",
+    tag = "lanes",
+    params(TargetPath, CloseLane),
+    responses((status = 200, body = CloseForecast)),
+)]
 pub(super) async fn forecast(
     State(engine): State<Engine>,
     caller: Caller,
@@ -176,6 +265,16 @@ fn terms_of(wanted: &CloseLane) -> CloseTerms {
     CloseTerms { discard: wanted.discard, merge: wanted.merge, keep_branch: wanted.keep_branch }
 }
 
+/// Start a worker in a lane.
+#[utoipa::path(
+    post,
+    path = routes::LANE_WORKERS,
+    operation_id = "run_worker",
+    tag = "workers",
+    params(TargetPath),
+    request_body = RunWorker,
+    responses((status = 201, body = WorkerStarted), Starts),
+)]
 pub(super) async fn run(
     State(engine): State<Engine>,
     caller: Caller,
@@ -198,6 +297,16 @@ pub(super) async fn run(
     Ok((StatusCode::CREATED, Json(started.await?)))
 }
 
+/// Run a task in a lane.
+#[utoipa::path(
+    post,
+    path = routes::LANE_TASKS,
+    operation_id = "run_task",
+    tag = "workers",
+    params(TargetPath),
+    request_body = RunTask,
+    responses((status = 201, body = WorkerStarted), Starts),
+)]
 pub(super) async fn exec(
     State(engine): State<Engine>,
     caller: Caller,

@@ -16,7 +16,7 @@ use crate::engine::blocking;
 use crate::repeats::{Answer, Begun, Found};
 
 /// What the client makes up for a request and its repeats.
-const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(super) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// On an answer that was given before.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");

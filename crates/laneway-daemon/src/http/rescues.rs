@@ -1,5 +1,7 @@
 //! Requests about what is kept of closed lanes.
 
+use super::document::{NotFound, TargetPath};
+use laneway_api::routes;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -12,6 +14,14 @@ use laneway_core::workspace::Workspace;
 use super::{Caller, Failure, Json, TargetText, detached};
 use crate::engine::Engine;
 
+/// What is kept of closed lanes of the repository, the latest first.
+#[utoipa::path(
+    get,
+    path = routes::RESCUES,
+    operation_id = "list_rescues",
+    tag = "rescues",
+    responses((status = 200, body = Rescues)),
+)]
 pub(super) async fn list(State(engine): State<Engine>, caller: Caller) -> Result<Json<Rescues>, Failure> {
     let rescues = match engine.known_workspace(&caller.cwd).await? {
         Some(workspace) => engine.rescue_views(&workspace).await?,
@@ -20,6 +30,16 @@ pub(super) async fn list(State(engine): State<Engine>, caller: Caller) -> Result
     Ok(Json(Rescues { rescues, ..Rescues::default() }))
 }
 
+/// Bring a closed lane back as a new one.
+#[utoipa::path(
+    post,
+    path = routes::RESTORE,
+    operation_id = "restore_lane",
+    tag = "rescues",
+    params(TargetPath),
+    request_body = RestoreLane,
+    responses((status = 201, body = LaneRestored)),
+)]
 pub(super) async fn restore(
     State(engine): State<Engine>,
     caller: Caller,
@@ -35,6 +55,15 @@ pub(super) async fn restore(
     Ok((StatusCode::CREATED, Json(restored.await?)))
 }
 
+/// Delete for good what is kept of closed lanes, or say what would be deleted.
+#[utoipa::path(
+    post,
+    path = routes::PRUNE,
+    operation_id = "prune_rescues",
+    tag = "rescues",
+    request_body = Prune,
+    responses((status = 200, body = Rescues), NotFound),
+)]
 pub(super) async fn prune(
     State(engine): State<Engine>,
     caller: Caller,

@@ -1,5 +1,6 @@
 //! Requests about a repository's settings, and about setting lanes up by them.
 
+use super::document::{NotFound, Refused, Starts, TargetPath};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -8,13 +9,22 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use laneway_api::error::Problem;
 use laneway_api::request::{InSteps, Making, SetUpLane, SettingsWritten, Trust};
-use laneway_api::view::SettingsView;
+use laneway_api::routes;
+use laneway_api::view::{LaneView, SettingsView};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::{Caller, Failure, Json, Line, Query, TargetText, detached, internal};
 use crate::engine::{Engine, Tell};
 
+/// Write a `laneway.toml` where there is none.
+#[utoipa::path(
+    post,
+    path = routes::INIT,
+    operation_id = "init_settings",
+    tag = "settings",
+    responses((status = 201, body = SettingsWritten), NotFound),
+)]
 pub(super) async fn init(
     State(engine): State<Engine>,
     caller: Caller,
@@ -26,6 +36,14 @@ pub(super) async fn init(
     Ok((StatusCode::CREATED, Json(written.await?)))
 }
 
+/// What the settings of the repository want that needs a person's consent.
+#[utoipa::path(
+    get,
+    path = routes::TRUST,
+    operation_id = "show_settings",
+    tag = "settings",
+    responses((status = 200, body = SettingsView), NotFound, Refused),
+)]
 pub(super) async fn show(
     State(engine): State<Engine>,
     caller: Caller,
@@ -33,6 +51,15 @@ pub(super) async fn show(
     Ok(Json(engine.settings_to_trust(&caller.cwd, caller.request).await?))
 }
 
+/// Agree to the settings of the repository, or not any more.
+#[utoipa::path(
+    post,
+    path = routes::TRUST,
+    operation_id = "trust_settings",
+    tag = "settings",
+    request_body = Trust,
+    responses((status = 200, body = SettingsView), NotFound),
+)]
 pub(super) async fn trust(
     State(engine): State<Engine>,
     caller: Caller,
@@ -44,6 +71,16 @@ pub(super) async fn trust(
     Ok(Json(engine.trust(&caller.cwd, &wanted.content, wanted.trusted, caller.request).await?))
 }
 
+/// Set a lane up anew.
+#[utoipa::path(
+    post,
+    path = routes::LANE_SETUP,
+    operation_id = "set_up_lane",
+    tag = "lanes",
+    params(TargetPath, InSteps),
+    request_body = SetUpLane,
+    responses((status = 200, content((LaneView = "application/json"), (Making<LaneView> = "application/x-ndjson"))), Starts),
+)]
 pub(super) async fn set_up(
     State(engine): State<Engine>,
     caller: Caller,

@@ -1,8 +1,10 @@
 //! Requests about who uses a lane.
 
+use super::document::TargetPath;
 use axum::extract::State;
 use laneway_api::error::{ErrorKind, Problem};
 use laneway_api::request::{JoinLane, LaneJoined, LaneLeft, LaneShared, LeaveLane, ShareLane};
+use laneway_api::routes;
 use laneway_api::view::AttachmentView;
 use laneway_core::attachment::{MAX_TTL_MS, MIN_TTL_MS, User};
 use laneway_core::command::Join;
@@ -10,6 +12,16 @@ use laneway_core::command::Join;
 use super::{Caller, Failure, Json, TargetText, detached, usage};
 use crate::engine::Engine;
 
+/// Use a lane, or renew the lease of one who does.
+#[utoipa::path(
+    post,
+    path = routes::LANE_JOIN,
+    operation_id = "join_lane",
+    tag = "lanes",
+    params(TargetPath),
+    request_body = JoinLane,
+    responses((status = 200, body = LaneJoined)),
+)]
 pub(super) async fn join(
     State(engine): State<Engine>,
     caller: Caller,
@@ -39,6 +51,16 @@ pub(super) async fn join(
     Ok(Json(joined.await?))
 }
 
+/// Use a lane no longer.
+#[utoipa::path(
+    post,
+    path = routes::LANE_LEAVE,
+    operation_id = "leave_lane",
+    tag = "lanes",
+    params(TargetPath),
+    request_body = LeaveLane,
+    responses((status = 200, body = LaneLeft)),
+)]
 pub(super) async fn leave(
     State(engine): State<Engine>,
     caller: Caller,
@@ -55,6 +77,16 @@ pub(super) async fn leave(
     Ok(Json(left.await?))
 }
 
+/// Mark a lane as shared, or no longer.
+#[utoipa::path(
+    post,
+    path = routes::LANE_SHARE,
+    operation_id = "share_lane",
+    tag = "lanes",
+    params(TargetPath),
+    request_body = ShareLane,
+    responses((status = 200, body = LaneShared)),
+)]
 pub(super) async fn share(
     State(engine): State<Engine>,
     caller: Caller,

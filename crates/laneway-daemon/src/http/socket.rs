@@ -12,6 +12,8 @@
 mod pattern;
 pub(super) mod session;
 
+use super::document::Refused;
+use laneway_api::routes;
 use std::time::{Duration, Instant};
 
 use axum::Extension;
@@ -74,6 +76,15 @@ pub(super) fn bounded(
         .max_frame_size(max_message))
 }
 
+/// A WebSocket of events.
+#[utoipa::path(
+    get,
+    path = routes::EVENT_SOCKET,
+    operation_id = "open_events",
+    tag = "events",
+    params(SocketQuery),
+    responses((status = 101, description = "a WebSocket"), Refused),
+)]
 pub(super) async fn events(
     State(served): All,
     Query(how): Query<SocketQuery>,

@@ -10,6 +10,8 @@
 
 mod session;
 
+use super::document::TargetPath;
+use laneway_api::routes;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -48,6 +50,15 @@ const TYPE_LIMIT: Duration = Duration::from_secs(10);
 /// How long the last word may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
+/// A WebSocket of a terminal.
+#[utoipa::path(
+    get,
+    path = routes::TERMINAL_SOCKET,
+    operation_id = "open_terminal",
+    tag = "terminals",
+    params(TargetPath, TerminalQuery),
+    responses((status = 101, description = "a WebSocket")),
+)]
 pub(super) async fn show(
     State(served): All,
     caller: Caller,

@@ -1,32 +1,46 @@
 //! Requests about workers and their terminals.
 
+use super::document::{Starts, TargetPath, TimesOut};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use laneway_api::request::{
-    AccessTerminal, AwaitExit, AwaitStatus, HearPane, PaneAdded, ReadText, RestartWorker, SendInput,
-    SendStep, SplitWorker, StartWorker, StopWorker, Told, WorkerBegun, WorkerStopped,
+    AccessTerminal, AwaitExit, AwaitStatus, HearPane, PaneAdded, PaneHeard, ReadText, RestartWorker,
+    SendInput, SendStep, Sent, SplitWorker, StartWorker, StopWorker, Told, WorkerBegun, WorkerStopped,
 };
+use laneway_api::routes;
 use laneway_api::view::{Explanation, TerminalAccess, TextView, WorkerView, Workers};
 use laneway_core::pane::PRIMARY;
 use laneway_core::worker::WorkerStatus;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use utoipa::IntoParams;
 
 use super::{All, Caller, Failure, Json, Line, Octets, Query, TargetText, detached, internal, usage};
 use crate::engine::{Begun, Engine, ending};
 use crate::targets::Readable;
 use crate::terminals::{lines_of, refuse_what_only_a_run_has};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WhichWorkers {
+    /// Ended tasks too.
     #[serde(default)]
     all: bool,
 }
 
+/// The workers of the repository, the oldest first.
+#[utoipa::path(
+    get,
+    path = routes::WORKERS,
+    operation_id = "list_workers",
+    tag = "workers",
+    params(WhichWorkers),
+    responses((status = 200, body = Workers)),
+)]
 pub(super) async fn list(
     State(engine): State<Engine>,
     caller: Caller,
@@ -39,6 +53,15 @@ pub(super) async fn list(
     Ok(Json(Workers { workers }))
 }
 
+/// A worker or task.
+#[utoipa::path(
+    get,
+    path = routes::WORKER,
+    operation_id = "show_worker",
+    tag = "workers",
+    params(TargetPath),
+    responses((status = 200, body = WorkerView)),
+)]
 pub(super) async fn show(
     State(engine): State<Engine>,
     caller: Caller,
@@ -48,6 +71,15 @@ pub(super) async fn show(
     Ok(Json(engine.worker_by_id(worker).await?))
 }
 
+/// A worker, once the end of its run is recorded; after 2 s in any case.
+#[utoipa::path(
+    get,
+    path = routes::WORKER_EXIT,
+    operation_id = "await_exit",
+    tag = "workers",
+    params(TargetPath, AwaitExit),
+    responses((status = 200, body = WorkerView)),
+)]
 pub(super) async fn exit(
     State(engine): State<Engine>,
     caller: Caller,
@@ -59,6 +91,15 @@ pub(super) async fn exit(
     Ok(Json(engine.worker_by_id(worker).await?))
 }
 
+/// A worker, once its status is one of those.
+#[utoipa::path(
+    get,
+    path = routes::WORKER_STATUS,
+    operation_id = "await_status",
+    tag = "workers",
+    params(TargetPath, AwaitStatus),
+    responses((status = 200, body = WorkerView)),
+)]
 pub(super) async fn status(
     State(served): All,
     caller: Caller,
@@ -79,6 +120,16 @@ pub(super) async fn status(
     }
 }
 
+/// Stop a worker.
+#[utoipa::path(
+    post,
+    path = routes::WORKER_STOP,
+    operation_id = "stop_worker",
+    tag = "workers",
+    params(TargetPath),
+    request_body = StopWorker,
+    responses((status = 200, body = WorkerStopped), TimesOut),
+)]
 pub(super) async fn stop(
     State(engine): State<Engine>,
     caller: Caller,
@@ -97,6 +148,16 @@ pub(super) async fn stop(
     Ok(Json(stopped.await?))
 }
 
+/// Start a worker that has ended.
+#[utoipa::path(
+    post,
+    path = routes::WORKER_START,
+    operation_id = "start_worker",
+    tag = "workers",
+    params(TargetPath),
+    request_body = StartWorker,
+    responses((status = 200, body = WorkerBegun), Starts),
+)]
 pub(super) async fn start(
     State(engine): State<Engine>,
     caller: Caller,
@@ -111,6 +172,16 @@ pub(super) async fn start(
     Ok(Json(started.await?))
 }
 
+/// End a worker's program and start it again.
+#[utoipa::path(
+    post,
+    path = routes::WORKER_RESTART,
+    operation_id = "restart_worker",
+    tag = "workers",
+    params(TargetPath),
+    request_body = RestartWorker,
+    responses((status = 200, body = WorkerBegun), Starts),
+)]
 pub(super) async fn restart(
     State(engine): State<Engine>,
     caller: Caller,
@@ -126,6 +197,16 @@ pub(super) async fn restart(
     Ok(Json(restarted.await?))
 }
 
+/// Tell a worker's program something over its channel.
+#[utoipa::path(
+    post,
+    path = routes::WORKER_MESSAGES,
+    operation_id = "message_worker",
+    tag = "workers",
+    params(TargetPath),
+    request_body = Object,
+    responses((status = 200, body = Told)),
+)]
 pub(super) async fn message(
     State(engine): State<Engine>,
     caller: Caller,
@@ -137,6 +218,15 @@ pub(super) async fn message(
     Ok(Json(Told { worker }))
 }
 
+/// Why a worker is in the state that it is in.
+#[utoipa::path(
+    get,
+    path = routes::WORKER_EXPLANATION,
+    operation_id = "explain_worker",
+    tag = "workers",
+    params(TargetPath),
+    responses((status = 200, body = Explanation)),
+)]
 pub(super) async fn explain(
     State(engine): State<Engine>,
     caller: Caller,
@@ -146,6 +236,15 @@ pub(super) async fn explain(
     Ok(Json(engine.explain(worker).await?))
 }
 
+/// How to get at a worker's terminal.
+#[utoipa::path(
+    get,
+    path = routes::WORKER_TERMINAL,
+    operation_id = "show_terminal",
+    tag = "terminals",
+    params(TargetPath, AccessTerminal),
+    responses((status = 200, body = TerminalAccess)),
+)]
 pub(super) async fn terminal(
     State(engine): State<Engine>,
     caller: Caller,
@@ -162,6 +261,15 @@ pub(super) async fn terminal(
     }))
 }
 
+/// What happens in a further pane of a worker.
+#[utoipa::path(
+    get,
+    path = routes::WORKER_PANE,
+    operation_id = "hear_pane",
+    tag = "terminals",
+    params(TargetPath, HearPane),
+    responses((status = 200, body = PaneHeard, content_type = "application/x-ndjson", description = "JSON lines")),
+)]
 pub(super) async fn pane(
     State(served): All,
     caller: Caller,
@@ -179,6 +287,15 @@ pub(super) async fn pane(
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
 }
 
+/// What a terminal shows.
+#[utoipa::path(
+    get,
+    path = routes::WORKER_TEXT,
+    operation_id = "read_terminal",
+    tag = "terminals",
+    params(TargetPath, ReadText),
+    responses((status = 200, body = TextView)),
+)]
 pub(super) async fn text(
     State(engine): State<Engine>,
     caller: Caller,
@@ -195,6 +312,16 @@ pub(super) async fn text(
     }))
 }
 
+/// Type the body of the request into a terminal.
+#[utoipa::path(
+    post,
+    path = routes::WORKER_INPUT,
+    operation_id = "type_input",
+    tag = "terminals",
+    params(TargetPath, SendInput),
+    request_body(content = [u8], content_type = "application/octet-stream"),
+    responses((status = 200, content((Sent = "application/json"), (SendStep = "application/x-ndjson"))), TimesOut),
+)]
 pub(super) async fn input(
     State(engine): State<Engine>,
     caller: Caller,
@@ -223,6 +350,16 @@ pub(super) async fn input(
     }
 }
 
+/// Add a pane to a worker's window of tmux.
+#[utoipa::path(
+    post,
+    path = routes::WORKER_SPLIT,
+    operation_id = "split_worker",
+    tag = "terminals",
+    params(TargetPath),
+    request_body = SplitWorker,
+    responses((status = 200, body = PaneAdded)),
+)]
 pub(super) async fn split(
     State(engine): State<Engine>,
     caller: Caller,

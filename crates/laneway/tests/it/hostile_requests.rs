@@ -182,7 +182,7 @@ fn a_path_a_query_or_a_header_that_makes_no_sense_is_refused() {
     let long = "x".repeat(9_000);
     let paths = [
         "/",
-        "/api",
+        "/api/",
         "/api/v2/lanes",
         "/api/v1/lanes/",
         "/api/v1/lanes/%ff",
