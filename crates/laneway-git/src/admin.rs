@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::discover::path_line;
+use crate::names::branch_ref;
 
 /// The start of the reason that our worktrees are locked with; the lane's name and id follow.
 const REASON: &str = "laneway lane ";
@@ -75,6 +76,15 @@ impl AdminFolder {
 
     pub(crate) fn is_just_claimed(&self) -> bool {
         self.claim_mark().exists()
+    }
+
+    /// Whether its HEAD is certainly on this branch. Where refs are no files of their own, git has to be asked.
+    pub(crate) fn has_head_at(&self, branch: &str) -> bool {
+        let file = self.folder.join("HEAD");
+        let is_file = file.symlink_metadata().is_ok_and(|facts| facts.is_file());
+        let said = std::fs::read(file).unwrap_or_default();
+        let on = said.strip_prefix(b"ref: ").and_then(|name| name.strip_suffix(b"\n"));
+        is_file && !branch.is_empty() && on == Some(branch_ref(branch).as_bytes())
     }
 
     /// Whether the tree's `.git` file leads back here.

@@ -248,22 +248,24 @@ impl Repository {
         let watch = Watch::begin();
         let carried = carry::unchanged(admin, tree).map_err(not_read)?;
         let by_times = self.look_by_times(admin, tree, head.as_ref(), &carried);
-        let ByTimes { index, unchanged, mut unclear } = match by_times {
+        let ByTimes { index, unchanged, believed, mut unclear } = match by_times {
             Ok(looked) => looked,
             Err(error) => {
                 found.not_looked_at = as_not_looked_at(error)?;
-                ByTimes { index: Index::default(), unchanged: None, unclear: Vec::new() }
+                ByTimes { index: Index::default(), unchanged: None, believed: None, unclear: Vec::new() }
             }
         };
         if let Some(Unchanged { walked, disposable }) = unchanged {
             found.stamp = watch.end(&walked, tree, head.as_ref(), disposable);
             return Ok(());
         }
+        let settled = believed.and_then(|file| file.settled());
         let mut ignored = Vec::new();
         let (hidden, status) = both(
             || self.hidden_facts(admin, tree, &index),
             || {
-                self.each_status_entry(admin, tree, None, &mut |entry| match entry {
+                let index = settled.as_ref().map(|settled| settled.path.clone().into());
+                self.each_status_entry(admin, tree, index, &mut |entry| match entry {
                     StatusEntry::Changed(file) => {
                         unclear.retain(|entry| entry.path != file.path);
                         found.changed.push(file);
@@ -383,8 +385,17 @@ impl Repository {
 
     /// Where the tree's HEAD and the recorded branch stand.
     pub(crate) fn seen(&self, admin: Option<&AdminFolder>, branch: &str) -> Result<Seen, RunError> {
-        let branch_tip = self.branch(branch)?.map(|facts| facts.tip);
-        Ok(Seen { head: admin.map(|admin| self.head_of(admin)).transpose()?, branch_tip })
+        let is_at_branch = admin.is_some_and(|admin| admin.has_head_at(branch));
+        let branch_tip = self.tip_of(branch)?;
+        let head = match (admin, &branch_tip) {
+            (None, _) => None,
+            // As nearly always: git need not be asked twice.
+            (Some(_), Some(tip)) if is_at_branch => {
+                Some(HeadSeen { branch: Some(branch.to_owned()), commit: Some(tip.clone()) })
+            }
+            (Some(admin), _) => Some(self.head_of(admin)?),
+        };
+        Ok(Seen { head, branch_tip })
     }
 
     pub(crate) fn head_of(&self, admin: &AdminFolder) -> Result<HeadSeen, RunError> {
@@ -455,6 +466,11 @@ impl Repository {
     }
 
     fn n_stashes(&self) -> Result<usize, RunError> {
+        // Stashes are entries of a reflog.
+        let [reflogs, stashes] = ["reftable", "logs/refs/stash"].map(|path| self.common_dir().join(path));
+        if !reflogs.exists() && present(stashes.symlink_metadata()).map_err(not_read)?.is_none() {
+            return Ok(0);
+        }
         let run = self.run("git rev-list -g refs/stash").reads();
         let (finished, said) =
             run.args(["rev-list", "--walk-reflogs", "--count", "refs/stash", "--"]).output()?;

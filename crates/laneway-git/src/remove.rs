@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use laneway_fault::fault_point;
 
 use crate::admin::{self, AdminFolder, settled_path};
+use crate::both::both;
 use crate::judge::{Findings, Seen, TreeState, TreeToJudge, UnreachableCommit, tree_state};
 use crate::lock::{LockError, RepositoryLock};
 use crate::names::{CommitId, branch_ref};
@@ -138,11 +139,16 @@ impl Repository {
         if !matches!(found, TreeState::Present | TreeState::Missing) {
             return Err(RemoveError::NotOurTree { path, found });
         }
-        let now = self.seen(admin.as_ref(), asked.judged.recorded_branch)?;
+        let (now, commits) = both(
+            || self.seen(admin.as_ref(), asked.judged.recorded_branch),
+            || self.unreachable(asked.seen, &asked.judged),
+        );
+        let now = now?;
         if !is_as_seen(&now, asked.seen) {
             return Err(RemoveError::Moved { now: Box::new(now) });
         }
-        let commits = self.unreachable(&now, &asked.judged)?;
+        // What is gone by now is not asked about.
+        let commits = if now == *asked.seen { commits? } else { self.unreachable(&now, &asked.judged)? };
         if !commits.is_empty() {
             return Err(RemoveError::WouldLose { commits });
         }
@@ -217,11 +223,16 @@ impl Repository {
     ) -> Result<(), RemoveError> {
         // Submodules find their repositories by relative paths, which do not lead there from the trash: with them
         // the tree was looked at just before it was renamed.
-        if !has_submodules(admin) {
-            self.look_again(admin, path, &aside.tree(), seen, asked)?;
-        }
+        let look_again = || {
+            if has_submodules(admin) {
+                return Ok(());
+            }
+            self.look_again(admin, path, &aside.tree(), seen, asked)
+        };
+        let (now, looked) = both(|| self.seen(Some(admin), asked.judged.recorded_branch), look_again);
+        looked?;
         fault_point!("remove.looked-again");
-        let now = self.seen(Some(admin), asked.judged.recorded_branch)?;
+        let now = now?;
         if now != *seen {
             return Err(RemoveError::Moved { now: Box::new(now) });
         }

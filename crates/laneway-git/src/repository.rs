@@ -277,6 +277,20 @@ impl Repository {
         Ok(said.split(|byte| *byte == b'\n').filter(|name| !name.is_empty()).map(branch_of).collect())
     }
 
+    /// Where a local branch points to. Where it is checked out is not asked.
+    pub(crate) fn tip_of(&self, name: &str) -> Result<Option<CommitId>, RunError> {
+        let full = branch_ref(name);
+        let said = settled(|| {
+            let run = self.run("git for-each-ref").reads();
+            run.args(["for-each-ref", "--format=%(objectname) %(refname)", &full]).succeed()
+        })?;
+        let of_line = |line: &[u8]| {
+            let at = line.iter().position(|byte| *byte == b' ')?;
+            (line[at + 1..] == *full.as_bytes()).then(|| CommitId::from_git(&line[..at]))?
+        };
+        Ok(said.split(|byte| *byte == b'\n').find_map(of_line))
+    }
+
     /// One local branch.
     pub fn branch(&self, name: &str) -> Result<Option<BranchFacts>, RunError> {
         Ok(self.branches_at(&[branch_ref(name)])?.remove(name))

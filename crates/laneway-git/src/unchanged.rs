@@ -12,10 +12,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
-use std::fs::{DirEntry, Metadata};
+use std::fs::{DirEntry, File, Metadata};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::admin::AdminFolder;
 use crate::both::both;
@@ -31,6 +32,9 @@ const MOST_READ: usize = 2_000;
 /// Paths that fit into one command line with room to spare.
 const PATHS_AT_ONCE: usize = 500;
 
+/// More than a second.
+const LATER: Duration = Duration::from_secs(2);
+
 /// A tree with nothing in it but what is committed, and what is made again.
 pub(crate) struct Unchanged {
     pub(crate) walked: Walk,
@@ -42,8 +46,23 @@ pub(crate) struct Unchanged {
 pub(crate) struct ByTimes {
     pub(crate) index: Index,
     pub(crate) unchanged: Option<Unchanged>,
+    /// The index's file, if the seconds in it can be believed of all its files.
+    pub(crate) believed: Option<IndexFile>,
     /// Files that were written since git knew them, so that `git status` may not see it.
     pub(crate) unclear: Vec<IndexEntry>,
+}
+
+/// A copy of an index of which it was made sure that its files are what their times say: it is of a later second than
+/// all of them, so that git believes those times. Gone when it is dropped.
+pub(crate) struct SettledIndex {
+    pub(crate) path: PathBuf,
+}
+
+impl Drop for SettledIndex {
+    fn drop(&mut self) {
+        // One that stays is of no use, and in nobody's way.
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 /// The files of a tree beside those of its index.
@@ -61,8 +80,8 @@ struct Found {
     files: Vec<(OsString, Metadata)>,
 }
 
-/// A look at how the index's file looked before it was read.
-struct IndexFile {
+/// The file of an index, and how it looked before it was read.
+pub(crate) struct IndexFile {
     path: PathBuf,
     facts: Metadata,
 }
@@ -79,11 +98,26 @@ impl IndexFile {
         self.path.symlink_metadata().is_ok_and(|now| identity(&now) == identity(&self.facts))
     }
 
+    /// None if it was written meanwhile, or cannot be copied.
+    pub(crate) fn settled(&self) -> Option<SettledIndex> {
+        let copy = SettledIndex { path: self.path.with_file_name("laneway-settled-index") };
+        std::fs::copy(&self.path, &copy.path).ok()?;
+        settle(&copy.path).ok()?;
+        self.is_the_same().then_some(copy)
+    }
+
     /// A file that has changed since it was written has a time of then or later.
     fn written_at(&self) -> (i64, i64) {
         let [modified, changed] = times(&self.facts);
         modified.min(changed)
     }
+}
+
+/// Gives a copy of an index a time of a later second than any of its files.
+fn settle(copy: &Path) -> std::io::Result<()> {
+    let file = File::options().write(true).open(copy)?;
+    let written = file.metadata()?.modified()?;
+    file.set_modified(written + LATER)
 }
 
 fn times(facts: &Metadata) -> [(i64, i64); 2] {
@@ -103,7 +137,7 @@ impl Repository {
         let file = IndexFile::look(admin).filter(|file| is_local(&file.path) && is_local(tree));
         let (Some(file), Some(head)) = (file, head) else {
             let index = self.index(admin, tree)?;
-            return Ok(ByTimes { index, unchanged: None, unclear: Vec::new() });
+            return Ok(ByTimes { index, unchanged: None, believed: None, unclear: Vec::new() });
         };
         let ((is_index_of_head, index), found) = both(
             || both(|| self.is_index_of(admin, head), || self.index(admin, tree)),
@@ -112,19 +146,21 @@ impl Repository {
         let mut index = index?;
         let found = found.and_then(|found| self.walk_on(tree, found, &index.project_folders));
         let (Some(tracked), Some(Found { mut walked, files })) = (index.tracked.take(), found) else {
-            return Ok(ByTimes { index, unchanged: None, unclear: Vec::new() });
+            return Ok(ByTimes { index, unchanged: None, believed: None, unclear: Vec::new() });
         };
         let Compared { is_same, same_tick, unclear } = compare(&tracked, &files, carried, file.written_at());
-        let is_head = || is_index_of_head.is_ok_and(|is_head| is_head);
-        let unchanged =
-            if is_same && is_head() && walked.has_fractions && self.are_as_listed(admin, tree, &same_tick) {
-                let not_walked = std::mem::take(&mut walked.later).into_iter().map(|later| later.folder);
-                let disposable = self.ignored_of(admin, tree, not_walked.collect());
-                disposable.map(|disposable| Unchanged { walked, disposable }).filter(|_| file.is_the_same())
-            } else {
-                None
-            };
-        Ok(ByTimes { index, unchanged, unclear })
+        if !walked.has_fractions || !self.are_as_listed(admin, tree, &same_tick) {
+            return Ok(ByTimes { index, unchanged: None, believed: None, unclear });
+        }
+        let unchanged = if is_same && is_index_of_head.is_ok_and(|is_head| is_head) {
+            let not_walked = std::mem::take(&mut walked.later).into_iter().map(|later| later.folder);
+            let disposable = self.ignored_of(admin, tree, not_walked.collect());
+            disposable.map(|disposable| Unchanged { walked, disposable }).filter(|_| file.is_the_same())
+        } else {
+            None
+        };
+        let believed = unclear.is_empty().then_some(file);
+        Ok(ByTimes { index, unchanged, believed, unclear })
     }
 
     /// Whether nothing is staged.

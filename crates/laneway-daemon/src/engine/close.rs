@@ -8,7 +8,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use laneway_api::error::{ErrorKind, Problem};
@@ -77,6 +77,8 @@ pub(super) struct AskedToClose {
     stamp: Option<TreeStamp>,
     /// What was found then, if all of it is kept whatever comes to it.
     kept: Option<Findings>,
+    /// Whether its branch was deleted, once that is known.
+    branch_deleted: Arc<OnceLock<bool>>,
 }
 
 /// What a look at a lane has shown.
@@ -125,14 +127,15 @@ impl Engine {
         let kept = findings.clone().filter(|findings| next_step(findings, terms) == CloseStep::Rescue);
         let close = Command::CloseLane { lane: id, findings, grace_ms, terms, by };
         // Before it is decided: the second look may follow at once. Of two who close it each may stand in it.
-        {
+        let branch_deleted = {
             let mut closing = self.lock_asked_to_close();
             let asked = closing.entry(id).or_default();
             asked.n_asking += 1;
             asked.excused.extend(excused);
             asked.stamp = stamp;
             asked.kept = kept;
-        }
+            Arc::clone(&asked.branch_deleted)
+        };
         let committed = match self.submit(close, request).await {
             Ok(committed) => committed,
             Err(problem) => {
@@ -147,9 +150,10 @@ impl Engine {
         self.ask_no_longer(id);
         let lane = settled?;
         if lane.lifecycle == Lifecycle::Closed {
-            let branch_deleted = match lane.own_branch() {
-                Some(branch) => !self.branch_is_there(&lane, branch.to_owned()).await,
-                None => false,
+            let branch_deleted = match (branch_deleted.get(), lane.own_branch()) {
+                (Some(deleted), _) => *deleted,
+                (None, Some(branch)) => !self.branch_is_there(&lane, branch.to_owned()).await,
+                (None, None) => false,
             };
             let mut close = Close { branch_deleted, stashes, ..Close::default() };
             for event in self.events_after(before).await? {
@@ -291,6 +295,15 @@ impl Engine {
             if asked.get().n_asking == 0 {
                 asked.remove();
             }
+        }
+    }
+
+    /// What became of its branch, for those who wait for its close.
+    pub(super) fn branch_was(&self, lane: LaneId, fate: &BranchFate) {
+        if let Some(asked) = self.lock_asked_to_close().get(&lane) {
+            // A removal that is done again finds it gone: what was told first stays.
+            let is_gone = matches!(fate, BranchFate::Deleted { .. } | BranchFate::Gone);
+            let _ = asked.branch_deleted.set(is_gone);
         }
     }
 
@@ -557,6 +570,7 @@ impl Engine {
             }
             Err(error) => return Err(Problem::new(ErrorKind::Failed, "not_removed", chain(&error))),
         };
+        self.branch_was(id, &removed.branch);
         if let BranchFate::Kept { source } = &removed.branch {
             tracing::warn!(lane = %id, error = chain(source), "a branch was kept");
         }

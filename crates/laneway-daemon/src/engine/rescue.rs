@@ -101,6 +101,7 @@ impl Engine {
         let outcome = match self.rescue(id).await {
             Ok(None) => Removed::LeftBehind,
             Ok(Some(rescued)) => {
+                self.branch_was(id, &rescued.branch);
                 let note = RescueNote {
                     in_trash: rescued.trashed.is_some(),
                     n_refs: u32::try_from(rescued.refs.len()).unwrap_or(u32::MAX),

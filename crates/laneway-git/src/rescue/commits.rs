@@ -3,7 +3,7 @@
 //! The user's own index is only read; what is changed is a copy of it. Nothing of the repository has a say in what
 //! is written: no hooks, no filters, no line-ending conversion where git lets that be switched off.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -50,18 +50,17 @@ impl Repository {
         // A tree that was removed by hand leaves its index, which is read from anywhere.
         let is_there = tree.symlink_metadata().is_ok();
         let tree = if is_there { tree } else { self.common_dir().to_owned() };
-        let content = Content { repository: self, admin, tree: &tree, index, empty_tree: self.empty_tree()? };
-        let head_tree = match head {
-            Some(commit) => self.tree_of(commit)?,
-            None => content.empty_tree.clone(),
-        };
+        let (empty_tree, head_tree) =
+            both(|| self.empty_tree(), || head.map(|commit| self.tree_of(commit)).transpose());
+        let content = Content { repository: self, admin, tree: &tree, index, empty_tree: empty_tree? };
+        let head_tree = head_tree?.unwrap_or_else(|| content.empty_tree.clone());
         let staged = content.staged()?;
         let mut parents: Vec<&CommitId> = head.into_iter().collect();
         let index_commit = (staged != head_tree)
             .then(|| self.commit_tree(staged.as_str(), &parents, "what was staged in a lane"))
             .transpose()?;
         parents.splice(0..0, &index_commit);
-        let files = if is_there { content.files(kept)? } else { staged.clone() };
+        let files = if is_there { content.files(head, kept)? } else { staged.clone() };
         if files != staged {
             let message = "the files of a lane, as they were";
             kept.refs.insert(RescueRef::Work, self.commit_tree(files.as_str(), &parents, message)?);
@@ -131,8 +130,9 @@ impl Content<'_> {
         self.copy_index()?;
         let null = self.empty_tree.null_like();
         let mut changes = Vec::new();
-        for (option, folder) in [("--unmerged", CONFLICTS), ("--resolve-undo", RESOLVED)] {
-            let said = self.run("git ls-files").reads().args(["ls-files", option, "-z"]).succeed()?;
+        let list = |option| self.run("git ls-files").reads().args(["ls-files", option, "-z"]).succeed();
+        let (unmerged, resolved) = both(|| list("--unmerged"), || list("--resolve-undo"));
+        for (said, folder) in [(unmerged?, CONFLICTS), (resolved?, RESOLVED)] {
             for record in said.split(|byte| *byte == 0) {
                 let Some((facts, path)) = split_once(record, b'\t') else { continue };
                 let mut facts = facts.split(|byte| *byte == b' ');
@@ -162,8 +162,14 @@ impl Content<'_> {
     }
 
     /// The tree of the files, and what of them only the trash holds.
-    fn files(&self, kept: &mut Kept) -> Result<CommitId, RunError> {
+    fn files(&self, head: Option<&CommitId>, kept: &mut Kept) -> Result<CommitId, RunError> {
         self.copy_index()?;
+        let by_times = self.repository.look_by_times(self.admin, self.tree, head, &HashSet::new());
+        // Else git reads what may have changed in the second in which the index was written.
+        let believed = by_times.ok().and_then(|looked| looked.believed);
+        if let Some(settled) = believed.and_then(|file| file.settled()) {
+            copy_file(&settled.path, &self.index).map_err(not_read)?;
+        }
         let mut ignored = Vec::new();
         // What is ignored does not depend on what the index has of it.
         let (marked, looked) = both(

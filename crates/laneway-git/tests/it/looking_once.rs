@@ -178,3 +178,26 @@ fn no_setting_hides_a_change_that_keeps_length_and_time() {
         );
     }
 }
+
+#[test]
+fn what_was_written_within_a_second_is_in_the_commit_of_a_rescue() {
+    let lane = Lane::new();
+    forge(&lane.record.path.join("b"));
+    std::fs::write(lane.record.path.join("folder/c"), "longer content\n").unwrap();
+    std::fs::write(lane.record.path.join("folder/new"), "new\n").unwrap();
+    let asked = laneway_git::TreeToRescue {
+        path: &lane.record.path,
+        recorded_branch: &lane.record.branch,
+        delete_branch: true,
+        id: "id",
+    };
+    let rescued = lane.repository.rescue(&asked).unwrap();
+    assert!(rescued.only_in_trash.is_empty(), "{rescued:?}");
+    let work = rescued.refs[&laneway_git::RescueRef::Work].as_str();
+    for (file, content) in
+        [("b", "CONTENT"), ("folder/c", "longer content"), ("folder/new", "new"), ("a", "one")]
+    {
+        let said = lane.world.run(&lane.world.root(), &["cat-file", "blob", &format!("{work}:{file}")]);
+        assert_eq!(said, content, "{file}");
+    }
+}
