@@ -46,6 +46,7 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     })
 }
 
-fn sync_folder_of(path: &Path) -> io::Result<()> {
+/// Makes durable which files there are beside this one, and itself.
+pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }

@@ -21,7 +21,6 @@ mod tmux;
 mod workers;
 
 use std::convert::Infallible;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::connect_info::ConnectInfo;
@@ -43,7 +42,6 @@ use laneway_core::os_text::OsText;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
@@ -84,7 +82,7 @@ pub(crate) struct Served {
     /// What was asked with a key that says what a repeat is.
     pub(crate) repeats: Repeats,
     /// Places for `WebSockets`.
-    pub(crate) sockets: Arc<Semaphore>,
+    pub(crate) sockets: socket::Places,
 }
 
 impl FromRef<Served> for Engine {

@@ -23,7 +23,6 @@ use laneway_wire::sockets;
 use rustix::process::{Signal, WaitOptions, waitpid};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::alarm::Alarm;
@@ -31,7 +30,7 @@ use crate::clock::{Ids, now};
 use crate::engine::{Engine, Ingredients};
 use crate::holders::HolderProgram;
 use crate::home::{Home, HomeError};
-use crate::http::socket::MAX_CLIENTS;
+use crate::http::socket::Places;
 use crate::http::{self, Ending, Served};
 use crate::problem::chain;
 use crate::repeats::Repeats;
@@ -246,7 +245,7 @@ async fn live(
         closing: closing.clone(),
         serving: serving.clone(),
         repeats: Repeats::open(home.repeats(), engine.started_at),
-        sockets: Arc::new(Semaphore::new(MAX_CLIENTS)),
+        sockets: Places::new(),
     };
     serving.go_on(&shared).await;
     let server = tokio::spawn(http::serve(listener, shared));

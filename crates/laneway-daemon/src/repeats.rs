@@ -10,7 +10,8 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use laneway_api::error::{ErrorKind, Problem};
 use laneway_core::os_text::OsText;
@@ -19,11 +20,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::clock::now;
-use crate::files::{hexadecimal, read_if_there, write_whole};
+use crate::files::{hexadecimal, read_if_there, sync_folder_of, write_whole};
 use crate::problem::failed_in_words;
 
 /// How long an answer is kept, in microseconds: 24 hours.
 const KEPT_FOR: i64 = 24 * 3_600 * 1_000_000;
+
+/// How often it is looked for what is older than that, in microseconds: once an hour, when a key comes.
+const SWEEP_EVERY: i64 = 3_600 * 1_000_000;
 
 /// The longest key, in characters.
 const MAX_KEY: usize = 128;
@@ -34,7 +38,14 @@ pub(crate) struct Repeats {
     folder: Arc<PathBuf>,
     /// Which daemon this is: when it began, in microseconds since 1970.
     daemon: i64,
+    /// When it was last looked for what is old.
+    swept_at: Arc<AtomicI64>,
+    files: Files,
 }
+
+/// Whoever writes files shares this, and who removes old ones has it alone: so none is removed that has just come in
+/// the place of an old one, or is being written.
+type Files = Arc<RwLock<()>>;
 
 /// An answer as it was given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +77,7 @@ struct Kept {
 #[derive(Debug)]
 pub(crate) struct Begun {
     path: PathBuf,
+    files: Files,
     kept: Kept,
 }
 
@@ -81,14 +93,30 @@ pub(crate) enum Found {
 impl Repeats {
     /// Those in this folder; what is older than 24 hours goes.
     pub(crate) fn open(folder: PathBuf, began_at: Timestamp) -> Self {
-        let repeats = Self { folder: Arc::new(folder), daemon: began_at.0 };
-        if let Err(error) = repeats.forget_the_old() {
-            tracing::warn!(%error, "answers of yesterday could not be removed");
-        }
+        let repeats = Self {
+            folder: Arc::new(folder),
+            daemon: began_at.0,
+            swept_at: Arc::default(),
+            files: Files::default(),
+        };
+        repeats.sweep();
         repeats
     }
 
+    /// Removes what is old, unless that was done within the hour.
+    fn sweep(&self) {
+        let (now, before) = (now().0, self.swept_at.load(Ordering::Relaxed));
+        if (0..SWEEP_EVERY).contains(&now.saturating_sub(before)) {
+            return;
+        }
+        let mine = self.swept_at.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if mine && let Err(error) = self.forget_the_old() {
+            tracing::warn!(%error, "answers of yesterday could not be removed");
+        }
+    }
+
     fn forget_the_old(&self) -> io::Result<()> {
+        let _alone = self.files.write().unwrap_or_else(PoisonError::into_inner);
         for entry in fs::read_dir(&*self.folder)? {
             let path = entry?.path();
             let is_old = match read(&path) {
@@ -108,21 +136,33 @@ impl Repeats {
             let message = format!("an Idempotency-Key has 1 to {MAX_KEY} visible ASCII characters");
             return Err(Problem::new(ErrorKind::Usage, "bad_idempotency_key", message));
         }
+        self.sweep();
         let path = self.folder.join(hash(&[key.as_bytes()]));
         let kept = Kept { request: hash(says), at: now().0, daemon: self.daemon, answer: None };
         loop {
-            match begin(&path, &kept) {
-                Ok(()) => return Ok(Found::New(Begun { path, kept })),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(not_kept(&error)),
-            }
-            match read(&path).map_err(|error| not_kept(&error))? {
-                Some(before) if !before.is_old() => return self.again(before, &kept.request),
-                Some(_) => fs::remove_file(&path).map_err(|error| not_kept(&error))?,
+            match self.begin_or_read(&path, &kept).map_err(|error| not_kept(&error))? {
+                Ok(()) => return Ok(Found::New(Begun { path, files: Arc::clone(&self.files), kept })),
+                Err(Some(before)) if !before.is_old() => return self.again(before, &kept.request),
+                Err(Some(_)) => self.forget_if_old(&path).map_err(|error| not_kept(&error))?,
                 // Removed meanwhile.
-                None => {}
+                Err(None) => {}
             }
         }
+    }
+
+    /// Begins, or what is there of a request that came before.
+    fn begin_or_read(&self, path: &Path, kept: &Kept) -> io::Result<Result<(), Option<Kept>>> {
+        let _with_others = self.files.read().unwrap_or_else(PoisonError::into_inner);
+        match begin(path, kept) {
+            Ok(()) => Ok(Ok(())),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Err(read(path)?)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn forget_if_old(&self, path: &Path) -> io::Result<()> {
+        let _alone = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        if read(path)?.is_some_and(|kept| kept.is_old()) { fs::remove_file(path) } else { Ok(()) }
     }
 
     fn again(&self, before: Kept, request: &str) -> Result<Found, Problem> {
@@ -150,6 +190,7 @@ impl Begun {
     /// Keeps its answer. Blocks.
     pub(crate) fn answered(mut self, answer: Answer) -> Result<(), Problem> {
         self.kept.answer = Some(answer);
+        let _with_others = self.files.read().unwrap_or_else(PoisonError::into_inner);
         write_whole(&self.path, &json(&self.kept)).map_err(|error| not_kept(&error))
     }
 }
@@ -169,7 +210,9 @@ fn begin(path: &Path, kept: &Kept) -> io::Result<()> {
     let written =
         file.write_all(&json(kept)).and_then(|()| file.sync_all()).and_then(|()| fs::hard_link(&new, path));
     fs::remove_file(&new)?;
-    written
+    written?;
+    // What is done now must not be done again after a power failure.
+    sync_folder_of(path)
 }
 
 fn read(path: &Path) -> io::Result<Option<Kept>> {
@@ -236,6 +279,13 @@ mod tests {
         fs::write(folder.path().join("half"), "{").unwrap();
         let _ = Repeats::open(folder.path().to_owned(), Timestamp(3));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        // A daemon that lives for long removes them too, in time.
+        fs::write(&path, json(&kept)).unwrap();
+        drop(new(next.look("other", &[])));
+        assert!(path.exists(), "not at every key");
+        next.swept_at.fetch_sub(SWEEP_EVERY, Ordering::Relaxed);
+        drop(new(next.look("another", &[])));
+        assert!(!path.exists());
     }
 
     #[test]

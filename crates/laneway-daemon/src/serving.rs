@@ -51,6 +51,8 @@ enum State {
 struct Listening {
     port: u16,
     stop: CancellationToken,
+    /// Cancelled when it is for good: those who are told something on and on are let go of, too.
+    let_go: CancellationToken,
     /// Takes connections; it has let go of the port when it ends.
     accepting: JoinHandle<()>,
 }
@@ -109,7 +111,7 @@ impl Serving {
             self.record(Some(bound)).await?;
             fault_point!("serve.kept");
             let listening = State::On(self.accept(listener, bound, served));
-            stop(std::mem::replace(&mut *state, listening)).await;
+            let_go(std::mem::replace(&mut *state, listening)).await;
         }
         Ok(view(&state))
     }
@@ -120,7 +122,7 @@ impl Serving {
         self.record(None).await?;
         fault_point!("serve.dropped");
         let before = view(&state);
-        stop(std::mem::replace(&mut *state, State::Off)).await;
+        let_go(std::mem::replace(&mut *state, State::Off)).await;
         Ok(before)
     }
 
@@ -138,14 +140,21 @@ impl Serving {
 
     fn accept(&self, listener: TcpListener, port: u16, served: &Served) -> Listening {
         let stop = served.closing.child_token();
+        let let_go = CancellationToken::new();
         let clients = tcp::Clients {
             port,
             tokens: self.0.tokens.clone(),
             connections: self.0.connections.clone(),
             stop: stop.clone(),
+            let_go: let_go.clone(),
         };
         tracing::info!(port, "listening at 127.0.0.1");
-        Listening { port, stop, accepting: tokio::spawn(tcp::accept(listener, clients, served.clone())) }
+        Listening {
+            port,
+            stop,
+            let_go,
+            accepting: tokio::spawn(tcp::accept(listener, clients, served.clone())),
+        }
     }
 
     async fn recorded(&self) -> Result<Option<u16>, Problem> {
@@ -183,6 +192,15 @@ async fn listen(port: u16) -> io::Result<TcpListener> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await
 }
 
+/// Ends all that came by this port.
+async fn let_go(state: State) {
+    if let State::On(listening) = &state {
+        listening.let_go.cancel();
+    }
+    stop(state).await;
+}
+
+/// Takes nobody more; what is being answered is answered.
 async fn stop(state: State) {
     if let State::On(Listening { stop, accepting, .. }) = state {
         stop.cancel();

@@ -72,6 +72,28 @@ pub(crate) struct Admitted {
     pub(crate) name: Name,
     /// Cancelled when it is revoked: what is still being told to that client ends.
     pub(crate) revoked: CancellationToken,
+    /// Cancelled when the port that the client came by is listened at no more: it is let go of.
+    pub(crate) let_go: CancellationToken,
+}
+
+/// Why a client is told no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// Its token was revoked.
+    Revoked,
+    /// The port that it came by is listened at no more.
+    LetGo,
+}
+
+impl Admitted {
+    /// Waits until the client is to be told no more.
+    pub(crate) async fn over(&self) -> Over {
+        tokio::select! {
+            biased;
+            () = self.revoked.cancelled() => Over::Revoked,
+            () = self.let_go.cancelled() => Over::LetGo,
+        }
+    }
 }
 
 impl Tokens {
@@ -88,8 +110,8 @@ impl Tokens {
         Self(Arc::new(Inner { path, known: Mutex::new(known) }))
     }
 
-    /// Who shows this token. It is compared with all of them, however early one fits.
-    pub(crate) fn admit(&self, token: &str) -> Option<Admitted> {
+    /// Who shows this token, to be let in until `let_go`. It is compared with all of them, however early one fits.
+    pub(crate) fn admit(&self, token: &str, let_go: &CancellationToken) -> Option<Admitted> {
         let shown: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let known = self.lock();
         let Known::These(tokens) = &*known else { return None };
@@ -100,7 +122,11 @@ impl Tokens {
             fits |= this_one;
         }
         let found = if bool::from(fits) { tokens.get(usize::try_from(at).ok()?) } else { None };
-        found.map(|token| Admitted { name: token.kept.name.clone(), revoked: token.revoked.clone() })
+        found.map(|token| Admitted {
+            name: token.kept.name.clone(),
+            revoked: token.revoked.clone(),
+            let_go: let_go.clone(),
+        })
     }
 
     /// Makes one. Without a name it gets the first free one.
@@ -257,14 +283,19 @@ mod tests {
         assert!(!written.contains(&first.token) && !written.contains(&first.token[TOKEN_PREFIX.len()..]));
         let next = Tokens::open(path);
         for tokens in [&tokens, &next] {
-            assert_eq!(tokens.admit(&first.token).unwrap().name, first.name);
-            assert_eq!(tokens.admit(&second.token).unwrap().name, second.name);
-            assert!(tokens.admit("").is_none() && tokens.admit(&first.token[1..]).is_none());
+            assert_eq!(tokens.admit(&first.token, &CancellationToken::new()).unwrap().name, first.name);
+            assert_eq!(tokens.admit(&second.token, &CancellationToken::new()).unwrap().name, second.name);
+            assert!(
+                tokens.admit("", &CancellationToken::new()).is_none()
+                    && tokens.admit(&first.token[1..], &CancellationToken::new()).is_none()
+            );
         }
-        let admitted = next.admit(&first.token).unwrap();
+        let admitted = next.admit(&first.token, &CancellationToken::new()).unwrap();
         next.revoke_now("token").unwrap();
-        assert!(admitted.revoked.is_cancelled() && next.admit(&first.token).is_none());
-        assert!(next.admit(&second.token).is_some());
+        assert!(
+            admitted.revoked.is_cancelled() && next.admit(&first.token, &CancellationToken::new()).is_none()
+        );
+        assert!(next.admit(&second.token, &CancellationToken::new()).is_some());
         assert_eq!(next.revoke_now("token").unwrap_err().code, "no_such_token");
     }
 
@@ -275,7 +306,7 @@ mod tests {
         for content in ["", "{}", "[{\"name\":\"a\",\"created_at\":1,\"sha256\":\"zz\"}]", "nonsense"] {
             std::fs::write(&path, content).unwrap();
             let tokens = Tokens::open(path.clone());
-            assert!(tokens.admit("").is_none());
+            assert!(tokens.admit("", &CancellationToken::new()).is_none());
             assert_eq!(tokens.create_now(None).unwrap_err().code, "tokens_unreadable");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
         }

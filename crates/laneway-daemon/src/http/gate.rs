@@ -14,7 +14,7 @@ use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, ORIGIN, WWW_AUTHENTICATE,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, HOST, ORIGIN, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
@@ -24,6 +24,7 @@ use futures_util::StreamExt;
 use http_body_util::LengthLimitError;
 use laneway_api::error::{ErrorBody, ErrorKind, Problem};
 use laneway_api::routes;
+use tokio_util::sync::CancellationToken;
 
 use super::{Failure, MAX_INPUT, MAX_TARGET, Served, router, usage};
 use crate::tokens::{Admitted, Tokens};
@@ -41,19 +42,27 @@ const OPEN_TO_ALL: [&str; 2] = [routes::HEALTH, routes::READY];
 struct Gate {
     port: u16,
     tokens: Tokens,
+    /// Cancelled when this port is listened at no more.
+    let_go: CancellationToken,
 }
 
 /// The routes, for those who are let in at this port.
-pub(super) fn guarded(port: u16, tokens: Tokens, served: Served) -> Router {
-    router(served).layer(middleware::from_fn_with_state(Gate { port, tokens }, let_in))
+pub(super) fn guarded(port: u16, tokens: Tokens, let_go: CancellationToken, served: Served) -> Router {
+    router(served).layer(middleware::from_fn_with_state(Gate { port, tokens, let_go }, let_in))
 }
 
 async fn let_in(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    let mut response = match gate.look_at(&request) {
+    let looked = gate.look_at(&request);
+    let is_known = matches!(looked, Ok(Some(_)));
+    let mut response = match looked {
         Ok(admitted) => answer(request, next, admitted).await,
         Err(turned_away) => turned_away.into_response(),
     };
     let headers = response.headers_mut();
+    if !is_known {
+        // One short answer, and no more of this connection: who does not read keeps no place.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
@@ -61,26 +70,30 @@ async fn let_in(State(gate): State<Gate>, request: Request, next: Next) -> Respo
     response
 }
 
-async fn answer(mut request: Request, next: Next, admitted: Option<Admitted>) -> Response {
-    if !request.body().is_end_stream() {
-        let (parts, body) = request.into_parts();
-        request = match read(body).await {
+async fn answer(request: Request, next: Next, admitted: Option<Admitted>) -> Response {
+    let (parts, body) = request.into_parts();
+    let Some(admitted) = admitted else {
+        // Nothing is kept for who is not known.
+        return next.run(Request::from_parts(parts, Body::empty())).await;
+    };
+    let mut request = if body.is_end_stream() {
+        Request::from_parts(parts, body)
+    } else {
+        match read(body).await {
             Ok(bytes) => Request::from_parts(parts, bytes.into()),
             Err(failure) => return failure.into_response(),
-        };
-    }
-    let Some(admitted) = admitted else { return next.run(request).await };
-    let revoked = admitted.revoked.clone();
+        }
+    };
+    let client = admitted.clone();
     tracing::debug!(token = %admitted.name, "a request is let in");
     request.extensions_mut().insert(admitted);
     let response = next.run(request).await;
     if response.body().size_hint().exact().is_some() {
         return response;
     }
-    // What goes on and on ends when its token is revoked.
-    response.map(|body| {
-        Body::from_stream(body.into_data_stream().take_until(async move { revoked.cancelled().await }))
-    })
+    // What goes on and on ends when its token is revoked, or the port is no more.
+    response
+        .map(|body| Body::from_stream(body.into_data_stream().take_until(async move { client.over().await })))
 }
 
 /// All of a body, of which each handler has its own bound below this one.
@@ -112,7 +125,7 @@ impl Gate {
         if OPEN_TO_ALL.contains(&request.uri().path()) {
             return Ok(None);
         }
-        let admitted = bearer(headers).and_then(|token| self.tokens.admit(token));
+        let admitted = bearer(headers).and_then(|token| self.tokens.admit(token, &self.let_go));
         admitted.map(Some).ok_or(TurnedAway::NoToken)
     }
 

@@ -10,7 +10,6 @@ use axum::response::{IntoResponse, Response};
 use laneway_api::version::VERSION;
 use laneway_store::Store;
 
-use super::socket::MAX_CLIENTS;
 use super::{All, Failure};
 
 /// Whether the daemon serves.
@@ -66,7 +65,7 @@ pub(super) async fn metrics(State(served): All) -> Result<Response, Failure> {
     add("laneway_lanes_open", "gauge", "Lanes that are not closed.", format!(" {}", counts.unclosed_lanes));
     add("laneway_runs_live", "gauge", "Runs that have not ended.", format!(" {}", counts.live_runs));
     add("laneway_events_total", "counter", "Events that were ever recorded.", format!(" {last_seq}"));
-    let n_sockets = MAX_CLIENTS - served.sockets.available_permits();
+    let n_sockets = served.sockets.n_taken();
     add("laneway_websockets", "gauge", "WebSockets that are connected.", format!(" {n_sockets}"));
     if let Some(bytes) = resident_bytes() {
         add("process_resident_memory_bytes", "gauge", "Memory of the daemon.", format!(" {bytes}"));

@@ -12,8 +12,7 @@
 mod pattern;
 pub(super) mod session;
 
-use super::document::Refused;
-use laneway_api::routes;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Extension;
@@ -23,18 +22,22 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgr
 use axum::response::Response;
 use futures_util::SinkExt;
 use laneway_api::error::{ErrorKind, Problem};
+use laneway_api::routes;
 use laneway_api::socket::{ServerMessage, SocketQuery};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::document::Refused;
 use super::feed::{Feed, Next};
+use super::tcp::part_of_descriptors;
 use super::{All, Failure, Query, usage};
 use crate::engine::Engine;
-use crate::tokens::Admitted;
+use crate::tokens::{Admitted, Over};
 use session::{Due, Life, Session};
 
-/// `WebSockets` that are there at a time, of all kinds.
-pub(crate) const MAX_CLIENTS: usize = 2048;
+/// The most `WebSockets` that are there at a time, of all kinds. A terminal's takes two descriptors: so no more than an
+/// eighth of those that there may be.
+const MAX_CLIENTS: usize = 2048;
 
 /// The longest message of a client, in bytes: its patterns.
 const MAX_MESSAGE: usize = 64 << 10;
@@ -54,12 +57,73 @@ const SEND_LIMIT: Duration = session::PING_AFTER.saturating_add(session::PONG_LI
 /// How long the last word may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
-/// A place for one more client.
-pub(super) fn place(served: &super::Served) -> Result<OwnedSemaphorePermit, Failure> {
-    std::sync::Arc::clone(&served.sockets).try_acquire_owned().map_err(|_| {
-        let message = format!("there are {MAX_CLIENTS} WebSockets already");
-        Failure(Problem::new(ErrorKind::Refused, "too_many_clients", message))
-    })
+/// Places for clients. A clone is another handle on the same ones.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    free: Arc<Semaphore>,
+    n_all: usize,
+}
+
+impl Places {
+    /// All of them, free.
+    pub(crate) fn new() -> Self {
+        let n_all = part_of_descriptors(8).min(MAX_CLIENTS);
+        Self { free: Arc::new(Semaphore::new(n_all)), n_all }
+    }
+
+    /// How many are taken.
+    pub(crate) fn n_taken(&self) -> usize {
+        self.n_all - self.free.available_permits()
+    }
+
+    /// One for one more client.
+    pub(super) fn take(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        Arc::clone(&self.free).try_acquire_owned().map_err(|_| {
+            let message = format!("there are {} WebSockets already", self.n_all);
+            Failure(Problem::new(ErrorKind::Refused, "too_many_clients", message))
+        })
+    }
+}
+
+/// Waits until a client is to be told no more, for a reason that is not its own.
+pub(super) async fn over(admitted: Option<Admitted>, closing: CancellationToken) -> Cut {
+    let of_the_port = async {
+        match admitted {
+            Some(admitted) => admitted.over().await,
+            // By the unix socket nobody is let in, and nobody is cut off.
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        over = of_the_port => match over {
+            Over::Revoked => Cut { code: close_code::POLICY, reason: "the token was revoked" },
+            Over::LetGo => Cut { code: close_code::AWAY, reason: "this port is listened at no more" },
+        },
+        () = closing.cancelled() => Cut { code: close_code::AWAY, reason: "the daemon is ending" },
+    }
+}
+
+/// The last word to a client that is cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cut {
+    code: u16,
+    reason: &'static str,
+}
+
+impl Cut {
+    /// For the close frame.
+    pub(super) fn in_words(self) -> (u16, String) {
+        (self.code, self.reason.to_owned())
+    }
+}
+
+/// Says the last word, if it can be said.
+pub(super) async fn say_goodbye(socket: &mut WebSocket, words: Option<(u16, String)>) {
+    if let Some((code, reason)) = words {
+        let frame = CloseFrame { code, reason: Utf8Bytes::from(reason) };
+        let _ = tokio::time::timeout(CLOSE_LIMIT, socket.send(Message::Close(Some(frame)))).await;
+    }
 }
 
 /// An upgrade with bounds, or a refusal in our own words.
@@ -92,24 +156,21 @@ pub(super) async fn events(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Failure> {
     let upgrade = bounded(upgrade, MAX_MESSAGE)?;
-    let place = place(&served)?;
+    let place = served.sockets.take()?;
     // From before the client hears that it is connected, so that it misses nothing from then on.
     let (feed, seq) = Feed::to_come(&served.engine).await?;
-    let client = Client {
-        session: Session::new(how.names),
-        feed,
-        life: Life::new(Instant::now()),
-        closing: served.closing.clone(),
-        revoked: admitted.map_or_else(CancellationToken::new, |Extension(admitted)| admitted.revoked),
-    };
+    let client = Client { session: Session::new(how.names), feed, life: Life::new(Instant::now()) };
+    let over = over(admitted.map(|Extension(admitted)| admitted), served.closing.clone());
     let engine = served.engine;
     Ok(upgrade.on_upgrade(async move |mut socket| {
         let _place = place;
-        let why = client.serve(&mut socket, seq, &engine).await;
-        if let Some((code, reason)) = why.in_words() {
-            let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
-            let _ = tokio::time::timeout(CLOSE_LIMIT, socket.send(Message::Close(Some(frame)))).await;
-        }
+        // Also while something is being written that the client does not take.
+        let words = tokio::select! {
+            biased;
+            cut = over => Some(cut.in_words()),
+            end = client.serve(&mut socket, seq, &engine) => end.in_words(),
+        };
+        say_goodbye(&mut socket, words).await;
     }))
 }
 
@@ -117,15 +178,12 @@ struct Client {
     session: Session,
     feed: Feed,
     life: Life,
-    closing: CancellationToken,
-    revoked: CancellationToken,
 }
 
 enum Event {
     Heard(Option<Result<Message, axum::Error>>),
     Happened(Result<Next, Problem>),
     TimePassed,
-    Over(End),
 }
 
 /// Why a connection ends.
@@ -135,8 +193,6 @@ enum End {
     Gone,
     /// It takes nothing, or gave no sign of life.
     Silent,
-    /// Its token was revoked.
-    Revoked,
     /// The daemon ends; it may execute itself anew.
     Ending,
     /// The record cannot be read.
@@ -145,12 +201,11 @@ enum End {
 
 impl End {
     /// The close code and the reason for it; none if nobody is there to be told.
-    fn in_words(self) -> Option<(u16, &'static str)> {
+    fn in_words(self) -> Option<(u16, String)> {
         match self {
             End::Gone | End::Silent => None,
-            End::Revoked => Some((close_code::POLICY, "the token was revoked")),
-            End::Ending => Some((close_code::AWAY, "the daemon is ending")),
-            End::Failed => Some((close_code::ERROR, "the record cannot be read")),
+            End::Ending => Some((close_code::AWAY, "the daemon is ending".to_owned())),
+            End::Failed => Some((close_code::ERROR, "the record cannot be read".to_owned())),
         }
     }
 }
@@ -175,8 +230,6 @@ impl Client {
             };
             let event = tokio::select! {
                 biased;
-                () = self.revoked.cancelled() => Event::Over(End::Revoked),
-                () = self.closing.cancelled() => Event::Over(End::Ending),
                 heard = socket.recv() => Event::Heard(heard),
                 next = self.feed.next() => Event::Happened(next),
                 () = tokio::time::sleep_until(due.into()) => Event::TimePassed,
@@ -191,7 +244,6 @@ impl Client {
     /// What is to be said about it.
     async fn handle(&mut self, event: Event) -> Result<Vec<Message>, End> {
         match event {
-            Event::Over(end) => Err(end),
             Event::TimePassed => Ok(Vec::new()),
             Event::Heard(None | Some(Err(_))) => Err(End::Gone),
             Event::Heard(Some(Ok(heard))) => {

@@ -18,16 +18,15 @@ use std::time::{Duration, Instant};
 use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::response::Response;
 use laneway_api::socket::{TerminalQuery, TerminalWord, terminal_close, terminal_frame};
 use laneway_core::id::{RunId, WorkerId};
 use laneway_wire::final_screen::FinalScreen;
 use laneway_wire::message::{FromHolder, Incoming, Size, ToHolder};
-use tokio_util::sync::CancellationToken;
 
 use super::socket::session::{Due, Life};
-use super::socket::{Unsent, bounded, place, write_all};
+use super::socket::{Unsent, bounded, over, say_goodbye, write_all};
 use super::{All, Caller, Failure, Query, TargetText};
 use crate::engine::{Engine, blocking};
 use crate::holders::{Conversation, LinkError, meet};
@@ -44,11 +43,11 @@ const MAX_REASON: usize = 123;
 /// Bytes of a last screen that are sent at once.
 const PIECE: usize = 64 << 10;
 
+/// How long a holder may take to say how large its terminal is, as long as to be met.
+const SIZE_LIMIT: Duration = Duration::from_secs(5);
+
 /// How long a holder may take to take what is typed.
 const TYPE_LIMIT: Duration = Duration::from_secs(10);
-
-/// How long the last word may take.
-const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// A WebSocket of a terminal.
 #[utoipa::path(
@@ -71,33 +70,36 @@ pub(super) async fn show(
         return Err(super::usage("bad_query", &"columns and rows come together"));
     }
     let upgrade = bounded(upgrade, MAX_TYPED)?;
-    let place = place(&served)?;
+    let place = served.sockets.take()?;
     let engine = served.engine;
     // Told in the connection: a browser shows its pages nothing of a refused one.
     let worker = match target.parse::<WorkerId>() {
         Ok(id) => engine.worker_by_id(id).await.map(|worker| worker.id),
         Err(_) => engine.worker_target(&caller, &target).await,
     };
-    let revoked = admitted.map_or_else(CancellationToken::new, |Extension(admitted)| admitted.revoked);
-    let viewer = Viewer { engine, query, closing: served.closing, revoked };
+    let over = over(admitted.map(|Extension(admitted)| admitted), served.closing);
+    let viewer = Viewer { engine, query };
     Ok(upgrade.on_upgrade(async move |mut socket| {
         let _place = place;
-        let end = match worker {
-            Ok(worker) => viewer.serve(&mut socket, worker).await,
-            Err(problem) => End::Unknown(problem.message),
+        let shown = async {
+            match worker {
+                Ok(worker) => viewer.serve(&mut socket, worker).await,
+                Err(problem) => End::Unknown(problem.message),
+            }
         };
-        if let Some((code, reason)) = end.in_words() {
-            let frame = CloseFrame { code, reason: Utf8Bytes::from(reason) };
-            let _ = tokio::time::timeout(CLOSE_LIMIT, socket.send(Message::Close(Some(frame)))).await;
-        }
+        // Also while its holder does not answer, or the client does not take what is sent.
+        let words = tokio::select! {
+            biased;
+            cut = over => Some(cut.in_words()),
+            end = shown => end.in_words(),
+        };
+        say_goodbye(&mut socket, words).await;
     }))
 }
 
 struct Viewer {
     engine: Engine,
     query: TerminalQuery,
-    closing: CancellationToken,
-    revoked: CancellationToken,
 }
 
 /// Why a connection ends.
@@ -111,8 +113,6 @@ enum End {
     Unknown(String),
     /// The holder is not there as it should be.
     Lost(String),
-    Revoked,
-    Ending,
 }
 
 impl From<Unsent> for End {
@@ -134,8 +134,6 @@ impl End {
             End::Ended => Some((terminal_close::ENDED, "the program has ended".to_owned())),
             End::Unknown(why) => Some((terminal_close::UNKNOWN, short(why))),
             End::Lost(why) => Some((close_code::ERROR, short(why))),
-            End::Revoked => Some((close_code::POLICY, "the token was revoked".to_owned())),
-            End::Ending => Some((close_code::AWAY, "the daemon is ending".to_owned())),
         }
     }
 }
@@ -144,7 +142,6 @@ enum Event {
     Holder(Result<Option<Incoming<FromHolder>>, LinkError>),
     Client(Option<Result<Message, axum::Error>>),
     TimePassed,
-    Over(End),
 }
 
 impl Viewer {
@@ -192,9 +189,10 @@ impl Viewer {
     }
 
     async fn follow(self, socket: &mut WebSocket, mut holder: Conversation) -> End {
-        let size = match size_of(&mut holder).await {
-            Ok(size) => size,
-            Err(error) => return End::Lost(chain(&error)),
+        let size = match tokio::time::timeout(SIZE_LIMIT, size_of(&mut holder)).await {
+            Ok(Ok(size)) => size,
+            Ok(Err(error)) => return End::Lost(chain(&error)),
+            Err(_) => return End::Lost(chain(&LinkError::Silent)),
         };
         let (mut session, attach) = Session::new(&self.query, size);
         let mut deeds = vec![Deed::Ask(attach)];
@@ -216,14 +214,11 @@ impl Viewer {
             };
             let event = tokio::select! {
                 biased;
-                () = self.revoked.cancelled() => Event::Over(End::Revoked),
-                () = self.closing.cancelled() => Event::Over(End::Ending),
                 heard = socket.recv() => Event::Client(heard),
                 heard = holder.hear() => Event::Holder(heard),
                 () = tokio::time::sleep_until(due.into()) => Event::TimePassed,
             };
             deeds = match event {
-                Event::Over(end) => return end,
                 Event::TimePassed => Vec::new(),
                 Event::Client(heard) => {
                     life.heard(Instant::now());

@@ -280,7 +280,7 @@ fn child_on_a_disk_for_few_files() {
 }
 
 /// How much a process of this test may have; None: as much as this one.
-fn limit(pid: u32, resource: Resource, current: Option<u64>) {
+pub(crate) fn limit(pid: u32, resource: Resource, current: Option<u64>) {
     let maximum = getrlimit(resource).maximum;
     let limit = Rlimit { current: current.or(maximum), maximum };
     prlimit(Pid::from_raw(pid.cast_signed()), resource, limit).unwrap();

@@ -57,6 +57,7 @@ mod tmux_workers;
 mod versions;
 mod viewers;
 mod waiting;
+mod web_limits;
 mod web_terminal;
 mod websocket;
 mod workers;

@@ -13,6 +13,7 @@ use tungstenite::{Message, WebSocket};
 use crate::environment;
 use crate::serving::Served;
 use crate::support::connect;
+use crate::web_limits::memory;
 
 /// A client of the daemon.
 pub(crate) struct Client {
@@ -281,12 +282,7 @@ fn a_thousand_clients_of_which_half_never_read_are_served() {
     }
     let (status, metrics) = served.request("GET /metrics", "", b"");
     assert!(status == 200 && metrics.contains("laneway_websockets 1000\n"), "{metrics}");
-    let memory = || {
-        let (_, text) = served.request("GET /metrics", "", b"");
-        let line = text.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
-        line.and_then(|bytes| bytes.parse::<u64>().ok()).expect("it is told")
-    };
-    let before = memory();
+    let before = memory(&served);
     let n_events = 100;
     make_events(&world, "a", n_events);
     for client in &mut reading {
@@ -298,7 +294,7 @@ fn a_thousand_clients_of_which_half_never_read_are_served() {
         }
     }
     // 64 KiB for each.
-    let after = memory();
+    let after = memory(&served);
     assert!(after.saturating_sub(before) < 1_000 * (64 << 10), "{before} became {after} bytes");
     world.lane(&["exec", "a", "--", "true"]).ok();
     drop((reading, deaf));
@@ -370,11 +366,18 @@ fn nonsense_on_a_websocket_is_told_or_ends_it_and_is_felt_by_nobody() {
 fn who_gives_no_sign_of_life_is_dropped_and_who_only_listens_is_not() {
     let world = environment();
     let served = Served::by(&world);
+    // Asks for much, and takes nothing of it.
+    world.lane(&["new", "much"]).ok();
+    make_events(&world, "much", 2_000);
+    // Begun before the others, so that it is over before they are.
+    let mut greedy = served.connect();
+    rustix::net::sockopt::set_socket_recv_buffer_size(&greedy, 4 << 10).unwrap();
+    let question = format!("GET /api/v1/events?since=0 HTTP/1.1\r\n{}\r\n", served.let_in());
+    greedy.write_all(question.as_bytes()).unwrap();
     let (dead, _) = Client::subscribed(&served, "/ws", &["*"]);
     let (mut alive, _) = Client::subscribed(&served, "/ws", &["*"]);
     let began = Instant::now();
     let limit = Duration::from_secs(50);
-    alive.stream().set_read_timeout(Some(limit)).unwrap();
     std::thread::scope(|scope| {
         let listening = scope.spawn(move || {
             // Answers what it is asked while it waits.
@@ -394,6 +397,14 @@ fn who_gives_no_sign_of_life_is_dropped_and_who_only_listens_is_not() {
         let took = began.elapsed();
         assert!(took > Duration::from_secs(35) && took < limit, "{took:?}");
         world.lane(&["new", "a"]).ok();
+        // The greedy one is cut off: it gets what the system held for it, and then nothing.
+        let mut rest = Vec::new();
+        let ended = std::io::Read::read_to_end(&mut greedy, &mut rest);
+        assert!(
+            ended.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset),
+            "{}",
+            rest.len()
+        );
         let (event, _) = listening.join().unwrap();
         assert_eq!(event["data"]["name"], "a");
     });
