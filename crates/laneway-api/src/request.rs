@@ -5,6 +5,7 @@ use laneway_core::channel::ChannelKind;
 use laneway_core::findings::Losses;
 use laneway_core::id::{CorrelationId, LaneId, RunId, WorkerId};
 use laneway_core::launch::TerminalSpec;
+use laneway_core::limits::RunLimits;
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
 use laneway_core::run::Exit;
@@ -47,6 +48,9 @@ pub struct Launch {
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     pub start_message: Option<Map<String, Value>>,
+    /// What each of its runs is limited to.
+    #[serde(default, skip_serializing_if = "RunLimits::is_none")]
+    pub run_limits: RunLimits,
 }
 
 /// One resource limit.

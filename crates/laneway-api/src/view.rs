@@ -7,6 +7,7 @@ use laneway_core::channel::ChannelKind;
 use laneway_core::event::Recorded;
 use laneway_core::id::{AttachmentId, HostId, LaneId, RunId, WorkerId, WorkspaceId};
 use laneway_core::lane::LaneStatus;
+use laneway_core::limits::RunLimits;
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
 use laneway_core::run::Exit;
@@ -258,6 +259,9 @@ pub struct WorkerView {
     /// The channel of its latest run, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<ChannelView>,
+    /// What each of its runs is limited to.
+    #[serde(default, skip_serializing_if = "RunLimits::is_none")]
+    pub limits: RunLimits,
     /// When its next run begins, if it is in back-off.
     #[serde(default)]
     pub next_try_at: Option<Time>,

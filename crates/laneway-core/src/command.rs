@@ -8,6 +8,7 @@ use crate::findings::{Findings, Losses};
 use crate::id::{AttachmentId, HostId, LaneId, PoolTreeId, RunId, WorkerId, WorkspaceId};
 use crate::lane::{CloseTerms, Lane, LaneBranch, LaneTree};
 use crate::launch::TerminalSpec;
+use crate::limits::RunLimits;
 use crate::name::Name;
 use crate::os_text::OsText;
 use crate::pane::{Pane, PaneIdentity, PanePlace, TmuxServer};
@@ -80,6 +81,8 @@ pub struct NewWorker {
     pub channel: Option<ChannelKind>,
     /// What its program is told to do at each start, over its channel.
     pub start_message: Option<Map<String, Value>>,
+    /// What each of its runs is limited to.
+    pub limits: RunLimits,
     /// It is started also where the lane is not set up.
     pub forced: bool,
     /// The worker whose program asks for it.

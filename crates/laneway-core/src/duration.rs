@@ -31,6 +31,14 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     ms.map(Duration::from_millis).ok_or_else(|| format!("{text} is too long"))
 }
 
+/// Reads a duration of at least a millisecond, for a limit. The error is a sentence for people.
+pub fn parse_some(text: &str) -> Result<Duration, String> {
+    match parse(text)? {
+        Duration::ZERO => Err(format!("{text} is no limit: it would be over at once")),
+        some => Ok(some),
+    }
+}
+
 /// Whole milliseconds, as requests carry them.
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -39,6 +47,12 @@ pub fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_no_limit() {
+        assert_eq!(parse_some("5s").map(millis), Ok(5_000));
+        assert!(parse_some("0").is_err() && parse_some("0.0001s").is_err() && parse_some("x").is_err());
+    }
 
     #[test]
     fn what_is_a_duration_and_what_is_not() {

@@ -29,6 +29,7 @@ pub mod findings;
 pub mod id;
 pub mod lane;
 pub mod launch;
+pub mod limits;
 pub mod name;
 pub mod os_text;
 pub mod pane;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::channel::ChannelProgress;
 use crate::id::{RunId, WorkerId};
+use crate::limits::LimitKind;
 use crate::time::Timestamp;
 
 /// Where a run stands.
@@ -101,6 +102,11 @@ pub enum Exit {
         /// Which of both, for people.
         reason: String,
     },
+    /// It was ended at a limit of its worker.
+    Limit {
+        /// Which.
+        limit: LimitKind,
+    },
     /// It never ran.
     NotStarted {
         /// Why, for people.
@@ -116,6 +122,8 @@ impl fmt::Display for Exit {
             Exit::Lost => f.write_str("lost"),
             Exit::ClosedByHand => f.write_str("closed by hand"),
             Exit::Unresponsive { reason } => write!(f, "ended: {reason}"),
+            Exit::Limit { limit: LimitKind::Wall } => f.write_str("over its time limit"),
+            Exit::Limit { limit: LimitKind::Idle } => f.write_str("over its idle limit"),
             Exit::NotStarted { reason } => write!(f, "not started: {reason}"),
         }
     }

@@ -78,11 +78,15 @@ impl FromStr for RestartPolicy {
 }
 
 /// Whether a run that ended so by itself has failed: a code other than 0 and those named, any signal, a holder that
-/// was lost, a start that came to nothing.
+/// was lost, a limit that it was ended at, a start that came to nothing.
 pub fn is_failure(exit: &Exit, done_codes: &[u8]) -> bool {
     match exit {
         Exit::Code { code } => *code != 0 && !done_codes.contains(code),
-        Exit::Signal { .. } | Exit::Lost | Exit::Unresponsive { .. } | Exit::NotStarted { .. } => true,
+        Exit::Signal { .. }
+        | Exit::Lost
+        | Exit::Unresponsive { .. }
+        | Exit::Limit { .. }
+        | Exit::NotStarted { .. } => true,
         Exit::ClosedByHand => false,
     }
 }
@@ -275,6 +279,7 @@ pub fn why(worker: &Worker, latest: Option<&Run>) -> String {
 fn ended(exit: &Exit) -> String {
     match exit {
         Exit::Code { .. } | Exit::Signal { .. } => exit.to_string(),
+        Exit::Limit { .. } => format!("was ended: {exit}"),
         Exit::Lost => "was lost".to_owned(),
         Exit::ClosedByHand => "was closed by hand".to_owned(),
         Exit::Unresponsive { reason } => format!("was ended: {reason}"),
@@ -319,6 +324,7 @@ pub fn spread(mut planned: Vec<Planned>, now: Timestamp, pace: &Pace) -> Vec<Pla
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::LimitKind;
     use proptest::prelude::*;
     use ulid::Ulid;
 
@@ -340,6 +346,7 @@ mod tests {
             (Exit::Code { code: 1 }, true),
             (Exit::Signal { signal: 15 }, true),
             (Exit::Lost, true),
+            (Exit::Limit { limit: LimitKind::Wall }, true),
             (Exit::ClosedByHand, false),
             (not_started, true),
         ] {

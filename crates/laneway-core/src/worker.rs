@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::channel::ChannelKind;
 use crate::id::{LaneId, WorkerId, WorkspaceId};
+use crate::limits::RunLimits;
 use crate::name::Name;
 use crate::run::{Run, RunState};
 use crate::supervise::{Outlook, RestartPolicy, Supervision, is_failure};
@@ -51,6 +52,8 @@ pub struct Worker {
     pub channel: Option<ChannelKind>,
     /// What its program is told to do at each start, over its channel.
     pub start_message: Option<Map<String, Value>>,
+    /// What each of its runs is limited to.
+    pub limits: RunLimits,
     /// What supervision remembers of it.
     pub supervision: Supervision,
     /// The worker whose program asked for it. None: a person did.

@@ -188,6 +188,7 @@ mod tests {
             done_codes: vec![],
             channel: None,
             start_message: None,
+            run_limits: laneway_core::limits::RunLimits::NONE,
         };
         let kept = Kept::from_launch(&launch);
         let names: Vec<String> = kept.environment.iter().map(|(name, _)| name.shown()).collect();

@@ -187,6 +187,7 @@ impl Engine {
                     n_unreadable: channel.n_unreadable,
                 },
             ),
+            limits: worker.limits,
             next_try_at: worker.supervision.next_try_at().map(Into::into),
             given_up: worker.supervision.given_up().map(str::to_owned),
             created_at: worker.created_at.into(),

@@ -74,6 +74,8 @@ pub(crate) struct Channel {
     was_written: bool,
     /// It was seen to have read all that was written.
     has_read: bool,
+    /// It has said something that is no answer to a ping, or was told something that is none, since this was asked.
+    has_sign: bool,
     /// Bytes that were read and are not cut into lines yet.
     unread: Vec<u8>,
     /// The beginning of a line whose end has not come.
@@ -104,6 +106,7 @@ impl Channel {
             side: Side::Open,
             was_written: false,
             has_read: false,
+            has_sign: false,
             unread: Vec::new(),
             partial: Vec::new(),
             n_dropped: 0,
@@ -205,6 +208,7 @@ impl Channel {
 
     fn end_line(&mut self) {
         let line = std::mem::take(&mut self.partial);
+        self.has_sign = self.has_sign || !is_called(&line, "pong");
         match std::mem::take(&mut self.n_dropped) {
             0 => {
                 self.n_waiting += line.len();
@@ -243,6 +247,11 @@ impl Channel {
         }
     }
 
+    /// Whether something was said, by either side, that is neither a ping nor the answer to one, since this was asked.
+    pub(crate) fn take_sign(&mut self) -> bool {
+        std::mem::take(&mut self.has_sign)
+    }
+
     /// Takes notice if the program has read all that was written to it.
     fn see_whether_it_reads(&mut self) {
         self.has_read = self.has_read || (self.was_written && self.outbox.is_empty() && self.is_all_read());
@@ -274,6 +283,7 @@ impl Channel {
             return Err(NotSaid::QueueFull);
         }
         self.see_whether_it_reads();
+        self.has_sign = self.has_sign || !is_called(line, "ping");
         self.push_line(line);
         Ok(())
     }
@@ -359,6 +369,18 @@ impl Channel {
         self.told += said.len() as u64;
         (!said.is_empty()).then_some((watcher, first, said))
     }
+}
+
+/// Whether a line is a message of this type that is short and has no other around it: `{"type": "pong", …}`. The
+/// holder reads no JSON; one that is written otherwise is taken for another message.
+fn is_called(line: &[u8], kind: &str) -> bool {
+    const LONGEST: usize = 200;
+    if line.len() > LONGEST {
+        return false;
+    }
+    let plain: Vec<u8> = line.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let called = format!("\"type\":\"{kind}\"");
+    plain.starts_with(format!("{{{called}").as_bytes()) || plain.ends_with(format!(",{called}}}").as_bytes())
 }
 
 #[cfg(test)]
@@ -451,6 +473,25 @@ mod tests {
         channel.watch(PEER, 1);
         let too_long = Said::TooLong { length: 3 * MAX_LINE as u64 };
         assert_eq!(channel.untold(), Some((PEER, 2, vec![too_long, line("next")])));
+    }
+
+    #[test]
+    fn pings_and_their_answers_are_no_signs_of_life() {
+        let (mut channel, mut theirs) = pair();
+        for answer in [r#"{"type":"pong"}"#, r#"{"type": "pong", "n": 1}"#, r#"{ "n": 1, "type" : "pong" }"#]
+        {
+            theirs.write_all(format!("{answer}\n").as_bytes()).unwrap();
+            assert!(channel.read() && !channel.take_sign(), "{answer}");
+        }
+        channel.push(br#"{"type":"ping"}"#).unwrap();
+        assert!(!channel.take_sign());
+        for message in [r#"{"type":"tick"}"#, "nonsense", r#"{"type":"event","data":{"a":1,"type":"pong"}}"#]
+        {
+            theirs.write_all(format!("{message}\n").as_bytes()).unwrap();
+            assert!(channel.read() && channel.take_sign(), "{message}");
+        }
+        channel.push(br#"{"type":"config"}"#).unwrap();
+        assert!(channel.take_sign());
     }
 
     #[test]

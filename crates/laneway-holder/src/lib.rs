@@ -7,7 +7,7 @@
 //! * `holder`: the run and its peers; `event_loop` drives it; `peer` is one connection; `reader` reads a flood
 //! * `input`, `typing`, `keys`: what goes to the program; `tail`: what came from it; `recording`: the same in files
 //! * `channel`: what the program and its supervisor say to each other; `attention`: whether it only waits for that
-//! * `tree`, `stop`: the run's processes and their end; `clock`: the time
+//! * `tree`, `stop`, `limits`: the run's processes and their end; `clock`: the time
 
 mod attention;
 mod channel;
@@ -16,6 +16,7 @@ mod event_loop;
 mod holder;
 mod input;
 mod keys;
+mod limits;
 mod peer;
 mod reader;
 mod recording;

@@ -325,7 +325,8 @@ fn insert_worker(connection: &Connection, worker: &Worker) -> Result<(), ApplyEr
         .prepare_cached(
             "INSERT INTO workers (id, workspace, lane, name, desired, restart, done_codes, created_at, \
              supervision_epoch, n_restarts, failed_at, retry_at, given_up, parent, channel, \
-             start_message) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+             start_message, limits) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, \
+             ?17)",
         )?
         .execute(params![
             row.id,
@@ -343,7 +344,8 @@ fn insert_worker(connection: &Connection, worker: &Worker) -> Result<(), ApplyEr
             row.given_up,
             row.parent,
             row.channel,
-            row.start_message
+            row.start_message,
+            row.limits
         ])?;
     exactly_one(changed, "workers", row.id)
 }

@@ -20,8 +20,8 @@ pub use answer::{
 };
 pub use coding::{Incoming, MessageError, TooLong, encode};
 pub use request::{
-    Channel, ChannelKind, Launch, Lines, MAX_SEND, OWNER_LIMIT_MS, Program, Record, ResourceLimit, Role,
-    Send, Size, Tap, Terminal, ToHolder,
+    Channel, ChannelKind, Launch, Limit, Lines, MAX_SEND, OWNER_LIMIT_MS, Program, Record, ResourceLimit,
+    Role, RunLimits, Send, Size, Tap, Terminal, ToHolder,
 };
 
 /// Chosen by the asker, echoed in the answers. 0 is what the holder says unasked.

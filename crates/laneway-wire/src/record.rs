@@ -21,7 +21,7 @@ use std::path::Path;
 use minicbor::{Decode, Encode};
 
 use crate::file::open_regular;
-use crate::message::{Offsets, ProcessIdentity, StartFailure};
+use crate::message::{Limit, Offsets, ProcessIdentity, StartFailure};
 use crate::process;
 
 const MAGIC: &[u8; 8] = b"LANEWAYr";
@@ -112,6 +112,9 @@ pub enum RecordState {
         #[n(4)]
         #[cbor(default)]
         hung_up: bool,
+        /// See [`Exited::limit`](crate::message::Exited::limit).
+        #[n(5)]
+        limit: Option<Limit>,
     },
 }
 

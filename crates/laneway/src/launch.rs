@@ -1,13 +1,17 @@
 //! What a program inherits from the caller: environment, umask, limits, and a terminal of the same size.
 
 use std::ffi::OsString;
+use std::num::NonZeroU64;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use laneway_api::error::ErrorKind;
 use laneway_api::request::{Launch, Limit};
 use laneway_core::channel::ChannelKind;
+use laneway_core::duration;
 use laneway_core::launch::TerminalSpec;
+use laneway_core::limits::RunLimits;
 use laneway_core::supervise::RestartPolicy;
 use rustix::process::{Resource, getrlimit};
 use serde_json::{Map, Value};
@@ -32,6 +36,26 @@ pub(crate) struct Restarting {
     /// What it is told over its channel at each start: a JSON object
     #[arg(long, value_name = "JSON", value_parser = json_object)]
     start_message: Option<JsonObject>,
+}
+
+/// What each run of a program is limited to.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Limiting {
+    /// End it after so long (30s, 2h), which counts as a failure
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_some)]
+    limit_wall: Option<Duration>,
+    /// End it after so long without output and without a message, which counts as a failure
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_some)]
+    limit_idle: Option<Duration>,
+}
+
+impl Limiting {
+    /// Says it in the launch.
+    pub(crate) fn applied_to(&self, launch: Launch) -> Launch {
+        let ms = |limit: Option<Duration>| limit.and_then(|limit| NonZeroU64::new(duration::millis(limit)));
+        let run_limits = RunLimits { wall_ms: ms(self.limit_wall), idle_ms: ms(self.limit_idle) };
+        Launch { run_limits, ..launch }
+    }
 }
 
 /// A JSON object that was typed.
@@ -84,6 +108,7 @@ pub(crate) fn launch(argv: &[OsString], terminal: TerminalSpec, record: bool) ->
         done_codes: Vec::new(),
         channel: None,
         start_message: None,
+        run_limits: RunLimits::NONE,
     })
 }
 

@@ -11,9 +11,10 @@ pub(crate) mod terminal;
 use std::time::Duration;
 
 use laneway_api::error::{ErrorKind, Problem};
+use laneway_core::limits::LimitKind;
 use laneway_core::run::Exit;
 use laneway_wire::client::ClientError;
-use laneway_wire::message::{Exited, refusal};
+use laneway_wire::message::{Exited, Limit, refusal};
 
 use crate::failure::{Failure, with_causes};
 
@@ -83,10 +84,12 @@ impl OutputError {
 
 /// How a program ended, as it is shown.
 pub(crate) fn exit_of(exited: &Exited) -> Exit {
-    match (exited.code, exited.signal) {
-        (Some(code), _) => Exit::Code { code: code as u8 },
-        (None, Some(signal)) => Exit::Signal { signal },
-        (None, None) => Exit::Lost,
+    match (exited.limit, exited.code, exited.signal) {
+        (Some(Limit::Wall), _, _) => Exit::Limit { limit: LimitKind::Wall },
+        (Some(Limit::Idle), _, _) => Exit::Limit { limit: LimitKind::Idle },
+        (None, Some(code), _) => Exit::Code { code: code as u8 },
+        (None, None, Some(signal)) => Exit::Signal { signal },
+        (None, None, None) => Exit::Lost,
     }
 }
 

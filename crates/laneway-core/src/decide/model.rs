@@ -269,6 +269,7 @@ fn new_worker(n: u8, task: bool) -> NewWorker {
         done_codes: vec![n],
         channel: None,
         start_message: None,
+        limits: crate::limits::RunLimits::NONE,
         forced: false,
         parent: None,
     }

@@ -112,6 +112,7 @@ mod tests {
             done_codes: vec![],
             channel: None,
             start_message: None,
+            limits: crate::limits::RunLimits::NONE,
             supervision: Supervision::default(),
             parent: None,
             created_at: Timestamp(0),

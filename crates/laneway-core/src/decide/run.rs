@@ -36,6 +36,7 @@ pub(super) fn create(facts: &LaneFacts, new: &NewWorker, now: Timestamp) -> Resu
         done_codes: new.done_codes.clone(),
         channel: new.channel,
         start_message: new.start_message.clone(),
+        limits: new.limits,
         supervision: Supervision::default(),
         parent: new.parent,
         created_at: now,

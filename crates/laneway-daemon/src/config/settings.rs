@@ -162,6 +162,19 @@ pub(super) const SETTINGS: &[Setting] = &[
         about: "The channel that it is given to talk to its supervisor: jsonl or node-ipc.",
         line: "channel = \"jsonl\"",
     },
+    Setting {
+        key: "programs.*.limit_wall",
+        kind: Kind::Duration,
+        about: "After so long a run of it is ended, which counts as a failure.",
+        line: "limit_wall = \"8h\"",
+    },
+    Setting {
+        key: "programs.*.limit_idle",
+        kind: Kind::Duration,
+        about: "After so long without output and without a message over its channel a run of it is ended, which counts \
+                as a failure.",
+        line: "limit_idle = \"1h\"",
+    },
 ];
 
 /// Every key there is.

@@ -2,11 +2,13 @@
 //! in, or without one there in the commit of its HEAD.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use laneway_core::channel::ChannelKind;
 use laneway_core::duration;
+use laneway_core::limits::RunLimits;
 use laneway_core::supervise::RestartPolicy;
 use laneway_git::{DISPOSABLE_FOLDERS, LEAST_ROOM, MOST_IN_COMMIT, Rules, hash_of_bytes};
 use serde::Deserialize;
@@ -74,6 +76,19 @@ pub struct Program {
     /// The channel that it is given.
     #[serde(default)]
     pub channel: Option<ChannelKind>,
+    /// How long a run of it may take.
+    #[serde(default, deserialize_with = "limit")]
+    pub limit_wall: Option<NonZeroU64>,
+    /// How long it may be idle.
+    #[serde(default, deserialize_with = "limit")]
+    pub limit_idle: Option<NonZeroU64>,
+}
+
+impl Program {
+    /// What each of its runs is limited to.
+    pub const fn limits(&self) -> RunLimits {
+        RunLimits { wall_ms: self.limit_wall, idle_ms: self.limit_idle }
+    }
 }
 
 /// What is run in a new lane.
@@ -271,6 +286,13 @@ fn timeout<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Err
     }
 }
 
+/// Milliseconds.
+fn limit<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<NonZeroU64>, D::Error> {
+    let text = String::deserialize(from)?;
+    let limit = duration::parse_some(&text).map_err(serde::de::Error::custom)?;
+    Ok(NonZeroU64::new(duration::millis(limit)))
+}
+
 /// Paths and patterns from the main worktree, which lead nowhere else.
 fn paths<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     let paths = Vec::<String>::deserialize(from)?;
@@ -381,6 +403,7 @@ mod tests {
         );
         check("[programs.a]\ncommand = []", "", "has no command");
         check("[programs.a]\ncommand = [\"x\"]\nrestart = \"often\"", "3:11: ", "on-failure");
+        check("[programs.a]\ncommand = [\"x\"]\nlimit_wall = \"0s\"", "3:14: ", "0 is no limit");
         check("[steps]\nname = \"a\"", "1:1: ", "[[steps]]");
         check("steps = [1]", "1:10: ", "[[steps]]");
         check("[[steps]]\nname = \"a\"\ncommand = []", "", "has no command");
@@ -428,7 +451,7 @@ mod tests {
         assert_eq!(of_steps["properties"].as_object().unwrap().len(), 4, "{of_steps}");
         assert_eq!(of_steps["additionalProperties"], false);
         let of_programs = &schema["properties"]["programs"]["additionalProperties"];
-        assert_eq!(of_programs["properties"].as_object().unwrap().len(), 3, "{of_programs}");
+        assert_eq!(of_programs["properties"].as_object().unwrap().len(), 5, "{of_programs}");
         assert_eq!(schema["additionalProperties"], false);
     }
 }

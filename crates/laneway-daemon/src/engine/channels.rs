@@ -10,7 +10,7 @@ use laneway_api::request::Launch;
 use laneway_core::channel::{ChannelKind, Due, Heard, Patience, Vigil, greeting};
 use laneway_core::command::Command;
 use laneway_core::id::{RunId, WorkerId};
-use laneway_core::launch::LaunchSpec;
+use laneway_core::launch::{LaunchSpec, TerminalSpec};
 use laneway_core::run::Run;
 use laneway_core::worker::Worker;
 use laneway_fault::fault_point;
@@ -237,6 +237,10 @@ pub(super) fn refuse_senseless(wanted: &Launch, is_task: bool) -> Result<(), Pro
             "a task has no channel; what talks to its supervisor is a worker",
         )
         .hint("lane run LANE --channel jsonl -- COMMAND"));
+    }
+    if let (Some(_), TerminalSpec::Tmux { .. }) = (wanted.run_limits.idle_ms, &wanted.terminal) {
+        let message = "whether a program in tmux is idle cannot be told: what it writes goes to tmux";
+        return Err(usage("idle_in_tmux", message).hint("add --terminal holder, or take --limit-wall"));
     }
     if wanted.channel.is_none() && wanted.start_message.is_some() {
         let message = "a start message is told over a channel, and none is asked for";

@@ -485,6 +485,7 @@ mod tests {
             done_codes: vec![],
             channel: None,
             start_message: None,
+            limits: laneway_core::limits::RunLimits::NONE,
             forced: false,
             parent: None,
         };

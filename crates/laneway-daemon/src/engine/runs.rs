@@ -14,6 +14,7 @@ use laneway_core::decision::Effect;
 use laneway_core::event::{Event, Recorded, Subject};
 use laneway_core::id::{LaneId, RunId, WorkerId};
 use laneway_core::launch::{DEFAULT_GRACE_MS, StopSignal, TerminalSpec};
+use laneway_core::limits::{LimitKind, RunLimits};
 use laneway_core::os_text::OsText;
 use laneway_core::run::{Exit, ProcessIdentity, Run, RunState};
 use laneway_core::supervise::RestartPolicy;
@@ -21,7 +22,7 @@ use laneway_core::time::Timestamp;
 use laneway_core::worker::WorkerStatus;
 use laneway_fault::fault_point;
 use laneway_store::{RunRow, SubmitError, WorkerRow};
-use laneway_wire::message::{Exited, Launch, ResourceLimit, Size, StartStage, Terminal};
+use laneway_wire::message::{self, Exited, Launch, ResourceLimit, Size, StartStage, Terminal};
 use laneway_wire::process::Process;
 use laneway_wire::record::{RecordError, RecordState};
 use rustix::io::Errno;
@@ -114,6 +115,7 @@ impl Engine {
             done_codes: wanted.done_codes.clone(),
             channel: wanted.channel,
             start_message: wanted.start_message.clone(),
+            limits: wanted.run_limits,
             forced: false,
             parent: None,
         })
@@ -434,6 +436,7 @@ impl Engine {
             stop_signal: signal.as_raw(),
             record: spec.record.then_some(recordings::PLAN),
             channel: worker.channel.map(|kind| super::channels::launch_of(kind, worker, spec)),
+            run_limits: limits_of(worker.limits),
         })
     }
 
@@ -696,6 +699,9 @@ pub(super) fn ended_by(state: RecordState) -> Option<(Exit, Timestamp)> {
         RecordState::Exited { exited_at_micros, hung_up: true, .. } => {
             Some((Exit::ClosedByHand, micros(exited_at_micros)))
         }
+        RecordState::Exited { exited_at_micros, limit: Some(limit), .. } => {
+            Some((at_limit(limit), micros(exited_at_micros)))
+        }
         RecordState::Exited { exited_at_micros, wait_status, .. } => {
             Some((exit_of_wait_status(wait_status), micros(exited_at_micros)))
         }
@@ -715,13 +721,29 @@ pub(super) fn process_of(started: &laneway_wire::message::Started) -> ProcessIde
 
 /// How a holder says that a run ended.
 pub(crate) fn exit_of(exited: &Exited) -> (Exit, Timestamp) {
-    let exit = match (exited.code, exited.signal) {
+    let exit = match (exited.limit, exited.code, exited.signal) {
         _ if exited.hung_up => Exit::ClosedByHand,
-        (Some(code), _) => Exit::Code { code: u8::try_from(code & 0xff).unwrap_or(u8::MAX) },
-        (None, Some(signal)) => Exit::Signal { signal },
-        (None, None) => Exit::Lost,
+        (Some(limit), _, _) => at_limit(limit),
+        (None, Some(code), _) => Exit::Code { code: u8::try_from(code & 0xff).unwrap_or(u8::MAX) },
+        (None, None, Some(signal)) => Exit::Signal { signal },
+        (None, None, None) => Exit::Lost,
     };
     (exit, micros(exited.at_micros))
+}
+
+fn at_limit(limit: message::Limit) -> Exit {
+    let limit = match limit {
+        message::Limit::Wall => LimitKind::Wall,
+        message::Limit::Idle => LimitKind::Idle,
+    };
+    Exit::Limit { limit }
+}
+
+/// The limits that a run is launched with.
+fn limits_of(limits: RunLimits) -> Option<message::RunLimits> {
+    let RunLimits { wall_ms, idle_ms } = limits;
+    let launched = message::RunLimits { wall_ms: wall_ms.map(u64::from), idle_ms: idle_ms.map(u64::from) };
+    (!limits.is_none()).then_some(launched)
 }
 
 /// A status of `waitpid`, as Linux encodes it: the low seven bits are the signal, or 0 and then the code.

@@ -260,7 +260,8 @@ impl Engine {
         let argv = program.command.iter().map(|word| OsText::from(word.as_str())).collect();
         let restart = launch.restart.or(Some(program.restart));
         let channel = launch.channel.or(program.channel);
-        Ok(Launch { argv, restart, channel, ..launch })
+        let run_limits = launch.run_limits.or(program.limits());
+        Ok(Launch { argv, restart, channel, run_limits, ..launch })
     }
 
     /// Runs a step as a task, and waits for its end.
@@ -336,5 +337,6 @@ fn launch_of(step: &Step, caller: &Launch) -> Launch {
         done_codes: Vec::new(),
         channel: None,
         start_message: None,
+        run_limits: laneway_core::limits::RunLimits::NONE,
     }
 }

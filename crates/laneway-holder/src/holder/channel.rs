@@ -31,6 +31,9 @@ impl Holder {
             fault_point!("holder.channel-read");
             self.last_activity = now.instant;
         }
+        if self.channel.as_mut().is_some_and(Channel::take_sign) {
+            self.limits.sign(now.instant);
+        }
     }
 
     pub(super) fn watch_channel(&mut self, asker: Asker, after: u64) {

@@ -1,6 +1,6 @@
 //! Exit, stop and leaving.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use laneway_fault::fault_point;
 use laneway_wire::message::{Exited, FromHolder, ProcessNote, StopPhase, refusal};
@@ -131,6 +131,7 @@ impl Holder {
             at_micros: now.unix_micros,
             offsets,
             hung_up: matches!(&self.terminal, Terminal::Pane(pane) if pane.hung_up),
+            limit: self.limit_reached,
         };
         if let Some(channel) = &mut self.channel {
             channel.end();
@@ -197,6 +198,7 @@ impl Holder {
             exited_at_micros: exited.at_micros,
             wait_status,
             hung_up: exited.hung_up,
+            limit: exited.limit,
         };
         self.recorded.offsets = exited.offsets;
         if let Err(error) = self.record.write_durably(&self.recorded) {
@@ -248,6 +250,26 @@ impl Holder {
             self.ask_by_signal(&processes, signal);
         }
         self.say_stop_progress(StopPhase::Asked, processes.len());
+    }
+
+    /// When a limit is reached, unless the program is ended already.
+    pub(super) fn limit_deadline(&self) -> Option<Instant> {
+        if self.exited.is_some() || self.stop.is_some() { None } else { self.limits.deadline() }
+    }
+
+    /// Ends the run if it has reached a limit.
+    pub(super) fn hold_limits(&mut self, now: Moment) {
+        if self.limit_deadline().is_none_or(|at| now.instant < at) {
+            return;
+        }
+        // What it cannot write it is not idle for.
+        if self.is_held_up() {
+            self.limits.sign(now.instant);
+        }
+        if let Some(limit) = self.limits.reached(now.instant) {
+            self.limit_reached = Some(limit);
+            self.begin_stop(self.stop_signal_or_term(), DEFAULT_GRACE, now);
+        }
     }
 
     /// Whether the program has read that it is to end and waits for the next message: then it does nothing about it.

@@ -26,7 +26,7 @@ pub(crate) use requests::HOLDER_VERSION;
 use terminal::Terminal;
 
 use laneway_wire::message::{
-    Exited, FromHolder, Launch, OWNER_LIMIT_MS, Offsets, Size, Started, Tag, refusal,
+    Exited, FromHolder, Launch, Limit, OWNER_LIMIT_MS, Offsets, Size, Started, Tag, refusal,
 };
 use laneway_wire::{RecordFile, RunRecord, Stream, client};
 use rustix::event::PollFlags;
@@ -35,6 +35,7 @@ use rustix::process::{Resource, Signal, getrlimit};
 use crate::channel::{Channel, Line};
 use crate::clock::Moment;
 use crate::input::{Asker, InputQueue, Notice};
+use crate::limits::Limits;
 use crate::log;
 use crate::peer::{Peer, PeerId, View};
 use crate::screen;
@@ -151,6 +152,9 @@ pub(crate) struct Holder {
     channel: Option<Channel>,
     /// When it was seen that the program had closed its channel, until that is told.
     channel_closed_at: Option<Instant>,
+    limits: Limits,
+    /// The limit at which the program is being ended, or was.
+    limit_reached: Option<Limit>,
     /// When the program wrote or somebody typed last.
     last_activity: Instant,
     peers: BTreeMap<PeerId, Peer>,
@@ -204,6 +208,8 @@ impl Holder {
             input: InputQueue::default(),
             channel: channel.map(|(line, launch)| Channel::new(line, launch)),
             channel_closed_at: None,
+            limits: Limits::new(launch.run_limits, now.instant),
+            limit_reached: None,
             last_activity: now.instant,
             peers: BTreeMap::new(),
             max_peers: max_peers(),
@@ -298,11 +304,18 @@ impl Holder {
         };
         let stop = self.stop.as_ref().map(Stop::deadline);
         let others = [self.leave_at_latest, self.reap_again_at, self.accept_again_at, self.quiet_deadline()];
-        [owner, stop, self.settle_deadline(), self.last_word_deadline(), self.channel_deadline()]
-            .into_iter()
-            .chain(others)
-            .flatten()
-            .min()
+        [
+            owner,
+            stop,
+            self.settle_deadline(),
+            self.last_word_deadline(),
+            self.channel_deadline(),
+            self.limit_deadline(),
+        ]
+        .into_iter()
+        .chain(others)
+        .flatten()
+        .min()
     }
 
     /// Deals with one event. Never waits.
@@ -316,7 +329,7 @@ impl Holder {
             }
             Event::OutputReadable(stream) => {
                 if self.read_output(stream) {
-                    self.last_activity = now.instant;
+                    self.note_activity(now);
                 }
             }
             Event::TtyReadable => self.read_tty(),
@@ -330,6 +343,7 @@ impl Holder {
                 if self.reap_again_at.is_some() {
                     self.reap(now);
                 }
+                self.hold_limits(now);
                 self.give_up_last_word(now);
                 self.step_stop(now);
                 self.settle(now);

@@ -122,8 +122,21 @@ impl Holder {
     pub(super) fn take_gathered(&mut self, now: Moment) {
         let has_reader = self.terminal.shown().is_some_and(|shown| shown.reader.is_some());
         if has_reader && !self.is_held_back(Stream::Pty) && self.read_output(Stream::Pty) {
-            self.last_activity = now.instant;
+            self.note_activity(now);
         }
+    }
+
+    /// The program has written something.
+    pub(super) fn note_activity(&mut self, now: Moment) {
+        self.last_activity = now.instant;
+        self.limits.sign(now.instant);
+    }
+
+    /// Whether the program may have to wait for others before it can write or say something.
+    pub(super) fn is_held_up(&self) -> bool {
+        let is_unread = |stream| self.output_descriptor(stream).is_some() && self.is_held_back(stream);
+        [Stream::Pty, Stream::Stdout, Stream::Stderr].into_iter().any(is_unread)
+            || self.channel.as_ref().is_some_and(|channel| !channel.has_room())
     }
 
     /// Takes what a thread has read. Answers whether there was something.

@@ -6,6 +6,7 @@ mod channel;
 mod ending;
 mod flood;
 mod inside;
+mod limits;
 mod pipes;
 mod recording;
 mod shortage;

@@ -56,6 +56,7 @@ pub(crate) fn launch(argv: &[&str]) -> Launch {
         stop_signal: 15,
         record: None,
         channel: None,
+        run_limits: None,
     }
 }
 

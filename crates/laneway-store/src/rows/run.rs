@@ -102,6 +102,7 @@ impl From<&Run> for RunRecord {
                 Exit::Code { code } => row.exit_code = Some(*code),
                 Exit::Signal { signal } => row.exit_signal = Some(*signal),
                 Exit::Lost | Exit::ClosedByHand => {}
+                Exit::Limit { limit } => row.exit_reason = Some(limit.as_str().to_owned()),
                 Exit::Unresponsive { reason } => row.exit_reason = Some(reason.clone()),
                 Exit::NotStarted { reason } => row.exit_reason = Some(masked(reason).into_owned()),
             }
@@ -154,6 +155,7 @@ const fn exit_kind(exit: &Exit) -> &'static str {
         Exit::Lost => "lost",
         Exit::ClosedByHand => "closed_by_hand",
         Exit::Unresponsive { .. } => "unresponsive",
+        Exit::Limit { .. } => "limit",
         Exit::NotStarted { .. } => "not_started",
     }
 }
@@ -165,6 +167,9 @@ fn exit(row: &mut RunRecord) -> Result<Exit, BadCell> {
         "lost" => Exit::Lost,
         "closed_by_hand" => Exit::ClosedByHand,
         "unresponsive" => Exit::Unresponsive { reason: there("exit_reason", row.exit_reason.take())? },
+        "limit" => {
+            Exit::Limit { limit: parsed("exit_reason", &there("exit_reason", row.exit_reason.take())?)? }
+        }
         "not_started" => Exit::NotStarted { reason: there("exit_reason", row.exit_reason.take())? },
         other => return Err(BadCell::new("exit_kind", format_args!("{other:?} is none"))),
     })

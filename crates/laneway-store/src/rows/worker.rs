@@ -11,7 +11,7 @@ macro_rules! worker_columns {
         "workers.id, workers.workspace, workers.lane, workers.name, workers.desired, workers.restart, \
          workers.done_codes, workers.supervision_epoch, workers.n_restarts, workers.failed_at, \
          workers.retry_at, workers.given_up, workers.created_at, \
-         workers.parent, workers.channel, workers.start_message"
+         workers.parent, workers.channel, workers.start_message, workers.limits"
     };
 }
 pub(crate) use worker_columns;
@@ -36,12 +36,14 @@ pub(crate) struct WorkerRecord {
     pub(crate) channel: Option<String>,
     /// A JSON object.
     pub(crate) start_message: Option<String>,
+    /// A JSON object; none if nothing is limited.
+    pub(crate) limits: Option<String>,
 }
 
 impl TableRow for WorkerRecord {
     type Record = Worker;
     const TABLE: &'static str = "workers";
-    const WIDTH: usize = 16;
+    const WIDTH: usize = 17;
 
     fn read(cells: &mut Cells<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -61,6 +63,7 @@ impl TableRow for WorkerRecord {
             parent: cells.take()?,
             channel: cells.take()?,
             start_message: cells.take()?,
+            limits: cells.take()?,
         })
     }
 }
@@ -88,6 +91,8 @@ impl From<&Worker> for WorkerRecord {
                 .start_message
                 .as_ref()
                 .map(|message| serde_json::to_string(message).expect("a JSON object is JSON")),
+            limits: (!worker.limits.is_none())
+                .then(|| serde_json::to_string(&worker.limits).expect("an object of numbers is JSON")),
         }
     }
 }
@@ -125,6 +130,12 @@ impl TryFrom<WorkerRecord> for Worker {
                 .map(|message| serde_json::from_str(&message))
                 .transpose()
                 .map_err(|error| BadCell::new("start_message", error))?,
+            limits: row
+                .limits
+                .map(|limits| serde_json::from_str(&limits))
+                .transpose()
+                .map_err(|error| BadCell::new("limits", error))?
+                .unwrap_or_default(),
             created_at: Timestamp(row.created_at),
         })
     }

@@ -60,3 +60,46 @@ CREATE TABLE instance_runs (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX instance_runs_program ON instance_runs (workspace, program, started_at);
+
+-- What each run of a worker is limited to, a JSON object; none if nothing is.
+ALTER TABLE workers ADD COLUMN limits TEXT;
+
+-- Runs can end at a limit: which one is in exit_reason. What a table allows cannot be changed in place.
+CREATE TABLE runs_new (
+    id          TEXT    NOT NULL PRIMARY KEY,
+    worker      TEXT    NOT NULL REFERENCES workers (id),
+    lane        TEXT    NOT NULL REFERENCES lanes (id),
+    number      INTEGER NOT NULL CHECK (number >= 1),
+    spec        INTEGER NOT NULL,
+    state       TEXT    NOT NULL CHECK (state IN ('starting', 'running', 'stopping', 'exited')),
+    pid         INTEGER,
+    start_time  INTEGER,
+    boot_id     TEXT,
+    exit_kind   TEXT    CHECK (exit_kind IN ('code', 'signal', 'lost', 'closed_by_hand', 'unresponsive', 'limit', 'not_started')),
+    exit_code   INTEGER,
+    exit_signal INTEGER,
+    exit_reason TEXT,
+    created_at  INTEGER NOT NULL,
+    started_at  INTEGER,
+    ended_at    INTEGER,
+    -- its channel, if it has one: what it has said is recorded up to this number
+    channel_taken      INTEGER,
+    channel_unreadable INTEGER NOT NULL DEFAULT 0,
+    ready_at           INTEGER,
+    -- why it is being ended: it was not ready in time, or does not answer
+    unresponsive       TEXT,
+    UNIQUE (worker, number),
+    FOREIGN KEY (worker, spec) REFERENCES specs (worker, number),
+    CHECK ((state = 'exited') = (exit_kind IS NOT NULL)),
+    CHECK ((pid IS NULL) = (start_time IS NULL) AND (pid IS NULL) = (boot_id IS NULL))
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO runs_new (id, worker, lane, number, spec, state, pid, start_time, boot_id, exit_kind, exit_code, exit_signal, exit_reason,
+                      created_at, started_at, ended_at, channel_taken, channel_unreadable, ready_at, unresponsive)
+    SELECT id, worker, lane, number, spec, state, pid, start_time, boot_id, exit_kind, exit_code, exit_signal, exit_reason,
+           created_at, started_at, ended_at, channel_taken, channel_unreadable, ready_at, unresponsive FROM runs;
+DROP TABLE runs;
+ALTER TABLE runs_new RENAME TO runs;
+
+CREATE INDEX runs_live ON runs (lane, worker) WHERE state <> 'exited';
+CREATE INDEX runs_spec ON runs (worker, spec);

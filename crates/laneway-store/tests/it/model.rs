@@ -14,6 +14,7 @@ use laneway_core::findings::{Findings, Listed, Losses};
 use laneway_core::id::{AttachmentId, LaneId, RunId, WorkerId, WorkspaceId};
 use laneway_core::lane::{CloseTerms, Lane, LaneBranch, LaneTree, Lifecycle};
 use laneway_core::launch::{LaunchSpec, TerminalSpec};
+use laneway_core::limits::LimitKind;
 use laneway_core::os_text::OsText;
 use laneway_core::pane::{Pane, PaneIdentity, PanePlace, TmuxServer};
 use laneway_core::run::{Exit, ProcessIdentity, Run};
@@ -289,6 +290,8 @@ fn exits() -> impl Strategy<Value = Exit> {
         any::<i32>().prop_map(|signal| Exit::Signal { signal }),
         Just(Exit::Lost),
         Just(Exit::ClosedByHand),
+        any::<bool>()
+            .prop_map(|wall| Exit::Limit { limit: if wall { LimitKind::Wall } else { LimitKind::Idle } }),
         "\\PC{0,20}".prop_map(|reason| Exit::NotStarted { reason }),
     ]
 }

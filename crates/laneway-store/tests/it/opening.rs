@@ -11,7 +11,7 @@ use laneway_core::command::Command;
 use laneway_core::id::HostId;
 use laneway_core::launch::TerminalSpec;
 use laneway_core::pane::{PaneIdentity, PanePlace, TmuxServer};
-use laneway_core::run::Exit;
+use laneway_core::run::{Exit, RunState};
 use laneway_core::supervise::{RestartPolicy, Supervision};
 use laneway_core::time::Timestamp;
 use laneway_store::{NewHost, OpenError, Store, SubmitError, WorkersOf, glance};
@@ -198,7 +198,7 @@ fn a_newer_database_is_refused_untouched() {
         drop(other);
         fs::write(path.with_extension("db-wal"), log).unwrap();
     });
-    assert!(matches!(error, OpenError::Newer { found: 999, known: 3, .. }), "{error:?}");
+    assert!(matches!(error, OpenError::Newer { found: 999, known: 4, .. }), "{error:?}");
 }
 
 #[test]
@@ -402,6 +402,11 @@ fn a_database_of_version_3_keeps_its_workers_and_takes_instances() {
     let latest = row.latest.unwrap();
     assert_eq!((latest.number, latest.state.process().unwrap().pid), (1, 42));
     assert_eq!(latest.channel.unwrap().taken, 9);
+    assert!(row.worker.limits.is_none());
+    let (at, pacing) = (Timestamp(9), laneway_core::supervise::Pacing::default());
+    let exit = Exit::Limit { limit: laneway_core::limits::LimitKind::Idle };
+    done(&store, Command::RecordExit { run: latest.id, exit: exit.clone(), at, pacing });
+    assert_eq!(store.run(latest.id).unwrap().unwrap().run.state, RunState::Exited(exit));
     close(&store);
     let db = another(&path);
     let version: i32 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();

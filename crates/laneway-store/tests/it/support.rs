@@ -1,5 +1,6 @@
 //! What the tests share: a folder each, short commands, and the test program as a child of its own.
 
+use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::Command as Program;
@@ -13,6 +14,7 @@ use laneway_core::findings::Findings;
 use laneway_core::id::{CorrelationId, HostId, LaneId, RunId, WorkerId, WorkspaceId};
 use laneway_core::lane::{CloseTerms, LaneBranch, LaneTree};
 use laneway_core::launch::TerminalSpec;
+use laneway_core::limits::RunLimits;
 use laneway_core::name::Name;
 use laneway_core::os_text::OsText;
 use laneway_core::run::Exit;
@@ -136,6 +138,7 @@ pub(crate) fn new_worker(n: u32, naming: WorkerNaming) -> NewWorker {
         done_codes: vec![0, 255],
         channel: Some(ChannelKind::NodeIpc),
         start_message: None,
+        limits: RunLimits { wall_ms: NonZeroU64::new(60_000), idle_ms: None },
         forced: false,
         parent: None,
     }

@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use super::bounded;
-use super::request::{Role, Size};
+use super::request::{Limit, Role, Size};
 
 /// What a holder says.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
@@ -336,6 +336,9 @@ pub struct Exited {
     #[n(5)]
     #[cbor(default)]
     pub hung_up: bool,
+    /// The limit that it was ended at, if it was.
+    #[n(6)]
+    pub limit: Option<Limit>,
 }
 
 /// Where a run is.

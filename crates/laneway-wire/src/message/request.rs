@@ -270,6 +270,34 @@ pub struct Launch {
     /// The program is given a channel.
     #[n(11)]
     pub channel: Option<Channel>,
+    /// What the run is limited to.
+    #[n(12)]
+    pub run_limits: Option<RunLimits>,
+}
+
+/// What a run is limited to; the holder ends it as if it were asked to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
+pub struct RunLimits {
+    /// Milliseconds from its start.
+    #[n(0)]
+    pub wall_ms: Option<u64>,
+    /// Milliseconds without output, and without a message over its channel.
+    #[n(1)]
+    pub idle_ms: Option<u64>,
+}
+
+/// The limit that a run was ended at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
+#[cbor(index_only)]
+pub enum Limit {
+    /// It took too long.
+    #[n(0)]
+    Wall,
+    /// It was idle for too long.
+    #[n(1)]
+    Idle,
 }
 
 /// How much of a recording is kept.

@@ -1,7 +1,7 @@
 //! Messages come back as they were, and old and new peers understand each other.
 
 use laneway_wire::message::{
-    self, Channel, ChannelKind, Launch, Record, ResourceLimit, Role, Size, Terminal, refusal,
+    self, Channel, ChannelKind, Launch, Record, ResourceLimit, Role, RunLimits, Size, Terminal, refusal,
 };
 use laneway_wire::{ByteVec, Decoder, FromHolder, Incoming, ToHolder};
 use proptest::prelude::*;
@@ -24,6 +24,7 @@ fn launch() -> Launch {
             greeting: vec![ByteVec::from(b"{}".to_vec())],
             farewell: ByteVec::from(b"{\"type\":\"shutdown\"}".to_vec()),
         }),
+        run_limits: Some(RunLimits { wall_ms: Some(60_000), idle_ms: None }),
     }
 }
 

@@ -109,8 +109,15 @@ mod tests {
 
     fn ended(followed: Followed) -> Followed {
         let offsets = Offsets::default();
-        let exited =
-            Exited { code: Some(0), signal: None, core_dumped: false, at_micros: 0, offsets, hung_up: false };
+        let exited = Exited {
+            code: Some(0),
+            signal: None,
+            core_dumped: false,
+            at_micros: 0,
+            offsets,
+            hung_up: false,
+            limit: None,
+        };
         Followed { exited: Some(exited), ..followed }
     }
 

@@ -90,6 +90,9 @@ impl Ending {
 }
 
 fn exit_code_of(exited: &Exited) -> u8 {
+    if exited.limit.is_some() {
+        return exit_code::TIMED_OUT;
+    }
     match (exited.code, exited.signal) {
         // The system keeps eight bits of it.
         (Some(code), _) => code as u8,
@@ -233,13 +236,15 @@ impl Task {
 
 #[cfg(test)]
 mod tests {
+    use laneway_wire::message::Limit;
+
     use super::*;
 
     const OUT: &[u8] = b"12345";
 
     fn exited(code: Option<i32>, signal: Option<i32>, stdout: u64) -> Exited {
         let offsets = Offsets { pty: 0, stdout, stderr: 0 };
-        Exited { code, signal, core_dumped: false, at_micros: 0, offsets, hung_up: false }
+        Exited { code, signal, core_dumped: false, at_micros: 0, offsets, hung_up: false, limit: None }
     }
 
     fn message(message: FromHolder) -> Event<'static> {
@@ -276,6 +281,8 @@ mod tests {
         check(&Ending::Exited(exited(None, Some(15), 0)), 143);
         check(&Ending::Exited(exited(None, Some(9), 0)), 137);
         check(&Ending::Exited(exited(None, Some(64), 0)), 192);
+        let at_limit = Exited { limit: Some(Limit::Wall), ..exited(Some(0), None, 0) };
+        check(&Ending::Exited(at_limit), 124);
         check(&Ending::TimedOut { exited: exited(Some(0), None, 0), left: Vec::new() }, 124);
         check(&Ending::Lost, 125);
         check(&Ending::Refused(String::new()), 125);

@@ -467,6 +467,7 @@ mod tests {
             at_micros: 1,
             offsets: Offsets::default(),
             hung_up: false,
+            limit: None,
         };
         let refused = || FromHolder::Refused { code: "x".into(), message: "no".into() };
         let mut attached = Attached::live(Role::Driver, b"x");

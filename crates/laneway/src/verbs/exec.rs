@@ -18,7 +18,8 @@ use crate::client::Request;
 use crate::complete;
 use crate::context::{Context, Outcome};
 use crate::failure::{Failure, with_causes};
-use crate::launch::{launch, terminal_like_the_callers};
+use crate::launch::{Limiting, launch, terminal_like_the_callers};
+use crate::output::exit_of;
 use crate::terminal::exec_pump::{self, Finished, Terms};
 use crate::terminal::guard::{Manner, guarded};
 use crate::terminal::link::Link;
@@ -31,10 +32,10 @@ EXAMPLES:
   lane exec fix -- git diff | less
   lane exec fix --tty -- vim notes.txt
   lane exec fix --timeout 10m --json -- cargo test
-  lane exec fix --detach -- make world
+  lane exec fix --detach --limit-wall 2h -- make world
 
-Exit codes: the command's own, 128+n if signal n ended it; 124 it took longer than --timeout; 125 a failure of
-lane's own; 126 the command cannot be run; 127 it was not found; 141 nobody reads the output any more.";
+Exit codes: the command's own, 128+n if signal n ended it; 124 it took longer than --timeout, or was ended at a
+limit; 125 a failure of lane's own; 126 the command cannot be run; 127 it was not found; 141 nobody reads the output any more.";
 
 /// Run a command in a lane and wait for it: input, output, signals and exit code are passed on
 #[derive(Debug, clap::Args)]
@@ -55,6 +56,8 @@ pub(crate) struct ExecArgs {
     /// Stop it after so long (500ms, 5s, 2m, 1h)
     #[arg(long, value_name = "DURATION", value_parser = duration::parse, conflicts_with = "detach")]
     timeout: Option<Duration>,
+    #[command(flatten)]
+    limiting: Limiting,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND", value_hint = ValueHint::AnyPath)]
     command: Vec<OsString>,
@@ -100,7 +103,8 @@ fn with_own_code(failure: Failure) -> Failure {
 
 fn exec(args: &ExecArgs, context: &Context) -> Outcome {
     let terminal = if args.tty { terminal_like_the_callers() } else { TerminalSpec::Pipes };
-    let task = RunTask { launch: launch(&args.command, terminal, args.record)?, detach: args.detach };
+    let launch = args.limiting.applied_to(launch(&args.command, terminal, args.record)?);
+    let task = RunTask { launch, detach: args.detach };
     let path = routes::with_target(routes::LANE_TASKS, &args.lane);
     let request = Request::post(format!("starting a task in {}", args.lane), path).json(&task)?;
     let started: WorkerStarted = context.client()?.ask(&request)?;
@@ -136,7 +140,12 @@ fn say_detached(started: &WorkerStarted, context: &Context) -> Outcome {
 fn end(started: &WorkerStarted, finished: Finished, args: &ExecArgs, context: &Context) -> Outcome {
     let code = finished.ending.exit_code();
     let exited = match &finished.ending {
-        Ending::Exited(exited) => *exited,
+        Ending::Exited(exited) => {
+            if exited.limit.is_some() {
+                context.printer.note(&format!("the command was ended: {}", exit_of(exited)));
+            }
+            *exited
+        }
         Ending::TimedOut { exited, left } => {
             let shown = args.timeout.unwrap_or_default();
             context.printer.note(&format!("timed out after {shown:?}: the command was stopped"));

@@ -15,7 +15,7 @@ use super::making;
 use crate::client::Request;
 use crate::context::{Context, Outcome};
 use crate::failure::Failure;
-use crate::launch::{Restarting, launch};
+use crate::launch::{Limiting, Restarting, launch};
 use crate::place::Terminal;
 use crate::text::{
     BAD, FAINT, Lines, NAME, branch, program, short_commit, worker_name, worker_status, worker_style,
@@ -35,9 +35,8 @@ EXAMPLES:
 #[command(after_help = EXAMPLES)]
 #[command(group(ArgGroup::new("something_runs").args(["attach", "command"]).multiple(true)))]
 #[command(mut_args(|arg| match arg.get_id().as_str() {
-    "restart" | "done_codes" | "channel" | "start_message" | "terminal" | "tmux_socket" => {
-        arg.requires("something_runs")
-    }
+    "restart" | "done_codes" | "channel" | "start_message" | "limit_wall" | "limit_idle" | "terminal"
+    | "tmux_socket" => arg.requires("something_runs"),
     _ => arg,
 }))]
 pub(crate) struct NewArgs {
@@ -58,6 +57,8 @@ pub(crate) struct NewArgs {
     #[command(flatten)]
     restarting: Restarting,
     #[command(flatten)]
+    limiting: Limiting,
+    #[command(flatten)]
     terminal: Terminal,
     /// Attach to its first worker at once: without a command the program of laneway.toml, else your shell
     #[arg(long)]
@@ -75,7 +76,7 @@ pub(crate) fn run(args: &NewArgs, context: &Context) -> Outcome {
     let launch = match args.command.as_slice() {
         [] if !args.attach => None,
         command => Some(launch(command, args.terminal.spec(context)?, args.record)?)
-            .map(|launch| args.restarting.applied_to(launch)),
+            .map(|launch| args.limiting.applied_to(args.restarting.applied_to(launch))),
     };
     let doing = match &args.name {
         Some(name) => format!("making lane {name}"),

@@ -11,7 +11,7 @@ use laneway_api::routes;
 use crate::client::Request;
 use crate::complete;
 use crate::context::{Context, Outcome};
-use crate::launch::{Restarting, launch};
+use crate::launch::{Limiting, Restarting, launch};
 use crate::place::Terminal;
 use crate::text::{NAME, program, worker_name, worker_status, worker_style};
 
@@ -21,6 +21,7 @@ EXAMPLES:
   lane run fix --name tests -- make watch
   lane run fix --restart on-failure -- ./serve   started again when it fails
   lane run fix --channel jsonl -- ./agent   talks to its supervisor: docs/channels.md
+  lane run fix --limit-idle 1h --limit-wall 8h -- claude   ended when it hangs, or takes too long
   lane run fix --record -- claude      what it shows is kept: lane replay fix-2
   lane run fix --terminal tmux -- vim  in a window of tmux of its own
   lane attach tests";
@@ -41,6 +42,8 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     restarting: Restarting,
     #[command(flatten)]
+    limiting: Limiting,
+    #[command(flatten)]
     terminal: Terminal,
     /// Start it also where the setup of the lane has failed
     #[arg(long)]
@@ -52,7 +55,7 @@ pub(crate) struct RunArgs {
 
 pub(crate) fn run(args: &RunArgs, context: &Context) -> Outcome {
     let launch = launch(&args.command, args.terminal.spec(context)?, args.record)?;
-    let launch = args.restarting.applied_to(launch);
+    let launch = args.limiting.applied_to(args.restarting.applied_to(launch));
     let body = RunWorker { name: args.name.clone(), launch, force: args.force };
     let doing = format!("starting a worker in {}", args.lane);
     let request = Request::post(doing, routes::with_target(routes::LANE_WORKERS, &args.lane)).json(&body)?;

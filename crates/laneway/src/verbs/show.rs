@@ -1,9 +1,13 @@
 //! `lane show`: a lane or a worker in detail.
 
+use std::num::NonZeroU64;
+use std::time::Duration;
+
 use clap::builder::NonEmptyStringValueParser;
 use laneway_api::error::exit_code;
 use laneway_api::routes;
 use laneway_api::view::{ChannelView, LaneView, PaneView, Resolved, TerminalKind, WorkerView};
+use laneway_core::limits::RunLimits;
 use laneway_core::os_text::OsText;
 use laneway_core::setup::SetupState;
 
@@ -118,6 +122,17 @@ fn channel(worker: &WorkerView) -> Option<String> {
     Some(format!("{kind}{ready}{unreadable}"))
 }
 
+/// What its runs are limited to, if they are.
+fn limits(worker: &WorkerView) -> Option<String> {
+    let shown = |name: &str, ms: Option<NonZeroU64>| {
+        ms.map(|ms| format!("{name} {:?}", Duration::from_millis(ms.get())))
+    };
+    let RunLimits { wall_ms, idle_ms } = worker.limits;
+    let limits: Vec<String> =
+        [shown("wall", wall_ms), shown("idle", idle_ms)].into_iter().flatten().collect();
+    (!limits.is_empty()).then(|| limits.join(", "))
+}
+
 /// The pane that a worker's program runs in, if there is one.
 fn pane(worker: &WorkerView) -> Option<String> {
     let (session, window, pane) =
@@ -138,6 +153,7 @@ fn worker_in_words(worker: &WorkerView) -> String {
         facts.add("restart", restart(worker));
         facts.add_if("channel", channel(worker));
     }
+    facts.add_if("limits", limits(worker));
     facts.add_if("next try", worker.next_try_at);
     facts.add_if("pid", worker.pid);
     if let Some(run) = &worker.run {

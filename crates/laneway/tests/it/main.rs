@@ -29,6 +29,7 @@ mod hostile;
 mod hostile_requests;
 mod json;
 mod lanes;
+mod limits;
 mod no_room;
 mod owners_settings;
 mod places;

@@ -35,6 +35,7 @@ pub(super) fn with_a_lane(lifecycle: Lifecycle) -> LaneFacts {
         done_codes: vec![],
         channel: None,
         start_message: None,
+        limits: crate::limits::RunLimits::NONE,
         parent: None,
         supervision: Supervision::default(),
         created_at: Timestamp(0),
