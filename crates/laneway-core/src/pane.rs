@@ -49,7 +49,8 @@ pub struct PaneIdentity {
     pub pane_id: String,
     /// The process that tmux started in it.
     pub pane_pid: u32,
-    /// The value of its option `@laneway`, by which it is ours: the run of a primary pane, the worker of another.
+    /// The value of its option `@laneway`, by which it is ours: the run of a primary pane; of another the
+    /// worker, and what no other pane ever had.
     pub tag: String,
 }
 

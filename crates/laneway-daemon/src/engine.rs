@@ -26,11 +26,12 @@ mod runs;
 mod settings;
 mod setup;
 mod sharing;
+mod splits;
 mod workspaces;
 
 pub(crate) use close::CloseAsked;
 pub(crate) use create::parse_name;
-pub(crate) use inside::{Asking, who_asks};
+pub(crate) use inside::{Asking, run_of_holder, who_asks};
 pub(crate) use panes::program_of;
 pub(crate) use restarts::Begun;
 pub(crate) use runs::{RunHow, exit_of};

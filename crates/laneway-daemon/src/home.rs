@@ -14,6 +14,7 @@
 //! HOME/repeats/…        answers of requests with an Idempotency-Key, for 24 hours
 //! HOME/config.toml      settings, unless this is the default home (see `config`)
 //! HOME/runs/rn_…/       one folder per run: sock, record, screen, recording-….cast
+//! HOME/splits/…        panes of tmux that are just being added
 //! HOME/scratch/…        what is needed for one request only; emptied at every start
 //! ```
 
@@ -147,7 +148,9 @@ impl Home {
         }
         rustix::fs::access(&self.root, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
             .map_err(|errno| unusable(errno.into()))?;
-        for folder in [self.runs(), self.launches(), self.scratch(), self.trust(), self.repeats()] {
+        for folder in
+            [self.runs(), self.launches(), self.scratch(), self.splits(), self.trust(), self.repeats()]
+        {
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -211,6 +214,11 @@ impl Home {
     /// The folder of files that are needed for one request only.
     pub fn scratch(&self) -> PathBuf {
         self.root.join("scratch")
+    }
+
+    /// The folder of the files that say which panes are just being added beside workers.
+    pub(crate) fn splits(&self) -> PathBuf {
+        self.root.join("splits")
     }
 
     /// The folder of the files that say which settings of a repository the user has agreed to.

@@ -17,8 +17,10 @@ use laneway_core::pane::{PaneIdentity, PanePlace, TmuxServer};
 use laneway_core::run::Exit;
 use laneway_tmux::{Back, Mark, PaneProgram, PaneSeen, Reading, Removed, Server, ServerIdentity};
 use laneway_tmux::{TmuxError, TmuxUnusable};
+use laneway_wire::own::is_holder;
 use tokio::sync::Notify;
 
+use crate::engine::run_of_holder;
 use crate::problem::{IntoProblem, chain};
 use crate::tmux::TmuxHere;
 
@@ -45,6 +47,13 @@ pub(crate) enum PaneError {
         /// The pane's id.
         pane_id: String,
     },
+}
+
+impl PaneError {
+    /// tmux has not said no: what it was asked may be done, now or when it goes on.
+    pub(crate) fn may_be_done(&self) -> bool {
+        matches!(self, PaneError::Tmux(TmuxError::NotResponding { .. } | TmuxError::Disconnected { .. }))
+    }
 }
 
 /// tmux, and what its servers tell.
@@ -169,18 +178,30 @@ impl Panes {
         Ok(())
     }
 
-    /// Removes what is marked as this run's and whose process has ended, though nothing of it may be recorded: no two
-    /// runs have one id.
+    /// Removes what a start has left of a run whose program never was: no two runs have one id. Its holder has waited in
+    /// vain, or still does.
     pub(crate) fn remove_remains(&self, socket: &Path, run: RunId) -> Result<(), PaneError> {
+        let tag = run.to_string();
+        let waits = |pid| is_holder(pid) && run_of_holder(pid) == Some(run);
+        self.remove_tagged(socket, |seen| seen.tag == tag && seen.is_dead || !seen.is_dead && waits(seen.pid))
+    }
+
+    /// Removes what was never recorded and is known to be ours.
+    pub(crate) fn remove_tagged(
+        &self,
+        socket: &Path,
+        is_ours: impl Fn(&PaneSeen) -> bool,
+    ) -> Result<(), PaneError> {
+        // Nobody is there who could have it.
+        if !socket.exists() {
+            return Ok(());
+        }
         let server = self.server(socket)?;
         let snapshot = match server.snapshot() {
             Err(TmuxError::NoServer { .. }) => return Ok(()),
             snapshot => snapshot?,
         };
-        let run = run.to_string();
-        let Some(seen) = snapshot.panes.iter().find(|seen| seen.tag == run && seen.is_dead) else {
-            return Ok(());
-        };
+        let Some(seen) = snapshot.panes.iter().find(|seen| is_ours(seen)) else { return Ok(()) };
         self.remove(&as_recorded(&snapshot.server, seen), &[])
     }
 

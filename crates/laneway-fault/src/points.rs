@@ -31,6 +31,11 @@ pub const POINTS: &[&str] = &[
     "run.exit-told",
     "run.released",
     "run.folder-removed",
+    // in tmux: a window was made, or a pane used again; that is recorded; a pane was added beside; one was removed
+    "pane.opened",
+    "pane.recorded",
+    "pane.added",
+    "pane.removed",
     // a restart: recorded as planned, and nobody waits for its moment yet; that has come, and nobody was told yet
     "restart.planned",
     "restart.due",
@@ -141,6 +146,7 @@ pub const POINTS: &[&str] = &[
     "start.restarts-planned",
     "start.trash-finished",
     "start.environments-forgotten",
+    "start.panes-removed",
     "start.reconciled",
     "start.listening",
 ];

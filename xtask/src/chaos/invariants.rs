@@ -8,9 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::operations::parent;
 use super::random::FAILING;
 use super::soak::program::COUNT;
-use super::world::World;
+use super::world::{PaneSeen, World};
 use crate::bench::measure::processes;
 
 /// How long what is just ending may take to end.
@@ -60,6 +61,7 @@ pub(crate) fn after_settling(world: &World, trees: bool) -> Result<Vec<String>> 
     broken.extend(lanes(world, &observed, trees)?);
     broken.extend(kept(world, &observed)?);
     broken.extend(runs(world, &observed)?);
+    broken.extend(panes(world, &observed)?);
     broken.extend(leftovers(world, &observed)?);
     Ok(broken)
 }
@@ -269,6 +271,7 @@ fn kept(world: &World, observed: &Observed) -> Result<Vec<String>> {
 fn runs(world: &World, observed: &Observed) -> Result<Vec<String>> {
     let mut broken = Vec::new();
     let daemon = world.daemon_pid()?;
+    let server = world.panes()?.map(|(server, _)| server);
     let mut expected: BTreeMap<String, (u64, u32)> = BTreeMap::new();
     for worker in &observed.workers {
         match (worker["pid"].as_u64(), text(worker, "status")) {
@@ -292,6 +295,9 @@ fn runs(world: &World, observed: &Observed) -> Result<Vec<String>> {
         if let Some(run) = run.as_ref().filter(|run| expected.contains_key(*run)) {
             let counted = if called.contains("lane-holder") { &mut n_holders } else { &mut n_programs };
             *counted.entry(run.clone()).or_default() += 1;
+            continue;
+        }
+        if run.is_none() && is_of_tmux(pid, &called, server) {
             continue;
         }
         if let Some(process) = processes::open(pid)
@@ -319,10 +325,47 @@ fn runs(world: &World, observed: &Observed) -> Result<Vec<String>> {
     Ok(broken)
 }
 
+/// Each pane that is ours is recorded, and each that is recorded is there; a person's are as they were.
+fn panes(world: &World, observed: &Observed) -> Result<Vec<String>> {
+    let Some((_, panes)) = world.panes()? else { return Ok(Vec::new()) };
+    let mut broken = Vec::new();
+    let mut recorded: BTreeSet<String> = BTreeSet::new();
+    for worker in &observed.workers {
+        let further = list(worker, "panes");
+        let all = std::iter::once(worker).chain(&further).map(|pane| text(pane, "pane_id").to_owned());
+        recorded.extend(all.filter(|id| !id.is_empty()));
+    }
+    let mut n_keeping = 0;
+    for PaneSeen { place, id, tag } in &panes {
+        match (place.as_str(), tag.is_empty()) {
+            (_, false) if !recorded.remove(id) => {
+                broken.push(format!("the pane {id} at {place} is of {tag}, and not recorded"));
+            }
+            (_, false) | ("people:theirs", true) => {}
+            // It keeps the session of the workers.
+            ("laneway:laneway", true) if n_keeping == 0 => n_keeping += 1,
+            (_, true) => broken.push(format!("the pane {id} at {place} is nobody's")),
+        }
+    }
+    broken.extend(recorded.into_iter().map(|id| format!("the pane {id} is recorded, and not there")));
+    if !panes.iter().any(|pane| pane.place == "people:theirs") {
+        broken.push("a person's pane is gone".to_owned());
+    }
+    Ok(broken)
+}
+
+/// Whether a process is a tmux, or was started by the server in a pane for no run: then its pane tells.
+fn is_of_tmux(pid: u32, called: &str, server: Option<u32>) -> bool {
+    let program = called.split(' ').next().unwrap_or_default();
+    let above = std::iter::successors(Some(pid), |pid| parent(*pid).ok().filter(|above| *above > 1));
+    program.ends_with("tmux") || above.into_iter().any(|above| Some(above) == server)
+}
+
 /// The run that a process belongs to: a holder's is in its arguments, a program's in its environment.
 pub(crate) fn run_of(pid: u32, called: &str) -> Option<String> {
-    if called.contains("lane-holder run --dir") {
-        return called.trim_end().rsplit('/').next().map(str::to_owned);
+    if called.contains("lane-holder run ") {
+        let folder = called.split(' ').skip_while(|word| *word != "--dir").nth(1)?;
+        return folder.rsplit('/').next().map(str::to_owned);
     }
     let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
     environment

@@ -115,6 +115,36 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         act: Act::Lane(&["restart", "a"]),
     },
     Operation {
+        name: "run in tmux",
+        prepare: with_work_beside_tmux,
+        prelude: at_once,
+        act: Act::Lane(&["run", "a", "--terminal", "tmux", "--", SLEEP[0], SLEEP[1]]),
+    },
+    Operation {
+        name: "split",
+        prepare: with_a_program_in_tmux,
+        prelude: at_once,
+        act: Act::Lane(&["split", "a", "--", SLEEP[0], SLEEP[1]]),
+    },
+    Operation {
+        name: "restart in tmux",
+        prepare: with_a_program_in_tmux,
+        prelude: at_once,
+        act: Act::Lane(&["restart", "a"]),
+    },
+    Operation {
+        name: "stop in tmux",
+        prepare: with_two_panes,
+        prelude: at_once,
+        act: Act::Lane(&["stop", "a"]),
+    },
+    Operation {
+        name: "start after a broken split",
+        prepare: with_a_program_in_tmux,
+        prelude: at_once,
+        act: Act::Start { killed_at: "pane.added", of: &["split", "a", "--", SLEEP[0], SLEEP[1]] },
+    },
+    Operation {
         name: "planned restarts",
         prepare: with_work_and_little_patience,
         prelude: at_once,
@@ -404,6 +434,21 @@ fn with_something_left(world: &World, _: &mut Ledger) -> Result<()> {
 pub(super) fn with_a_program(world: &World, ledger: &mut Ledger) -> Result<()> {
     with_work(world, ledger)?;
     world.lane(&["run", "a", "--", SLEEP[0], SLEEP[1]])
+}
+
+fn with_work_beside_tmux(world: &World, ledger: &mut Ledger) -> Result<()> {
+    world.start_tmux()?;
+    with_work(world, ledger)
+}
+
+fn with_a_program_in_tmux(world: &World, ledger: &mut Ledger) -> Result<()> {
+    with_work_beside_tmux(world, ledger)?;
+    world.lane(&["run", "a", "--terminal", "tmux", "--", SLEEP[0], SLEEP[1]])
+}
+
+fn with_two_panes(world: &World, ledger: &mut Ledger) -> Result<()> {
+    with_a_program_in_tmux(world, ledger)?;
+    world.lane(&["split", "a", "--", SLEEP[0], SLEEP[1]])
 }
 
 /// A clean lane whose commits another branch holds, but for one that only the reflog names.

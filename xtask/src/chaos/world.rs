@@ -31,6 +31,16 @@ pub(crate) struct World {
     n_outputs: AtomicU32,
 }
 
+/// A pane of tmux.
+pub(crate) struct PaneSeen {
+    /// The names of its session and its window.
+    pub(crate) place: String,
+    /// Its id.
+    pub(crate) id: String,
+    /// What Laneway has marked it with.
+    pub(crate) tag: String,
+}
+
 /// A program that has ended.
 pub(crate) struct Said {
     pub(crate) status: ExitStatus,
@@ -136,6 +146,47 @@ impl World {
         self.folder.join("home")
     }
 
+    /// The socket of its own tmux server: beside the repository, where paths are short.
+    fn tmux_socket(&self) -> PathBuf {
+        self.beside.join("tmux")
+    }
+
+    /// Starts its tmux server, with a session of a person's.
+    pub(crate) fn start_tmux(&self) -> Result<()> {
+        let session =
+            ["-f", "/dev/null", "new-session", "-d", "-s", "people", "-n", "theirs", "--", "cat", "-u"];
+        self.tmux(&session).map(drop)
+    }
+
+    /// tmux as a person types it; it must succeed.
+    fn tmux(&self, arguments: &[&str]) -> Result<String> {
+        let mut tmux = self.program("tmux");
+        let out = self.finish(tmux.arg("-S").arg(self.tmux_socket()).args(arguments))?.ok()?;
+        Ok(String::from_utf8_lossy(&out).into_owned())
+    }
+
+    /// The process of its tmux server, and what its panes are, but those of control connections; none if it has no
+    /// server.
+    pub(crate) fn panes(&self) -> Result<Option<(u32, Vec<PaneSeen>)>> {
+        if !self.tmux_socket().exists() {
+            return Ok(None);
+        }
+        let format = "#{pid}\u{1f}#{session_name}\u{1f}#{window_name}\u{1f}#{pane_id}\u{1f}#{@laneway}";
+        let said = self.tmux(&["list-panes", "-a", "-F", format])?;
+        let mut server = 0;
+        let mut panes = Vec::new();
+        for line in said.lines() {
+            let fields: Vec<&str> = line.split('\u{1f}').collect();
+            let [pid, session, window, id, tag] = fields[..] else { bail!("tmux says {line:?}") };
+            server = pid.parse()?;
+            if !session.starts_with("laneway-control") {
+                let place = format!("{session}:{window}");
+                panes.push(PaneSeen { place, id: id.to_owned(), tag: tag.to_owned() });
+            }
+        }
+        Ok(Some((server, panes)))
+    }
+
     /// The worktree of the lane that was made under this name.
     pub(crate) fn tree(&self, lane: &str) -> PathBuf {
         self.repository().join(".lanes").join(lane)
@@ -157,6 +208,7 @@ impl World {
             // What programs that talk are, and where they write down how much they have said.
             .env("CHAOS_PROGRAM", std::env::current_exe().unwrap_or_default())
             .env("CHAOS_COUNTS", self.counts())
+            .env("LANEWAY_TMUX_SOCKET", self.tmux_socket())
             // Where a tree is just being taken away, the repository around it is not meant.
             .env("GIT_CEILING_DIRECTORIES", self.repository().join(".lanes"))
             .env("GIT_CONFIG_GLOBAL", "/dev/null")

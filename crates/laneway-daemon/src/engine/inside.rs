@@ -88,10 +88,11 @@ fn is_started_for(pid: u32, own: &[RunId]) -> bool {
     })
 }
 
-/// The run of a holder: its folder, the last of its arguments, is called like it.
-fn run_of_holder(holder: u32) -> Option<RunId> {
+/// The run of a holder: its folder, which is among its arguments, is called like it.
+pub(crate) fn run_of_holder(holder: u32) -> Option<RunId> {
     let words = fs::read(format!("/proc/{holder}/cmdline")).ok()?;
-    let folder = words.strip_suffix(&[0])?.rsplit(|byte| *byte == 0).next()?;
+    let mut words = words.split(|byte| *byte == 0);
+    let folder = words.find(|word| *word == b"--dir").and_then(|_| words.next())?;
     Path::new(std::ffi::OsStr::from_bytes(folder)).file_name()?.to_str()?.parse().ok()
 }
 

@@ -14,7 +14,9 @@ use laneway_core::os_text::OsText;
 use laneway_core::pane::{PRIMARY, Pane, PaneIdentity};
 use laneway_core::run::{Exit, RunState};
 use laneway_core::time::Timestamp;
-use laneway_store::{RunRow, WorkersOf};
+use laneway_core::worker::Desired;
+use laneway_fault::fault_point;
+use laneway_store::{RunRow, WorkerRow, WorkersOf};
 use laneway_tmux::{PaneProgram, Reading};
 use laneway_wire::client::Connection;
 use laneway_wire::message::{FromHolder, Launch, Size, Status, Tap, ToHolder};
@@ -76,8 +78,10 @@ impl Engine {
         let panes = self.panes.clone();
         let opened = blocking(move || panes.open(&wanted)).await?;
         let pane = opened.map_err(IntoProblem::into_problem)?;
+        fault_point!("pane.opened");
         let recorded = Command::RecordPane { worker, run, pane: pane.clone() };
         self.report(recorded, request).await;
+        fault_point!("pane.recorded");
         match door.launch(pane.pane_pid, launch).await {
             Ok(launched) => Ok(launched),
             Err(error) => {
@@ -194,6 +198,7 @@ impl Engine {
         let ending: Vec<_> = inside::processes_of_panes(&further).into_iter().filter_map(process).collect();
         for Pane { number, identity, .. } in panes {
             self.remove_pane(&identity, if number == PRIMARY { &further } else { &[] }).await?;
+            fault_point!("pane.removed");
             let PaneIdentity { server, pane_id, tag, .. } = identity;
             self.report(Command::RecordPaneGone { worker, server, pane_id, tag }, self.own_request()).await;
         }
@@ -202,6 +207,30 @@ impl Engine {
             let _ = tokio::time::timeout(ENDING_LIMIT, program.ended()).await;
         }
         Ok(())
+    }
+
+    /// The windows of workers that were stopped by who then had no time to take them away. A tmux that hangs holds up
+    /// nobody.
+    pub(super) async fn finish_stops(&self) {
+        let Ok(rows) = self.read(|store| store.workers(WorkersOf::Everywhere)).await else { return };
+        let were_stopped = |row: &WorkerRow| !row.panes.is_empty() && row.worker.desired == Desired::Stopped;
+        for row in rows.into_iter().filter(were_stopped) {
+            let engine = self.clone();
+            self.in_background(async move { engine.finish_stop(row.worker.id).await });
+        }
+    }
+
+    /// The same for one, if it was stopped and its run has ended, or does so now.
+    pub(super) async fn finish_stop(&self, worker: WorkerId) {
+        self.exit_is_recorded(worker, None).await;
+        let Ok(Some(row)) = self.read(move |store| store.worker(worker)).await else { return };
+        let is_live = row.latest.as_ref().is_some_and(|run| run.state.is_live());
+        if is_live || row.worker.desired != Desired::Stopped {
+            return;
+        }
+        if let Err(problem) = self.remove_panes_of(worker).await {
+            tracing::warn!(%worker, problem = problem.message, "the window of a stopped worker is left");
+        }
     }
 
     /// The panes that were added beside the workers of a lane: what runs in them is no run's, and goes with them.

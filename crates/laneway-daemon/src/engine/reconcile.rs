@@ -91,6 +91,9 @@ impl Engine {
         self.forget_needless_environments().await;
         fault_point!("start.environments-forgotten");
         self.empty_scratch().await;
+        self.remove_unrecorded_panes().await;
+        fault_point!("start.panes-removed");
+        self.finish_stops().await;
         self.report(Command::RecordReconciled { looked_at: count(looked_at), done, reported }, request).await;
         Ok(())
     }
@@ -140,7 +143,12 @@ impl Engine {
                 let engine = self.clone();
                 let holder = self.holders.of_run(run);
                 let grace_ms = holder.map_or(DEFAULT_GRACE_MS, |holder| holder.grace_to_go_on());
-                self.in_background(async move { engine.stop_run(run, grace_ms, request).await });
+                self.in_background(async move {
+                    engine.stop_run(run, grace_ms, request).await;
+                    if let Ok(Some(row)) = engine.read(move |store| store.run(run)).await {
+                        engine.finish_stop(row.worker.id).await;
+                    }
+                });
             }
             Action::RecordExit { run, exit, at } => {
                 if let Exit::NotStarted { .. } = exit {

@@ -9,6 +9,7 @@ use laneway_core::id::{RunId, WorkerId};
 use laneway_core::launch::TerminalSpec;
 use laneway_core::pane::{PRIMARY, PaneIdentity, TmuxServer};
 use laneway_core::refusal::Refusal;
+use laneway_fault::fault_point;
 use laneway_tmux::{Back, PaneProgram, Reading, Side};
 use laneway_wire::client::Connection;
 use laneway_wire::message::{FromHolder, Lines, Send, ToHolder, refusal};
@@ -84,18 +85,37 @@ impl Engine {
             PaneSide::Right => Side::Right,
             PaneSide::Below => Side::Below,
         };
-        let panes = self.panes.clone();
-        let made = blocking(move || panes.split(&pane, side, &id.to_string(), &program)).await?;
-        let made = made.map_err(IntoProblem::into_problem)?;
+        let planned = self.plan_pane(id, pane.server.socket.clone(), request.correlation);
+        let planned = planned.map_err(|error| {
+            let message = format!("the pane cannot be noted in LANEWAY_HOME: {error}");
+            Problem::new(ErrorKind::Failed, "home_unusable", message)
+        })?;
+        let (panes, tag) = (self.panes.clone(), planned.tag().to_owned());
+        let made = match blocking(move || panes.split(&pane, side, &tag, &program)).await? {
+            Ok(made) => made,
+            Err(error) => {
+                // What tmux was asked for may still come if it did not answer.
+                if !error.may_be_done() {
+                    planned.forget();
+                }
+                return Err(error.into_problem());
+            }
+        };
+        fault_point!("pane.added");
         let recorded = self.submit(Command::AddPane { worker: id, pane: made.clone() }, request).await;
         if let Err(problem) = recorded {
             // What is not recorded would be nobody's.
             let panes = self.panes.clone();
-            if let Ok(Err(error)) = blocking(move || panes.remove(&made, &[])).await {
-                tracing::warn!(worker = %id, error = chain(&error), "a pane was not removed");
+            match blocking(move || panes.remove(&made, &[])).await {
+                Ok(Err(error)) => {
+                    tracing::warn!(worker = %id, error = chain(&error), "a pane was not removed");
+                }
+                Ok(Ok(())) => planned.forget(),
+                Err(_) => {}
             }
             return Err(problem);
         }
+        planned.forget();
         self.look_again_when_it_ends(&made);
         let worker = self.worker_by_id(id).await?;
         let pane = worker.panes.iter().find(|pane| pane.pane_id == made.pane_id).cloned();
