@@ -8,7 +8,8 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, OnceLock};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use laneway_api::error::{ErrorKind, Problem};
@@ -77,8 +78,16 @@ pub(super) struct AskedToClose {
     stamp: Option<TreeStamp>,
     /// What was found then, if all of it is kept whatever comes to it.
     kept: Option<Findings>,
+    told: Arc<Told>,
+}
+
+/// What those who wait for a close are told of it beside the record.
+#[derive(Default)]
+struct Told {
     /// Whether its branch was deleted, once that is known.
-    branch_deleted: Arc<OnceLock<bool>>,
+    branch_deleted: OnceLock<bool>,
+    /// Why it was not merged at the last try; its message is the lane's failure.
+    not_merged: Mutex<Option<Problem>>,
 }
 
 /// What a look at a lane has shown.
@@ -127,14 +136,14 @@ impl Engine {
         let kept = findings.clone().filter(|findings| next_step(findings, terms) == CloseStep::Rescue);
         let close = Command::CloseLane { lane: id, findings, grace_ms, terms, by };
         // Before it is decided: the second look may follow at once. Of two who close it each may stand in it.
-        let branch_deleted = {
+        let told = {
             let mut closing = self.lock_asked_to_close();
             let asked = closing.entry(id).or_default();
             asked.n_asking += 1;
             asked.excused.extend(excused);
             asked.stamp = stamp;
             asked.kept = kept;
-            Arc::clone(&asked.branch_deleted)
+            Arc::clone(&asked.told)
         };
         let committed = match self.submit(close, request).await {
             Ok(committed) => committed,
@@ -150,7 +159,7 @@ impl Engine {
         self.ask_no_longer(id);
         let lane = settled?;
         if lane.lifecycle == Lifecycle::Closed {
-            let branch_deleted = match (branch_deleted.get(), lane.own_branch()) {
+            let branch_deleted = match (told.branch_deleted.get(), lane.own_branch()) {
                 (Some(deleted), _) => *deleted,
                 (None, Some(branch)) => !self.branch_is_there(&lane, branch.to_owned()).await,
                 (None, None) => false,
@@ -167,11 +176,11 @@ impl Engine {
             }
             return Ok(close);
         }
-        Err(self.why_open_again(&lane, before).await?)
+        Err(self.why_open_again(&lane, before, &told).await?)
     }
 
     /// A close came back to open: for work that turned up, or because something would not go.
-    async fn why_open_again(&self, lane: &Lane, seq: u64) -> Result<Problem, Problem> {
+    async fn why_open_again(&self, lane: &Lane, seq: u64, told: &Told) -> Result<Problem, Problem> {
         let refused = self.events_after(seq).await?.into_iter().rev().find_map(|event| match event.event {
             Event::LaneCloseRefused { losses } if event.subject.lane == Some(lane.id) => Some(losses),
             _ => None,
@@ -182,6 +191,10 @@ impl Engine {
             }
             (None, Some(failure)) => {
                 let message = format!("lane {} could not be closed: {failure}", lane.name);
+                let not_merged = told.not_merged.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(problem) = not_merged.filter(|problem| problem.message == *failure) {
+                    return Ok(Problem { message, ..problem });
+                }
                 let problem = failed_by_words("not_closed", failure, message);
                 // What it was short of says what to do.
                 if problem.hint.is_some() {
@@ -303,7 +316,7 @@ impl Engine {
         if let Some(asked) = self.lock_asked_to_close().get(&lane) {
             // A removal that is done again finds it gone: what was told first stays.
             let is_gone = matches!(fate, BranchFate::Deleted { .. } | BranchFate::Gone);
-            let _ = asked.branch_deleted.set(is_gone);
+            let _ = asked.told.branch_deleted.set(is_gone);
         }
     }
 
@@ -464,7 +477,14 @@ impl Engine {
     pub(super) async fn merge_lane(&self, id: LaneId, epoch: u64, request: Request) {
         let outcome = match self.merge(id).await {
             Ok((into, commit)) => Merged::Done { into, commit },
-            Err(problem) => Merged::Failed { failure: problem.message },
+            Err(problem) => {
+                let failure = problem.message.clone();
+                if let (Some(asked), ErrorKind::Refused) = (self.lock_asked_to_close().get(&id), problem.kind)
+                {
+                    *asked.told.not_merged.lock().unwrap_or_else(PoisonError::into_inner) = Some(problem);
+                }
+                Merged::Failed { failure }
+            }
         };
         self.report(Command::FinishMerging { lane: id, epoch, outcome }, request).await;
     }
@@ -484,26 +504,9 @@ impl Engine {
             };
             let message = format!("Merge lane {}", lane.name);
             let base = lane.base_commit.parse().map_err(|error: laneway_git::NotACommitId| failed(&error))?;
-            let merged = repository.merge(&lane.base_ref, &commit, &base, &message).map_err(|error| {
-                let mut problem = failed(&error);
-                if let MergeError::NoSuchBranch { .. } | MergeError::Remade { .. } = &error {
-                    problem.message = format!(
-                        "{}; merge {branch} by hand where it belongs (git -C {root} merge {branch}, or git -C {path} \
-                         push REMOTE HEAD:BRANCH), then: lane close {name}",
-                        problem.message,
-                        branch = lane.branch().unwrap_or("HEAD"),
-                        root = repository.root().display(),
-                        path = path.display(),
-                        name = lane.name,
-                    );
-                }
-                if let MergeError::Conflict { files } | MergeError::ChangedThere { files, .. } = &error {
-                    let names = files.first.iter().take(20).map(|path| path.display().to_string());
-                    problem.message =
-                        format!("{}: {}", problem.message, names.collect::<Vec<_>>().join(", "));
-                }
-                problem
-            })?;
+            let merged = repository
+                .merge(&lane.base_ref, &commit, &base, &message)
+                .map_err(|error| not_merged(&lane, &repository, &error))?;
             let at = match merged {
                 laneway_git::Merged::AlreadyThere => commit,
                 laneway_git::Merged::Moved { to, .. } => to,
@@ -627,6 +630,43 @@ async fn could_be_moved(lane: &Lane) -> Result<(), Problem> {
         }
         problem.hint(format!("see that {place} can be written to, then again: lane close {name}"))
     })
+}
+
+/// Why a lane was not merged, with what helps.
+fn not_merged(lane: &Lane, repository: &Repository, error: &MergeError) -> Problem {
+    let (name, into, path) = (&lane.name, &lane.base_ref, lane.path.as_path().display());
+    let refused = |code: &str, hint: String| Problem::new(ErrorKind::Refused, code, chain(error)).hint(hint);
+    let naming = |mut problem: Problem, files: &Listing<PathBuf>| {
+        let names = files.first.iter().take(20).map(|path| path.display().to_string());
+        problem.message = format!("{}: {}", problem.message, names.collect::<Vec<_>>().join(", "));
+        let files = listed(files.clone(), OsText::from);
+        problem.details = Some(serde_json::json!({ "files": files }));
+        problem
+    };
+    let again = format!("then again: lane close {name} --merge");
+    match error {
+        MergeError::Conflict { files } => {
+            let hint = format!("git -C {path} merge {into}, resolve it there and commit, {again}");
+            naming(refused("merge_conflict", hint), files)
+        }
+        MergeError::ChangedThere { at, files, .. } => {
+            let hint = format!("commit or stash it: git -C {} status, {again}", at.display());
+            naming(refused("not_merged", hint), files)
+        }
+        MergeError::InUse { at, .. } => {
+            refused("not_merged", format!("end it: git -C {} status, {again}", at.display()))
+        }
+        MergeError::NoSuchBranch { .. } | MergeError::Remade { .. } => {
+            let branch = lane.branch().unwrap_or("HEAD");
+            let root = repository.root().display();
+            let hint = format!(
+                "merge {branch} by hand where it belongs (git -C {root} merge {branch}, or git -C {path} push REMOTE \
+                 HEAD:BRANCH), then: lane close {name}"
+            );
+            refused("not_merged", hint)
+        }
+        _ => Problem::new(ErrorKind::Failed, "not_merged", chain(error)),
+    }
 }
 
 fn to_judge<'a>(

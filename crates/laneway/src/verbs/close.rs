@@ -26,7 +26,8 @@ EXAMPLES:
   lane close fix --discard          close it with work in it; lane restore fix brings all of it back
 
 A lane is closed only if nothing is lost: no uncommitted or untracked files, no commits that nothing else
-holds, nobody else's program in its folder. Else it is refused (exit 5), and what would be lost is listed. And
+holds, nobody else's program in its folder. Else it is refused (exit 5), and what would be lost is listed; so is a
+merge, with the files in conflict. And
 nobody else may use it, whatever is asked: lane leave ends that. Of an
 adopted lane only the programs are stopped: its worktree, its branch and git's entry stay as they are. If its
 repository is not there, moved or deleted, --discard ends the lane here and touches nothing of it.";

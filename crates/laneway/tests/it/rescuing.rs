@@ -163,13 +163,21 @@ fn a_merge_takes_the_commits_along_and_a_conflict_changes_nothing() {
     commit(&world, &tree, "feature", "from b");
     commit(&world, &world.repository, "feature", "from main");
     let heads = world.git(&["for-each-ref", "refs/heads"]);
-    let refused = fails(&world, &["close", "b", "--merge"], 1, "not_closed");
+    let refused = fails(&world, &["close", "b", "--merge"], 5, "merge_conflict");
     assert!(refused["message"].as_str().unwrap().contains("feature"), "{refused}");
+    assert_eq!(refused["details"]["files"], json!({ "count": 1, "first": ["feature"] }));
+    let hint = refused["hint"].as_str().unwrap();
+    assert!(hint.contains("merge main") && hint.ends_with("lane close b --merge"), "{hint}");
     assert_eq!(lane(&world, "b")["status"], "ready");
     assert_eq!(world.git(&["for-each-ref", "refs/heads"]), heads);
     assert_eq!(world.git(&["status", "--porcelain"]), "");
     // With consent, a conflict is still no merge.
-    let _ = fails(&world, &["close", "b", "--merge", "--discard"], 1, "not_closed");
+    let _ = fails(&world, &["close", "b", "--merge", "--discard"], 5, "merge_conflict");
+    // Nor are changes that somebody has where it is to be merged.
+    world.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
+    fs::write(world.repository.join("feature"), "changed").unwrap();
+    let refused = fails(&world, &["close", "b", "--merge"], 5, "not_merged");
+    assert!(refused["hint"].as_str().unwrap().contains("commit or stash"), "{refused}");
 }
 
 #[test]
