@@ -21,6 +21,7 @@ use laneway_git::{
     ClaimError, CreateError, Created, PoolError, PooledTree, Repository, TreeRecord, TreeStamp,
 };
 use laneway_store::Store;
+use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout_at};
 
@@ -42,6 +43,12 @@ const TICKS: Duration = Duration::from_millis(100);
 pub(super) struct Pools {
     /// How trees looked when they were found as they were made.
     stamps: HashMap<PoolTreeId, TreeStamp>,
+    /// How many trees were wanted when a repository's settings were read last.
+    wanted: HashMap<WorkspaceId, usize>,
+    /// Those in which that is another number since.
+    changed: HashSet<WorkspaceId>,
+    /// There is one more of them.
+    has_changed: Arc<Notify>,
 }
 
 /// Why a repository's pool is not filled, for the task that tends it.
@@ -106,11 +113,21 @@ impl Engine {
         let all = || async { self.read(Store::workspaces).await.unwrap_or_default() };
         let mut due: HashSet<WorkspaceId> = all().await.into_iter().map(|workspace| workspace.id).collect();
         let mut quiet_at = Instant::now() + QUIET;
+        let has_changed = Arc::clone(&self.lock_pools().has_changed);
         loop {
-            let next = if due.is_empty() {
-                Ok(events.recv().await)
-            } else {
-                timeout_at(quiet_at, events.recv()).await
+            let next = async {
+                if due.is_empty() {
+                    Ok(events.recv().await)
+                } else {
+                    timeout_at(quiet_at, events.recv()).await
+                }
+            };
+            let next = tokio::select! {
+                next = next => next,
+                () = has_changed.notified() => {
+                    due.extend(self.lock_pools().changed.drain());
+                    continue;
+                }
             };
             match next {
                 Ok(Ok(event)) => {
@@ -143,6 +160,15 @@ impl Engine {
                     }
                 }
             }
+        }
+    }
+
+    /// The settings of a repository were just read: if they want another number of trees than before, that is seen to.
+    pub(super) fn wants_pool_of(&self, workspace: WorkspaceId, n_trees: usize) {
+        let mut pools = self.lock_pools();
+        if pools.wanted.insert(workspace, n_trees).is_some_and(|before| before != n_trees) {
+            pools.changed.insert(workspace);
+            pools.has_changed.notify_one();
         }
     }
 

@@ -115,6 +115,7 @@ impl Engine {
         let repository = self.repository(workspace).await?;
         let file = owners_settings(&repository).await?;
         let is_trusted = self.is_trusted(workspace, &file).await?;
+        self.wants_pool_of(workspace.id, file.config.pool);
         Ok((Arc::new(repository.with_rules(file.config.rules(is_trusted))), file))
     }
 

@@ -103,6 +103,16 @@ fn commit(world: &TestEnvironment, folder: &Path, file: &str) {
 }
 
 #[test]
+fn another_number_of_trees_is_seen_to_at_the_next_command_that_reads_the_settings() {
+    let world = with_pool(1);
+    for n_trees in [2, 1, 0] {
+        want(&world, n_trees);
+        let _ = world.lane(&["trust", "--show"]).ok();
+        ready_at(&world, &head(&world), n_trees);
+    }
+}
+
+#[test]
 fn a_lane_takes_a_ready_tree_and_the_pool_is_filled_again_unseen() {
     let world = with_pool(2);
     assert_eq!(all_lanes(&world).len(), 1, "the pool is no lane");
