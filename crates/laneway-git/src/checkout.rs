@@ -3,7 +3,7 @@
 
 use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::admin::AdminFolder;
@@ -34,11 +34,11 @@ impl Repository {
         Ok(())
     }
 
-    /// Where the repository's `post-checkout` hook would be.
-    pub(crate) fn post_checkout_hook(&self, record: &TreeRecord) -> Result<PathBuf, RunError> {
+    /// Where the repository's `post-checkout` hook would be for this tree.
+    pub(crate) fn post_checkout_hook(&self, tree: &Path) -> Result<PathBuf, RunError> {
         let what = "git rev-parse --git-path";
         let said = settled(|| {
-            let run = self.git().run(what, &record.path).reads();
+            let run = self.git().run(what, tree).reads();
             run.args(["rev-parse", "--path-format=absolute", "--git-path", "hooks/post-checkout"]).succeed()
         })?;
         Ok(path_line(&said))

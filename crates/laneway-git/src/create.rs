@@ -433,7 +433,8 @@ impl Repository {
         drop(lock);
         // Where the hook is does not depend on the files: it is asked for while they are written.
         let made = entered.and_then(|admin| {
-            let (hook, made) = both(|| self.post_checkout_hook(record), || self.check_out(record, &admin));
+            let (hook, made) =
+                both(|| self.post_checkout_hook(&record.path), || self.check_out(record, &admin));
             made.map(|()| hook)
         });
         let hook = match made {

@@ -203,9 +203,9 @@ impl Repository {
             return Err(not_used(&"it is not as it was made"));
         }
         // The walk takes the longer the more files there are, and git a start.
-        let (is_as_made, is_written_as_now) = both(
+        let ((is_written_as_now, hook), is_as_made) = both(
+            || both(|| self.is_written_as_now(&admin), || self.post_checkout_hook(&tree.path)),
             || stamp.still_holds(self.common_dir(), &admin, &tree.path, Some(&tree.commit)),
-            || self.is_written_as_now(&admin),
         );
         if !is_as_made {
             return Err(not_used(&"it is not as it was made"));
@@ -232,8 +232,12 @@ impl Repository {
         tree.remove_empty_folder();
         drop(lock);
         let mut warnings = Vec::new();
-        let hook = self.post_checkout_hook(record);
-        if let Err(error) = hook.and_then(|hook| self.run_hook(hook, record)) {
+        // One of the tree's own files has moved with it.
+        let moved = |hook: PathBuf| match hook.strip_prefix(&tree.path) {
+            Ok(inside) => record.path.join(inside),
+            Err(_) => hook,
+        };
+        if let Err(error) = hook.and_then(|hook| self.run_hook(moved(hook), record)) {
             warnings.push(CreateWarning::Hook(error));
         }
         fault_point!("claim.hook-run");

@@ -7,7 +7,7 @@
 //! where anything is in doubt there is none, and git looks again. One thing does not show: what a program stores into a
 //! file that it has mapped and written to before. So a stamp of a time when programs ran in the tree is not to be used.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::fs::{DirEntry, Metadata};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::admin::{AdminFolder, present};
+use crate::both::both;
 use crate::names::CommitId;
 
 /// Files in memory and on local disks, whose times come from this machine's clock: tmpfs, ext, xfs, btrfs, overlay,
@@ -30,6 +31,9 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// Above this a walk is no longer sure to be quicker than git, which does not go into ignored folders.
 pub(crate) const MOST_ENTRIES: usize = 200_000;
+
+/// With fewer folders a walk is over before a thread has begun.
+const WORTH_SHARING: usize = 16;
 
 /// Above this many ignored paths nobody compares them with every path of the tree.
 const MOST_PASSED_BY: usize = 1_000;
@@ -138,19 +142,37 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    /// Through a tree, but for these files and folders of it.
+    /// Through a tree, but for these files and folders of it; by two at once where the system has a thread for it.
     pub(crate) fn past(
         common_dir: &Path,
         admin: &AdminFolder,
         tree: &Path,
         passed_by: &HashSet<PathBuf>,
     ) -> io::Result<Self> {
-        Self::through(common_dir, admin, tree, &mut |folder, entry, _| {
+        let step = |folder: &Path, entry: &DirEntry, _: &Metadata| {
             if !passed_by.is_empty() && passed_by.contains(&folder.join(entry.file_name())) {
                 return Step::Pass;
             }
             Step::Take
-        })
+        };
+        let (mut walk, mut waiting) = Self::begin(common_dir, admin, tree)?;
+        while waiting.len() < WORTH_SHARING
+            && let Some(folder) = waiting.pop_front()
+        {
+            walk.on(tree, folder, &mut { step }, &mut waiting)?;
+        }
+        let (mut beside, half) = (walk.none(), waiting.split_off(waiting.len() / 2));
+        let (walked_beside, walked) = both(
+            || beside.through_all(tree, half, &mut { step }),
+            || walk.through_all(tree, waiting, &mut { step }),
+        );
+        walked.and(walked_beside)?;
+        walk.digest = walk.digest.wrapping_add(beside.digest);
+        walk.newest = walk.newest.max(beside.newest);
+        walk.n_entries += beside.n_entries;
+        walk.has_fractions |= beside.has_fractions;
+        walk.is_not_too_long()?;
+        Ok(walk)
     }
 
     /// Through a tree; `step` says of each entry of a folder, which is named from the tree's root, what to do.
@@ -160,6 +182,16 @@ impl Walk {
         tree: &Path,
         step: &mut dyn FnMut(&Path, &DirEntry, &Metadata) -> Step,
     ) -> io::Result<Self> {
+        let (mut walk, waiting) = Self::begin(common_dir, admin, tree)?;
+        walk.through_all(tree, waiting, step)?;
+        Ok(walk)
+    }
+
+    fn begin(
+        common_dir: &Path,
+        admin: &AdminFolder,
+        tree: &Path,
+    ) -> io::Result<(Self, VecDeque<(PathBuf, u64)>)> {
         let root = tree.symlink_metadata()?;
         let (digest, newest, n_entries) = (0, Duration::ZERO, 0);
         let device = root.dev();
@@ -175,8 +207,13 @@ impl Walk {
             walk.digest = walk.digest.wrapping_add(digest_of(0, number, &facts));
             walk.newest = walk.newest.max(changed_at(&facts));
         }
-        walk.on(tree, vec![(PathBuf::new(), root.ino())], step)?;
-        Ok(walk)
+        Ok((walk, [(PathBuf::new(), root.ino())].into()))
+    }
+
+    /// One that has come by nothing yet.
+    fn none(&self) -> Self {
+        let (digest, newest, n_entries) = (0, Duration::ZERO, 0);
+        Self { digest, newest, n_entries, device: self.device, has_fractions: false, later: Vec::new() }
     }
 
     /// Through a folder that was left for later.
@@ -187,46 +224,63 @@ impl Walk {
         step: &mut dyn FnMut(&Path, &DirEntry, &Metadata) -> Step,
     ) -> io::Result<()> {
         self.take(inside, folder.file_name().unwrap_or_default(), &facts)?;
-        self.on(tree, vec![(folder, facts.ino())], step)
+        self.through_all(tree, [(folder, facts.ino())].into(), step)
     }
 
+    fn through_all(
+        &mut self,
+        tree: &Path,
+        mut waiting: VecDeque<(PathBuf, u64)>,
+        step: &mut dyn FnMut(&Path, &DirEntry, &Metadata) -> Step,
+    ) -> io::Result<()> {
+        while let Some(folder) = waiting.pop_back() {
+            self.on(tree, folder, step, &mut waiting)?;
+        }
+        Ok(())
+    }
+
+    /// Through one folder; those in it wait.
     fn on(
         &mut self,
         tree: &Path,
-        mut waiting: Vec<(PathBuf, u64)>,
+        (folder, inode): (PathBuf, u64),
         step: &mut dyn FnMut(&Path, &DirEntry, &Metadata) -> Step,
+        waiting: &mut VecDeque<(PathBuf, u64)>,
     ) -> io::Result<()> {
-        while let Some((folder, inode)) = waiting.pop() {
-            for entry in std::fs::read_dir(tree.join(&folder))? {
-                let entry = entry?;
-                let facts = entry.metadata()?;
-                match step(&folder, &entry, &facts) {
-                    Step::Take => {}
-                    Step::Pass => continue,
-                    Step::Later => {
-                        let folder = folder.join(entry.file_name());
-                        self.later.push(Later { folder, inside: inode, facts });
-                        continue;
-                    }
+        for entry in std::fs::read_dir(tree.join(&folder))? {
+            let entry = entry?;
+            let facts = entry.metadata()?;
+            match step(&folder, &entry, &facts) {
+                Step::Take => {}
+                Step::Pass => continue,
+                Step::Later => {
+                    let folder = folder.join(entry.file_name());
+                    self.later.push(Later { folder, inside: inode, facts });
+                    continue;
                 }
-                if facts.is_dir() {
-                    waiting.push((folder.join(entry.file_name()), facts.ino()));
-                }
-                self.take(inode, &entry.file_name(), &facts)?;
             }
+            if facts.is_dir() {
+                waiting.push_back((folder.join(entry.file_name()), facts.ino()));
+            }
+            self.take(inode, &entry.file_name(), &facts)?;
         }
         Ok(())
     }
 
     fn take(&mut self, folder: u64, name: &OsStr, facts: &Metadata) -> io::Result<()> {
         self.n_entries += 1;
-        if facts.dev() != self.device || self.n_entries > MOST_ENTRIES {
+        self.is_not_too_long()?;
+        if facts.dev() != self.device {
             return Err(io::ErrorKind::Unsupported.into());
         }
         self.digest = self.digest.wrapping_add(digest_of(folder, name, facts));
         self.newest = self.newest.max(changed_at(facts));
         self.has_fractions |= facts.ctime_nsec() != 0;
         Ok(())
+    }
+
+    fn is_not_too_long(&self) -> io::Result<()> {
+        if self.n_entries > MOST_ENTRIES { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) }
     }
 }
 
