@@ -36,6 +36,12 @@ pub const SERVE_STOP: &str = "/api/v1/serve/stop";
 pub const TOKENS: &str = "/api/v1/tokens";
 /// POST: [`crate::serving::TokenView`] of what was revoked.
 pub const TOKEN_REVOKE: &str = "/api/v1/tokens/{target}/revoke";
+/// POST [`crate::serving::OpenWeb`]: [`crate::serving::WebLink`].
+pub const WEB: &str = "/api/v1/web";
+/// GET, once: lets a browser in that opens it, and goes on to [`HOME`].
+pub const WEB_LOGIN: &str = "/login/{target}";
+/// GET: where a browser begins.
+pub const HOME: &str = "/";
 /// GET: [`crate::view::DaemonStatus`].
 pub const DAEMON: &str = "/api/v1/daemon";
 /// POST: the daemon ends; workers go on.

@@ -18,6 +18,7 @@ pub(crate) mod socket;
 pub(crate) mod tcp;
 mod terminal;
 mod tmux;
+mod web;
 mod workers;
 
 use std::convert::Infallible;
@@ -32,6 +33,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use axum::serve::IncomingStream;
 use laneway_api::error::{ErrorBody, ErrorKind, Problem};
 use laneway_api::routes;
@@ -124,6 +126,9 @@ fn router(served: Served) -> Router {
         .layer(middleware::from_fn_with_state(served.clone(), repeats::once))
         .layer(middleware::from_fn(refuse_newer_clients))
         .merge(open)
+        // For browsers, and no part of the API.
+        .route(routes::WEB_LOGIN, get(web::log_in))
+        .route(routes::HOME, get(web::home))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_route)
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -160,6 +165,7 @@ fn asked() -> OpenApiRouter<Served> {
         .routes(routes!(serving::stop))
         .routes(routes!(serving::tokens, serving::create_token))
         .routes(routes!(serving::revoke_token))
+        .routes(routes!(web::make_link))
         .routes(routes!(host::reconcile))
         .routes(routes!(host::resolve))
         .routes(routes!(host::target))

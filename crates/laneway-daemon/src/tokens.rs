@@ -1,16 +1,21 @@
 //! The tokens that let a client in over TCP.
 //!
+//! A browser that has opened a link ([`links`]) is let in like a token, by a secret in its cookie, for some days.
+//!
 //! A token is 32 random bytes. Only its SHA-256 hash is kept, in one private file, with the name that a person gave
 //! it; the token itself is told once. A hash of so many random bytes needs neither salt nor slowness.
+
+mod links;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use laneway_api::error::{ErrorKind, Problem};
-use laneway_api::serving::{TOKEN_PREFIX, TokenMade, TokenView};
+use laneway_api::serving::{SESSION_PREFIX, TOKEN_PREFIX, TokenKind, TokenMade, TokenView};
 use laneway_core::name::Name;
 use laneway_core::time::Timestamp;
 use laneway_fault::fault_point;
@@ -23,9 +28,13 @@ use crate::clock::now;
 use crate::engine::blocking;
 use crate::files::{hexadecimal, read_if_there, write_whole};
 use crate::problem::failed_in_words;
+use links::OPEN_FOR_MS;
 
 /// The most tokens at a time: each request is compared with all of them.
 const MAX_TOKENS: usize = 100;
+
+/// How long a browser is let in.
+pub(crate) const SESSION_DAYS: i64 = 30;
 
 /// Random bytes of a token.
 const LENGTH: usize = 32;
@@ -38,6 +47,25 @@ pub(crate) struct Tokens(Arc<Inner>);
 struct Inner {
     path: PathBuf,
     known: Mutex<Known>,
+    links: links::Links,
+}
+
+/// Where a secret was shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown<'a> {
+    /// In a header, by whoever has the token.
+    Token(&'a str),
+    /// In a cookie, by a browser.
+    Session(&'a str),
+}
+
+/// A link that was just made: the only time that its secret is told.
+#[derive(Debug)]
+pub(crate) struct LinkMade {
+    /// What is in it.
+    pub(crate) secret: String,
+    /// Until when it can be opened.
+    pub(crate) expires_at: Timestamp,
 }
 
 #[derive(Debug)]
@@ -63,6 +91,15 @@ struct Kept {
     created_at: i64,
     /// Hexadecimal digits.
     sha256: String,
+    /// For a browser: until when it is let in, in microseconds since 1970 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    browser_until: Option<i64>,
+}
+
+impl Kept {
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.browser_until.is_some_and(|until| until <= now.0)
+    }
 }
 
 /// Who was let in with which token.
@@ -107,12 +144,14 @@ impl Tokens {
                 Known::Unreadable(why)
             }
         };
-        Self(Arc::new(Inner { path, known: Mutex::new(known) }))
+        Self(Arc::new(Inner { path, known: Mutex::new(known), links: links::Links::default() }))
     }
 
-    /// Who shows this token, to be let in until `let_go`. It is compared with all of them, however early one fits.
-    pub(crate) fn admit(&self, token: &str, let_go: &CancellationToken) -> Option<Admitted> {
-        let shown: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+    /// Who shows this, to be let in until `let_go`. It is compared with all of them, however early one fits.
+    pub(crate) fn admit(&self, shown: Shown<'_>, let_go: &CancellationToken) -> Option<Admitted> {
+        let (Shown::Token(secret) | Shown::Session(secret)) = shown;
+        let is_session = matches!(shown, Shown::Session(_));
+        let shown: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
         let known = self.lock();
         let Known::These(tokens) = &*known else { return None };
         let (mut at, mut fits) = (0_u64, Choice::from(0));
@@ -122,7 +161,9 @@ impl Tokens {
             fits |= this_one;
         }
         let found = if bool::from(fits) { tokens.get(usize::try_from(at).ok()?) } else { None };
-        found.map(|token| Admitted {
+        // One is not good for the other: a cookie comes by itself, and a token does not.
+        let found = found.filter(|token| token.kept.browser_until.is_some() == is_session);
+        found.filter(|token| !token.kept.is_over(now())).map(|token| Admitted {
             name: token.kept.name.clone(),
             revoked: token.revoked.clone(),
             let_go: let_go.clone(),
@@ -135,9 +176,39 @@ impl Tokens {
         blocking(move || tokens.create_now(name)).await?
     }
 
+    /// Makes a link that lets a browser in.
+    pub(crate) fn make_link(&self) -> Result<LinkMade, Problem> {
+        let secret = random_text("")?;
+        self.0.links.add(&secret, Instant::now());
+        tracing::info!("a link for a browser was made");
+        Ok(LinkMade { secret, expires_at: now().plus_millis(OPEN_FOR_MS) })
+    }
+
+    /// Lets the browser in that opens a link: what it shows from then on; none if there is no such link.
+    pub(crate) async fn open_link(&self, secret: String) -> Result<Option<String>, Problem> {
+        if !self.0.links.take(&secret, Instant::now()) {
+            return Ok(None);
+        }
+        let tokens = self.clone();
+        let until = now().0.saturating_add(SESSION_DAYS * 24 * 3_600 * 1_000_000);
+        let made = blocking(move || tokens.make_now(None, "browser", SESSION_PREFIX, Some(until))).await??;
+        Ok(Some(made.token))
+    }
+
     fn create_now(&self, name: Option<Name>) -> Result<TokenMade, Problem> {
+        self.make_now(name, "token", TOKEN_PREFIX, None)
+    }
+
+    fn make_now(
+        &self,
+        name: Option<Name>,
+        usual: &str,
+        prefix: &str,
+        browser_until: Option<i64>,
+    ) -> Result<TokenMade, Problem> {
         let mut known = self.lock();
         let tokens = known.these()?;
+        tokens.retain(|token| !token.kept.is_over(now()));
         if tokens.len() >= MAX_TOKENS {
             let message = format!("there are {MAX_TOKENS} tokens already");
             return Err(Problem::new(ErrorKind::Refused, "too_many_tokens", message)
@@ -151,16 +222,13 @@ impl Tokens {
                     .hint(format!("lane token revoke {name}, or another name")));
             }
             Some(name) => name,
-            None => "token".parse::<Name>().expect("it is a name").first_free(is_taken),
+            None => usual.parse::<Name>().expect("it is a name").first_free(is_taken),
         };
-        let mut bytes = [0; LENGTH];
-        fill_with_random(&mut bytes).map_err(|error| {
-            failed_in_words("no_random_bytes", &error, format!("the system gives no random bytes: {error}"))
-        })?;
-        let text = format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes));
+        let text = random_text(prefix)?;
         let hash: [u8; 32] = Sha256::digest(text.as_bytes()).into();
         let created_at = now();
-        let kept = Kept { name: name.clone(), created_at: created_at.0, sha256: hexadecimal(&hash) };
+        let kept =
+            Kept { name: name.clone(), created_at: created_at.0, sha256: hexadecimal(&hash), browser_until };
         let token = Token { kept, hash, revoked: CancellationToken::new() };
         self.keep(&[tokens.as_slice(), std::slice::from_ref(&token)].concat())?;
         fault_point!("token.kept");
@@ -171,7 +239,9 @@ impl Tokens {
 
     /// Those that there are, the oldest first.
     pub(crate) fn list(&self) -> Result<Vec<TokenView>, Problem> {
-        Ok(self.lock().these()?.iter().map(Token::view).collect())
+        let mut known = self.lock();
+        let tokens = known.these()?.iter().filter(|token| !token.kept.is_over(now()));
+        Ok(tokens.map(Token::view).collect())
     }
 
     /// Whoever shows it from now on is turned away, and whoever is being told something is told no more.
@@ -228,7 +298,13 @@ impl Known {
 
 impl Token {
     fn view(&self) -> TokenView {
-        TokenView { name: self.kept.name.clone(), created_at: Timestamp(self.kept.created_at).into() }
+        let until = self.kept.browser_until;
+        TokenView {
+            name: self.kept.name.clone(),
+            created_at: Timestamp(self.kept.created_at).into(),
+            kind: if until.is_some() { TokenKind::Browser } else { TokenKind::Token },
+            expires_at: until.map(|until| Timestamp(until).into()),
+        }
     }
 }
 
@@ -240,6 +316,15 @@ fn read(path: &std::path::Path) -> io::Result<Vec<Token>> {
         Ok(Token { kept, hash, revoked: CancellationToken::new() })
     };
     all.into_iter().map(token).collect()
+}
+
+/// A secret that nobody guesses.
+fn random_text(prefix: &str) -> Result<String, Problem> {
+    let mut bytes = [0; LENGTH];
+    fill_with_random(&mut bytes).map_err(|error| {
+        failed_in_words("no_random_bytes", &error, format!("the system gives no random bytes: {error}"))
+    })?;
+    Ok(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bytes)))
 }
 
 fn fill_with_random(bytes: &mut [u8]) -> io::Result<()> {
@@ -283,19 +368,26 @@ mod tests {
         assert!(!written.contains(&first.token) && !written.contains(&first.token[TOKEN_PREFIX.len()..]));
         let next = Tokens::open(path);
         for tokens in [&tokens, &next] {
-            assert_eq!(tokens.admit(&first.token, &CancellationToken::new()).unwrap().name, first.name);
-            assert_eq!(tokens.admit(&second.token, &CancellationToken::new()).unwrap().name, second.name);
+            assert_eq!(
+                tokens.admit(Shown::Token(&first.token), &CancellationToken::new()).unwrap().name,
+                first.name
+            );
+            assert_eq!(
+                tokens.admit(Shown::Token(&second.token), &CancellationToken::new()).unwrap().name,
+                second.name
+            );
             assert!(
-                tokens.admit("", &CancellationToken::new()).is_none()
-                    && tokens.admit(&first.token[1..], &CancellationToken::new()).is_none()
+                tokens.admit(Shown::Token(""), &CancellationToken::new()).is_none()
+                    && tokens.admit(Shown::Token(&first.token[1..]), &CancellationToken::new()).is_none()
             );
         }
-        let admitted = next.admit(&first.token, &CancellationToken::new()).unwrap();
+        let admitted = next.admit(Shown::Token(&first.token), &CancellationToken::new()).unwrap();
         next.revoke_now("token").unwrap();
         assert!(
-            admitted.revoked.is_cancelled() && next.admit(&first.token, &CancellationToken::new()).is_none()
+            admitted.revoked.is_cancelled()
+                && next.admit(Shown::Token(&first.token), &CancellationToken::new()).is_none()
         );
-        assert!(next.admit(&second.token, &CancellationToken::new()).is_some());
+        assert!(next.admit(Shown::Token(&second.token), &CancellationToken::new()).is_some());
         assert_eq!(next.revoke_now("token").unwrap_err().code, "no_such_token");
     }
 
@@ -306,9 +398,41 @@ mod tests {
         for content in ["", "{}", "[{\"name\":\"a\",\"created_at\":1,\"sha256\":\"zz\"}]", "nonsense"] {
             std::fs::write(&path, content).unwrap();
             let tokens = Tokens::open(path.clone());
-            assert!(tokens.admit("", &CancellationToken::new()).is_none());
+            assert!(tokens.admit(Shown::Token(""), &CancellationToken::new()).is_none());
             assert_eq!(tokens.create_now(None).unwrap_err().code, "tokens_unreadable");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
         }
+    }
+
+    #[tokio::test]
+    async fn a_browser_that_opened_a_link_is_let_in_for_some_days_and_only_by_its_cookie() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens");
+        let tokens = Tokens::open(path.clone());
+        let link = tokens.make_link().unwrap();
+        assert!(tokens.open_link("guessed".to_owned()).await.unwrap().is_none());
+        let session =
+            tokens.open_link(link.secret.clone()).await.unwrap().expect("it is opened for the first time");
+        assert!(tokens.open_link(link.secret.clone()).await.unwrap().is_none(), "and once");
+        let token = tokens.create_now(None).unwrap().token;
+        let until = CancellationToken::new();
+        let next = Tokens::open(path.clone());
+        for tokens in [&tokens, &next] {
+            assert_eq!(tokens.admit(Shown::Session(&session), &until).unwrap().name.as_str(), "browser");
+            assert!(tokens.admit(Shown::Token(&session), &until).is_none());
+            assert!(tokens.admit(Shown::Session(&token), &until).is_none());
+        }
+        let kinds: Vec<_> =
+            next.list().unwrap().into_iter().map(|view| (view.kind, view.expires_at.is_some())).collect();
+        assert_eq!(kinds, [(TokenKind::Browser, true), (TokenKind::Token, false)]);
+        let written = std::fs::read_to_string(&path).unwrap();
+        assert!(!written.contains(&session) && !written.contains(&link.secret));
+        // Its time is over.
+        let mut kept: serde_json::Value = serde_json::from_str(&written).unwrap();
+        kept[0]["browser_until"] = now().0.into();
+        std::fs::write(&path, kept.to_string()).unwrap();
+        let later = Tokens::open(path);
+        assert!(later.admit(Shown::Session(&session), &until).is_none());
+        assert_eq!(later.list().unwrap().len(), 1);
     }
 }

@@ -51,3 +51,4 @@ pub(crate) mod trust;
 pub(crate) mod version;
 pub(crate) mod wait;
 mod wait_pane;
+pub(crate) mod web;

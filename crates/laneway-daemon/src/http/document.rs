@@ -176,7 +176,7 @@ fn add_common(path: &str, method: &str, operation: &mut Value) {
     let is_open = operation.get("security").is_some();
     let has_body = operation.get("requestBody").is_some();
     let is_post = method == "post";
-    let keeps_key = is_post && ![routes::TOKENS, routes::DAEMON_RESTART].contains(&path);
+    let keeps_key = is_post && ![routes::TOKENS, routes::WEB, routes::DAEMON_RESTART].contains(&path);
     let mut statuses = vec![400, 403];
     if !is_open {
         statuses.push(401);

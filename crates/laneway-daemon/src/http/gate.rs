@@ -1,11 +1,12 @@
 //! Who is let in over TCP.
 //!
 //! ```text
-//! Host is this address and port ─► Origin, if told, too ─► token ─► body within its limit ─► the handlers
+//! Host is this address and port ─► Origin, if told, too ─► token, or cookie ─► body within its limit ─► the handlers
 //! ```
 //!
 //! A page of another site that has its visitor's browser ask here fails at `Origin`; one whose name was made to mean
-//! this machine (DNS rebinding) fails at `Host`; a program without a token fails at the token. Nothing is answered to
+//! this machine (DNS rebinding) fails at `Host`; a program without a token fails at the token. A cookie is sent by the
+//! browser whoever made it ask: with one, whatever changes something and every WebSocket has to come from a page of here. Nothing is answered to
 //! pages of other origins (no CORS).
 
 use std::time::Duration;
@@ -14,8 +15,8 @@ use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, HOST, ORIGIN, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, HOST, ORIGIN, UPGRADE,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::middleware::{self, Next};
@@ -26,14 +27,18 @@ use laneway_api::error::{ErrorBody, ErrorKind, Problem};
 use laneway_api::routes;
 use tokio_util::sync::CancellationToken;
 
+use super::web::{self, Port};
 use super::{Failure, MAX_INPUT, MAX_TARGET, Served, router, usage};
-use crate::tokens::{Admitted, Tokens};
+use crate::tokens::{Admitted, Shown, Tokens};
 
 /// How long a client may take to send the body of a request.
 const BODY_LIMIT: Duration = Duration::from_mins(1);
 
 /// What a browser says of where a request comes from.
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Whose pages may use an answer: a server at another port of this machine is another one.
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// What is answered also without a token: it tells nothing but that a daemon is there.
 const OPEN_TO_ALL: [&str; 2] = [routes::HEALTH, routes::READY];
@@ -51,11 +56,13 @@ pub(super) fn guarded(port: u16, tokens: Tokens, let_go: CancellationToken, serv
     router(served).layer(middleware::from_fn_with_state(Gate { port, tokens, let_go }, let_in))
 }
 
-async fn let_in(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+async fn let_in(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let looked = gate.look_at(&request);
+    request.extensions_mut().insert(Port(gate.port));
     let is_known = matches!(looked, Ok(Some(_)));
     let mut response = match looked {
         Ok(admitted) => answer(request, next, admitted).await,
+        Err(TurnedAway::NoToken) if web::wants_page(&request) => web::not_let_in(),
         Err(turned_away) => turned_away.into_response(),
     };
     let headers = response.headers_mut();
@@ -65,6 +72,7 @@ async fn let_in(State(gate): State<Gate>, request: Request, next: Next) -> Respo
     }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
     headers.entry(CONTENT_SECURITY_POLICY).or_insert(nothing);
     response
@@ -125,8 +133,21 @@ impl Gate {
         if OPEN_TO_ALL.contains(&request.uri().path()) {
             return Ok(None);
         }
-        let admitted = bearer(headers).and_then(|token| self.tokens.admit(token, &self.let_go));
-        admitted.map(Some).ok_or(TurnedAway::NoToken)
+        if is_link(request.uri().path()) {
+            return Ok(None);
+        }
+        if headers.contains_key(AUTHORIZATION) {
+            let shown = bearer(headers).map(Shown::Token).ok_or(TurnedAway::NoToken)?;
+            return self.tokens.admit(shown, &self.let_go).map(Some).ok_or(TurnedAway::NoToken);
+        }
+        let shown = web::session(headers, self.port).map(Shown::Session).ok_or(TurnedAway::NoToken)?;
+        let admitted = self.tokens.admit(shown, &self.let_go).ok_or(TurnedAway::NoToken)?;
+        let only_looks = request.method().is_safe() && !headers.contains_key(UPGRADE);
+        if only_looks || headers.contains_key(ORIGIN) {
+            Ok(Some(admitted))
+        } else {
+            Err(TurnedAway::NoOrigin)
+        }
     }
 
     /// Whether a request is for this address and port by all that it says.
@@ -156,6 +177,12 @@ impl Gate {
     }
 }
 
+/// Whether it is a link that lets a browser in: it shows its secret in its path.
+fn is_link(path: &str) -> bool {
+    let folder = routes::WEB_LOGIN.trim_end_matches("{target}");
+    path.strip_prefix(folder).is_some_and(|secret| !secret.is_empty() && secret.len() <= MAX_TARGET)
+}
+
 /// The token that a request shows.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut all = headers.get_all(AUTHORIZATION).iter();
@@ -170,6 +197,7 @@ enum TurnedAway {
     AnotherHost { port: u16 },
     AnotherOrigin,
     NoToken,
+    NoOrigin,
 }
 
 impl IntoResponse for TurnedAway {
@@ -183,6 +211,10 @@ impl IntoResponse for TurnedAway {
             TurnedAway::AnotherOrigin => {
                 let message = "pages of other origins are not answered".to_owned();
                 (StatusCode::FORBIDDEN, refused("another_origin", message))
+            }
+            TurnedAway::NoOrigin => {
+                let message = "with a cookie this is only done for a page of here, which says so in Origin";
+                (StatusCode::FORBIDDEN, refused("no_origin", message.to_owned()))
             }
             TurnedAway::NoToken => {
                 let message = "a token is needed here, and this request has none that is known".to_owned();

@@ -33,9 +33,9 @@ pub(super) async fn once(State(served): State<Served>, request: Request, next: N
 }
 
 async fn once_or_again(served: Served, request: Request, next: Next) -> Result<Response, Failure> {
-    if request.uri().path() == routes::TOKENS {
+    if [routes::TOKENS, routes::WEB].contains(&request.uri().path()) {
         // Its answer is a secret, and would be kept.
-        return Err(usage("no_idempotency", &"a token is made without an Idempotency-Key"));
+        return Err(usage("no_idempotency", &"a token or link is made without an Idempotency-Key"));
     }
     let mut keys = request.headers().get_all(KEY).iter();
     let key = keys.next().and_then(|key| key.to_str().ok()).unwrap_or_default().to_owned();

@@ -3,7 +3,7 @@
 use clap::builder::NonEmptyStringValueParser;
 use laneway_api::error::exit_code;
 use laneway_api::routes;
-use laneway_api::serving::{CreateToken, TokenMade, TokenView, Tokens};
+use laneway_api::serving::{CreateToken, TokenKind, TokenMade, TokenView, Tokens};
 
 use crate::client::Request;
 use crate::context::{Context, Outcome};
@@ -80,9 +80,14 @@ fn list(context: &Context) -> Outcome {
         context.printer.note("no tokens; try: lane token create");
         return Ok(exit_code::OK);
     }
-    let mut table = Table::new(&["TOKEN", "MADE"]);
+    let mut table = Table::new(&["TOKEN", "MADE", "KIND"]);
     for token in &tokens.tokens {
-        table.row(vec![token.name.as_str().into(), token.created_at.to_string().into()]);
+        let kind = match (token.kind, token.expires_at) {
+            (TokenKind::Browser, Some(until)) => format!("browser, until {until}"),
+            (TokenKind::Browser, None) => "browser".to_owned(),
+            (TokenKind::Token, _) => "token".to_owned(),
+        };
+        table.row(vec![token.name.as_str().into(), token.created_at.to_string().into(), kind.into()]);
     }
     context.printer.text(&table.to_string())?;
     Ok(exit_code::OK)

@@ -52,6 +52,7 @@ fn every_verb_has_help_with_an_example() {
         "events",
         "serve",
         "token",
+        "web",
         "daemon",
         "doctor",
         "completions",

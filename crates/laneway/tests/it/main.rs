@@ -59,6 +59,7 @@ mod versions;
 mod viewers;
 mod waiting;
 mod web_limits;
+mod web_login;
 mod web_terminal;
 mod websocket;
 mod workers;

@@ -34,7 +34,7 @@ impl Served {
 
     /// Sends a request with exactly these header lines, beside its length; gives status and body.
     #[track_caller]
-    fn ask(&self, line: &str, headers: &str, body: &[u8]) -> (u16, String) {
+    pub(crate) fn ask(&self, line: &str, headers: &str, body: &[u8]) -> (u16, String) {
         let mut stream = self.connect();
         let head = format!(
             "{line} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n",

@@ -29,10 +29,15 @@ impl Client {
 
     /// One with these headers beside those that let it in; or what it is refused with.
     pub(crate) fn try_at(served: &Served, path: &str, headers: &[(&str, &str)]) -> Result<Self, String> {
+        let token = format!("Bearer {}", served.token);
+        Self::try_with(served, path, &[&[("authorization", token.as_str())], headers].concat())
+    }
+
+    /// One with these headers, and nothing else that would let it in; or what it is refused with.
+    pub(crate) fn try_with(served: &Served, path: &str, headers: &[(&str, &str)]) -> Result<Self, String> {
         let mut request = tungstenite::http::Request::builder()
             .uri(format!("ws://127.0.0.1:{}{path}", served.port))
             .header("host", format!("127.0.0.1:{}", served.port))
-            .header("authorization", format!("Bearer {}", served.token))
             .header("connection", "Upgrade")
             .header("upgrade", "websocket")
             .header("sec-websocket-version", "13")
