@@ -89,7 +89,8 @@ impl Known {
         if *self == now {
             Looks::Same
         } else if self.to_the_second() == now.to_the_second() {
-            Looks::SameToTheSecond
+            // No file has changed at the beginning of a second: it was written by a git that keeps no more of a time.
+            if self.changed.1 == 0 { Looks::SameAsFarAsIsKnown } else { Looks::SameToTheSecond }
         } else {
             Looks::Otherwise
         }
@@ -106,6 +107,8 @@ pub(crate) enum Looks {
     Same,
     /// It was written since, and git, which compares times by their seconds, may take it for unchanged.
     SameToTheSecond,
+    /// Nothing but seconds is known of it.
+    SameAsFarAsIsKnown,
     Otherwise,
 }
 
@@ -223,6 +226,30 @@ mod tests {
             assert_eq!(Known::parse(TIMES.replace(said, other).as_bytes()), None, "{other:?}");
         }
         assert_eq!(Known::parse(format!("{TIMES}  more: 1\n").as_bytes()), None);
+    }
+
+    #[test]
+    fn a_file_is_compared_with_all_that_is_known_of_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let facts = file.path().symlink_metadata().unwrap();
+        let time = |seconds: i64, fraction: i64| (seconds.cast_unsigned(), fraction.cast_unsigned());
+        let known = Known {
+            changed: time(facts.ctime(), facts.ctime_nsec()),
+            modified: time(facts.mtime(), facts.mtime_nsec()),
+            inode: facts.ino() & KEPT,
+            owner: facts.uid().into(),
+            group: facts.gid().into(),
+            size: 0,
+        };
+        assert_eq!(known.beside(&facts), Looks::Same);
+        let (seconds, fraction) = known.changed;
+        let earlier = Known { changed: (seconds, fraction ^ 1), ..known };
+        assert_eq!(earlier.beside(&facts), Looks::SameToTheSecond);
+        let rough = Known { changed: (seconds, 0), modified: (known.modified.0, 0), ..known };
+        assert_eq!(rough.beside(&facts), Looks::SameAsFarAsIsKnown);
+        for other in [Known { changed: (seconds + 1, fraction), ..known }, Known { size: 1, ..known }] {
+            assert_eq!(other.beside(&facts), Looks::Otherwise);
+        }
     }
 
     #[test]

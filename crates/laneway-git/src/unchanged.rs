@@ -26,6 +26,9 @@ use crate::repository::Repository;
 use crate::run::RunError;
 use crate::stamp::{Step, Walk, is_local};
 
+/// The mode of a symbolic link in an index.
+const LINK: u32 = 0o120_000;
+
 /// Of more files git is quicker in telling whether they have changed.
 const MOST_READ: usize = 2_000;
 
@@ -69,6 +72,8 @@ impl Drop for SettledIndex {
 struct Compared<'a> {
     /// All are there and no others, and each looks as git knew it.
     is_same: bool,
+    /// Of each the time tells whether git sees a change, but for the unclear ones.
+    is_certain: bool,
     /// Of those the ones that were written when the index was.
     same_tick: Vec<(&'a OsString, &'a Tracked)>,
     unclear: Vec<IndexEntry>,
@@ -148,7 +153,8 @@ impl Repository {
         let (Some(tracked), Some(Found { mut walked, files })) = (index.tracked.take(), found) else {
             return Ok(ByTimes { index, unchanged: None, believed: None, unclear: Vec::new() });
         };
-        let Compared { is_same, same_tick, unclear } = compare(&tracked, &files, carried, file.written_at());
+        let Compared { is_same, is_certain, same_tick, unclear } =
+            compare(&tracked, &files, carried, file.written_at());
         if !walked.has_fractions || !self.are_as_listed(admin, tree, &same_tick) {
             return Ok(ByTimes { index, unchanged: None, believed: None, unclear });
         }
@@ -159,7 +165,7 @@ impl Repository {
         } else {
             None
         };
-        let believed = unclear.is_empty().then_some(file);
+        let believed = (is_certain && unclear.is_empty()).then_some(file);
         Ok(ByTimes { index, unchanged, believed, unclear })
     }
 
@@ -216,7 +222,7 @@ impl Repository {
     /// Whether files have, byte for byte, the content that the index says.
     fn are_as_listed(&self, admin: &AdminFolder, tree: &Path, files: &[(&OsString, &Tracked)]) -> bool {
         // git would read what a link leads to.
-        if files.len() > MOST_READ || files.iter().any(|(_, file)| file.mode == 0o120_000) {
+        if files.len() > MOST_READ || files.iter().any(|(_, file)| file.mode == LINK) {
             return false;
         }
         files.chunks(PATHS_AT_ONCE).all(|some| {
@@ -257,7 +263,8 @@ fn compare<'a>(
     carried: &HashSet<PathBuf>,
     written_at: (i64, i64),
 ) -> Compared<'a> {
-    let mut compared = Compared { is_same: true, same_tick: Vec::new(), unclear: Vec::new() };
+    let mut compared =
+        Compared { is_same: true, is_certain: true, same_tick: Vec::new(), unclear: Vec::new() };
     let mut n_tracked = 0;
     for (path, facts) in files {
         let Some(file) = tracked.get(path) else {
@@ -271,10 +278,14 @@ fn compare<'a>(
                     compared.same_tick.push((path, file));
                 }
             }
-            Looks::SameToTheSecond => {
+            // What a link leads to is not compared.
+            Looks::SameToTheSecond if file.mode != LINK => {
                 compared.is_same = false;
                 let (mode, id) = (file.mode, file.id.clone());
                 compared.unclear.push(IndexEntry { mark: b'H', mode, id, path: path.into() });
+            }
+            Looks::SameToTheSecond | Looks::SameAsFarAsIsKnown => {
+                (compared.is_same, compared.is_certain) = (false, false);
             }
             Looks::Same | Looks::Otherwise => compared.is_same = false,
         }
@@ -286,7 +297,7 @@ fn compare<'a>(
 impl Tracked {
     fn is_kind_of(&self, facts: &Metadata) -> bool {
         if facts.is_symlink() {
-            return self.mode == 0o120_000;
+            return self.mode == LINK;
         }
         let is_executable = facts.mode() & 0o100 != 0;
         facts.is_file() && self.mode == if is_executable { 0o100_755 } else { 0o100_644 }
