@@ -5,6 +5,7 @@
 //!
 //! * [`routes`]: the paths, and the headers every request carries
 //! * [`view`]: lanes, workers, terminals and the daemon as they are shown
+//! * [`program`]: instances of configured programs
 //! * [`request`]: the bodies of what changes something, and their answers
 //! * [`serving`]: being reached over TCP, and the tokens for that
 //! * [`socket`]: what is said on the `WebSockets` of events and of terminals
@@ -13,6 +14,7 @@
 //! * [`time`]: moments as RFC 3339 UTC
 
 pub mod error;
+pub mod program;
 pub mod request;
 pub mod routes;
 pub mod serving;

@@ -131,11 +131,45 @@ pub const TARGET: &str = "/api/v1/targets/{target}";
 /// GET [`crate::request::ReadEvents`] as a query: JSON lines of [`crate::view::EventView`].
 pub const EVENTS: &str = "/api/v1/events";
 
+/// GET: a list of [`crate::program::ProgramView`].
+pub const PROGRAMS: &str = "/api/programs";
+/// What the routes of the instances of a program begin with.
+pub const PROGRAM: &str = "/api/programs/{program}";
+/// The same for the first program, as the users of these routes know them.
+pub const FIRST_PROGRAM: &str = "/api/orchestrator";
+/// GET, below a program: a list of [`crate::program::InstanceView`].
+pub const INSTANCES: &str = "/instances";
+/// GET, below a program: [`crate::program::InstanceView`] of the instance `default`.
+pub const DEFAULT_STATUS: &str = "/status";
+/// POST [`crate::program::StartInstance`], below a program: [`crate::program::InstanceDone`], for the instance `default`.
+pub const DEFAULT_START: &str = "/start";
+/// POST, below a program: [`crate::program::InstanceDone`], for the instance `default`.
+pub const DEFAULT_STOP: &str = "/stop";
+/// GET [`crate::program::ReadHistory`] as a query, below a program: a list of [`crate::program::InstanceRunView`].
+pub const HISTORY: &str = "/history";
+/// GET, below a program: [`crate::program::WorkersHealth`].
+pub const WORKERS_HEALTH: &str = "/workers/health";
+/// DELETE, below a program: [`crate::program::InstanceRemoved`].
+pub const INSTANCE: &str = "/{id}";
+/// POST [`crate::program::StartInstance`], below a program: [`crate::program::InstanceDone`].
+pub const INSTANCE_START: &str = "/{id}/start";
+/// POST, below a program: [`crate::program::InstanceDone`].
+pub const INSTANCE_STOP: &str = "/{id}/stop";
+/// POST [`crate::program::ConfigureInstance`], below a program: [`crate::program::InstanceConfigured`].
+pub const INSTANCE_CONFIG: &str = "/{id}/config";
+
 const NOT_IN_A_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
 
 /// A route with its `{target}` filled in.
 pub fn with_target(route: &str, target: &str) -> String {
     route.replace("{target}", &percent_encode(target.as_bytes(), NOT_IN_A_SEGMENT).to_string())
+}
+
+/// A route below a program with both filled in.
+pub fn of_program(route: &str, program: &str, instance: &str) -> String {
+    let segment = |text: &str| percent_encode(text.as_bytes(), NOT_IN_A_SEGMENT).to_string();
+    let below = route.replace("{id}", &segment(instance));
+    format!("{}{below}", PROGRAM.replace("{program}", &segment(program)))
 }
 
 /// A folder as the value of [`CWD_HEADER`].

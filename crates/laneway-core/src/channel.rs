@@ -137,10 +137,15 @@ fn cut(mut name: String) -> String {
     name
 }
 
-/// What a program is told first: who it is, and what it is to do if that was given.
-pub fn greeting(worker: &str, project: &str, start: Option<&Map<String, Value>>) -> Vec<Value> {
+/// What a program is told first: who it is, what it is set to, the file with what is to be known from before; and what
+/// it is to do if that was given.
+pub fn greeting(
+    (id, config, handoff_file): (&str, &Value, Option<&str>),
+    project: &str,
+    start: Option<&Map<String, Value>>,
+) -> Vec<Value> {
     let init = serde_json::json!({
-        "type": "init", "workerId": worker, "config": {}, "projectDir": project, "handoffFile": null,
+        "type": "init", "workerId": id, "config": config, "projectDir": project, "handoffFile": handoff_file,
     });
     let start = start.map(|start| {
         let mut message = start.clone();
@@ -220,6 +225,14 @@ impl Vigil {
     /// It has closed its channel. One that was not ready will not be.
     pub fn closed(&mut self) {
         self.is_closed = true;
+    }
+
+    /// Milliseconds since it said that it is ready, or answered last.
+    pub const fn silent_ms(&self, now_ms: u64) -> Option<u64> {
+        match self.heard_ms {
+            Some(heard_ms) => Some(now_ms.saturating_sub(heard_ms)),
+            None => None,
+        }
     }
 
     /// Nobody could listen until now: what it did not say before does not count.
@@ -302,10 +315,12 @@ mod tests {
     #[test]
     fn who_is_greeted_hears_what_it_is_to_do() {
         let start = json!({ "mission": "m", "type": "other" });
-        let said = greeting("wk_1", "/p", start.as_object());
+        let who = ("wk_1", &json!({ "model": "large" }), None);
+        let said = greeting(who, "/p", start.as_object());
         assert_eq!((&said[0]["workerId"], &said[0]["handoffFile"]), (&json!("wk_1"), &Value::Null));
         assert_eq!(said[1], json!({ "type": "start", "mission": "m" }));
-        assert_eq!(greeting("wk_1", "/p", None).len(), 1);
+        assert_eq!(said[0]["config"]["model"], "large");
+        assert_eq!(greeting(who, "/p", None).len(), 1);
     }
 
     const PATIENCE: Patience = Patience { ready_ms: 1_000, beat_ms: 100 };

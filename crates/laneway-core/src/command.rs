@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 use crate::attachment::{Attachment, Role, User};
 use crate::channel::{ChannelKind, Heard};
 use crate::findings::{Findings, Losses};
-use crate::id::{AttachmentId, HostId, LaneId, PoolTreeId, RunId, WorkerId, WorkspaceId};
+use crate::id::{AttachmentId, HostId, InstanceId, LaneId, PoolTreeId, RunId, WorkerId, WorkspaceId};
+use crate::instance::{Instance, InstanceConfig, InstanceName, InstanceRun, Start};
 use crate::lane::{CloseTerms, Lane, LaneBranch, LaneTree};
 use crate::launch::TerminalSpec;
 use crate::limits::RunLimits;
@@ -87,6 +88,23 @@ pub struct NewWorker {
     pub forced: bool,
     /// The worker whose program asks for it.
     pub parent: Option<WorkerId>,
+    /// The instance that it is, in this epoch.
+    pub instance: Option<(InstanceId, u64)>,
+}
+
+/// An instance that is to be started, and made if there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartInstance {
+    /// The id that it will have if there is none.
+    pub id: InstanceId,
+    /// The repository.
+    pub workspace: WorkspaceId,
+    /// The program in its `laneway.toml`.
+    pub program: String,
+    /// What requests call it.
+    pub name: InstanceName,
+    /// What it is to do. A model that is not named is that of its settings.
+    pub start: Start,
 }
 
 /// Somebody wants to use a lane, or to go on using it.
@@ -347,6 +365,50 @@ pub enum Command {
         /// When it is to be.
         at: Timestamp,
     },
+    /// Start an instance.
+    StartInstance(StartInstance),
+    /// The lane in which an instance is to work: recorded before that is made.
+    PlaceInstance {
+        /// The instance.
+        instance: InstanceId,
+        /// The epoch the effect was given.
+        epoch: u64,
+        /// The lane.
+        lane: LaneId,
+    },
+    /// A start of an instance came to nothing.
+    FailInstance {
+        /// The instance.
+        instance: InstanceId,
+        /// The epoch the effect was given.
+        epoch: u64,
+        /// Why, for people.
+        why: String,
+    },
+    /// Have the worker of an instance run anew, with what it is started with by now; if it runs, when it has ended.
+    RenewWorker {
+        /// The worker that there is.
+        worker: WorkerId,
+        /// What it is to be: its id and naming count for nothing.
+        renewed: Box<NewWorker>,
+    },
+    /// An instance is to run no more. Its worker is stopped after that.
+    StopInstance {
+        /// The instance.
+        instance: InstanceId,
+    },
+    /// Set an instance to this, beside what it is set to.
+    ConfigureInstance {
+        /// The instance.
+        instance: InstanceId,
+        /// What is set.
+        config: InstanceConfig,
+    },
+    /// Forget an instance that does not run. What it did stays recorded.
+    RemoveInstance {
+        /// The instance.
+        instance: InstanceId,
+    },
     /// A stop ended with processes left.
     RecordStopFailed {
         /// The run.
@@ -532,6 +594,10 @@ pub enum Scope {
     Run(RunId),
     /// The panes of a worker.
     Panes(WorkerId),
+    /// The instance of this program that is called so, with its worker.
+    InstanceNamed(WorkspaceId, String, InstanceName),
+    /// An instance with its worker.
+    Instance(InstanceId),
 }
 
 impl Command {
@@ -545,6 +611,9 @@ impl Command {
         }
         if let Command::RunWorker { worker, .. } = self {
             return Some(worker.run);
+        }
+        if let Command::RenewWorker { renewed, .. } = self {
+            return Some(renewed.run);
         }
         if let Command::FinishProvisioning { outcome: Provisioned::Ready { first, .. }, .. }
         | Command::FinishPiece { first, .. } = self
@@ -580,7 +649,16 @@ impl Command {
             | Command::RestartWorker { worker, .. }
             | Command::RetryWorker { worker, .. }
             | Command::ReplanRestart { worker, .. }
+            | Command::RenewWorker { worker, .. }
             | Command::RenameWorker { worker, .. } => Scope::Worker(*worker),
+            Command::StartInstance(StartInstance { workspace, program, name, .. }) => {
+                Scope::InstanceNamed(*workspace, program.clone(), name.clone())
+            }
+            Command::PlaceInstance { instance, .. }
+            | Command::FailInstance { instance, .. }
+            | Command::StopInstance { instance }
+            | Command::ConfigureInstance { instance, .. }
+            | Command::RemoveInstance { instance } => Scope::Instance(*instance),
             Command::RecordPane { worker, .. }
             | Command::AddPane { worker, .. }
             | Command::MovePane { worker, .. }
@@ -631,6 +709,17 @@ pub struct LaneFacts {
     pub taken_names: Vec<WorkerName>,
     /// Who uses it, by name; also those whose lease is over without anybody having looked.
     pub attachments: Vec<Attachment>,
+    /// The instances that work in it.
+    pub instances: Vec<InstanceFacts>,
+}
+
+/// An instance with its run that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceFacts {
+    /// The instance.
+    pub instance: Instance,
+    /// Its run that has not ended, if there is one.
+    pub open_run: Option<InstanceRun>,
 }
 
 /// A worker with all panes that it has, or had.
@@ -663,4 +752,6 @@ pub enum Facts {
     LaneAmongOthers(Option<(LaneFacts, Vec<Lane>)>),
     /// The worker and its panes. None: it is not recorded.
     Panes(Option<PaneFacts>),
+    /// The instance, and its worker if it has one. None: it is not recorded.
+    Instance(Option<Box<(InstanceFacts, Option<WorkerFacts>)>>),
 }

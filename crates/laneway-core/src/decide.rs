@@ -2,10 +2,11 @@
 //!
 //! Three answers: changed; unchanged (an idempotent repeat, [`Decision::unchanged`]); refused.
 //! [`lane`] decides what happens to lanes, [`attachment`] who uses them, [`run`] what happens to workers and their
-//! runs, [`channel`] what comes of what they say, [`restart`] whether one run follows another, [`pane`] what is known of a worker's panes.
+//! runs, [`channel`] what comes of what they say, [`instance`] what of that concerns instances, [`restart`] whether one run follows another, [`pane`] what is known of a worker's panes.
 
 mod attachment;
 mod channel;
+mod instance;
 mod lane;
 #[cfg(test)]
 mod model;
@@ -18,7 +19,7 @@ mod setup;
 pub use attachment::others_in;
 pub use lane::{CloseStep, next_step, refuse_terms};
 
-use crate::command::{Command, Facts, LaneFacts, Scope};
+use crate::command::{Command, Facts, InstanceFacts, LaneFacts, Scope, WorkerFacts};
 use crate::decision::{Change, Decision};
 use crate::event::{Event, Subject};
 use crate::lane::Lane;
@@ -74,6 +75,8 @@ pub fn decide(facts: &Facts, command: &Command, now: Timestamp) -> Result<Decisi
         (Command::RecordAttached { worker }, Facts::Panes(Some(_))) => {
             Ok(Decision { changes: vec![Change::SetLastAttached(*worker)], ..Decision::default() })
         }
+        (Command::StartInstance(new), Facts::Instance(known)) => instance::start(known.as_deref(), new, now),
+        (command, Facts::Instance(Some(known))) => of_an_instance(&known.0, known.1.as_ref(), command, now),
         (
             command,
             Facts::Nothing
@@ -83,7 +86,8 @@ pub fn decide(facts: &Facts, command: &Command, now: Timestamp) -> Result<Decisi
             | Facts::PoolTree(_)
             | Facts::Lane(None)
             | Facts::LaneAmongOthers(_)
-            | Facts::Panes(_),
+            | Facts::Panes(_)
+            | Facts::Instance(None),
         ) => Err(not_recorded(command)),
     }
 }
@@ -121,6 +125,7 @@ fn in_a_lane(facts: &LaneFacts, command: &Command, now: Timestamp) -> Result<Dec
         Command::RestartWorker { worker, run, grace_ms, forced } => {
             restart::restart(facts, *worker, (*run, *forced), *grace_ms, now)
         }
+        Command::RenewWorker { worker, renewed } => restart::renew(facts, *worker, renewed, now),
         Command::RetryWorker { worker, epoch, run } => restart::retry(facts, *worker, *epoch, *run, now),
         Command::ReplanRestart { worker, epoch, at } => restart::replan(facts, *worker, *epoch, *at),
         Command::FinishMerging { epoch, outcome, .. } => lane::finish_merging(&facts.lane, *epoch, outcome),
@@ -137,10 +142,41 @@ fn in_a_lane(facts: &LaneFacts, command: &Command, now: Timestamp) -> Result<Dec
         | Command::MovePane { .. }
         | Command::RecordPaneGone { .. }
         | Command::RecordAttached { .. }
+        | Command::StartInstance(_)
+        | Command::PlaceInstance { .. }
+        | Command::FailInstance { .. }
+        | Command::StopInstance { .. }
+        | Command::ConfigureInstance { .. }
+        | Command::RemoveInstance { .. }
         | Command::RecordDaemonStarted { .. }
         | Command::RecordDaemonStopped { .. }
         | Command::RecordReconciled { .. } => Err(not_recorded(command)),
     }
+}
+
+fn of_an_instance(
+    known: &InstanceFacts,
+    worker: Option<&WorkerFacts>,
+    command: &Command,
+    now: Timestamp,
+) -> Result<Decision, Refusal> {
+    let instance = &known.instance;
+    if let Command::PlaceInstance { epoch, lane, .. } = command {
+        return instance::place(instance, *epoch, *lane);
+    }
+    if let Command::FailInstance { epoch, why, .. } = command {
+        return instance::fail(instance, *epoch, why);
+    }
+    if let Command::StopInstance { .. } = command {
+        return instance::stop(instance, worker);
+    }
+    if let Command::ConfigureInstance { config, .. } = command {
+        return Ok(instance::configure(instance, config));
+    }
+    if let Command::RemoveInstance { .. } = command {
+        return instance::remove(known, worker, now);
+    }
+    Err(not_recorded(command))
 }
 
 fn told(event: Event) -> Decision {
@@ -161,6 +197,8 @@ fn not_recorded(command: &Command) -> Refusal {
         Scope::Lane(lane) | Scope::LaneAmongOthers(lane) => unknown("lane", &lane),
         Scope::Worker(worker) | Scope::Panes(worker) => unknown("worker", &worker),
         Scope::Run(run) => unknown("run", &run),
+        Scope::InstanceNamed(_, _, name) => unknown("instance", &name),
+        Scope::Instance(instance) => unknown("instance", &instance),
     }
 }
 

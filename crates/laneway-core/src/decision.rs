@@ -2,7 +2,8 @@
 
 use crate::attachment::Attachment;
 use crate::event::{Event, Subject};
-use crate::id::{AttachmentId, LaneId, PoolTreeId, RunId, WorkerId};
+use crate::id::{AttachmentId, InstanceId, LaneId, PoolTreeId, RunId, WorkerId};
+use crate::instance::{Instance, InstanceRun};
 use crate::lane::{Lane, Lifecycle};
 use crate::launch::LaunchSpec;
 use crate::pane::Pane;
@@ -71,6 +72,19 @@ pub enum Change {
     PutPane(Pane),
     /// This worker was attached to last.
     SetLastAttached(WorkerId),
+    /// An instance is recorded.
+    InsertInstance(Instance),
+    /// An instance becomes this, provided that it still has this epoch.
+    UpdateInstance {
+        /// The epoch it had.
+        was_epoch: u64,
+        /// What it becomes.
+        instance: Instance,
+    },
+    /// An instance is forgotten.
+    DeleteInstance(InstanceId),
+    /// A run of an instance is this from now on.
+    PutInstanceRun(InstanceRun),
 }
 
 /// What is to be done in the world once the decision is durable. Each is safe to do again.
@@ -122,6 +136,13 @@ pub enum Effect {
     CloseRemembered {
         /// The lane.
         lane: LaneId,
+    },
+    /// Make what an instance needs, and start it. Void if it has moved on.
+    BringUp {
+        /// The instance.
+        instance: InstanceId,
+        /// Its epoch.
+        epoch: u64,
     },
     /// Have git's entry of the lane's worktree name the lane as it is called now.
     LabelTree {

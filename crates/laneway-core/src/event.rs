@@ -10,6 +10,7 @@ use crate::actor::Actor;
 use crate::attachment::Role;
 use crate::findings::Losses;
 use crate::id::{AttachmentId, CorrelationId, HostId, LaneId, PoolTreeId, RunId, WorkerId, WorkspaceId};
+use crate::instance::{InstanceConfig, InstanceName, Outcome};
 use crate::lane::Lifecycle;
 use crate::name::Name;
 use crate::os_text::OsText;
@@ -381,6 +382,72 @@ pub enum Event {
         /// True if it was asked to end.
         asked: bool,
     },
+    /// An instance of a program is to run.
+    #[serde(rename = "instance.starting")]
+    InstanceStarting {
+        /// The program.
+        program: String,
+        /// What requests call it.
+        instance: InstanceName,
+    },
+    /// A start of an instance came to nothing.
+    #[serde(rename = "instance.failed")]
+    InstanceFailed {
+        /// The program.
+        program: String,
+        /// What requests call it.
+        instance: InstanceName,
+        /// Why, for people.
+        why: String,
+    },
+    /// An instance is to run no more.
+    #[serde(rename = "instance.stopping")]
+    InstanceStopping {
+        /// The program.
+        program: String,
+        /// What requests call it.
+        instance: InstanceName,
+    },
+    /// The program of an instance has said that its work has started.
+    #[serde(rename = "instance.run.started")]
+    InstanceRunStarted {
+        /// The program.
+        program: String,
+        /// What requests call it.
+        instance: InstanceName,
+        /// The number of that in its history.
+        number: u32,
+    },
+    /// What an instance did has ended.
+    #[serde(rename = "instance.run.ended")]
+    InstanceRunEnded {
+        /// The program.
+        program: String,
+        /// What requests call it.
+        instance: InstanceName,
+        /// The number of that in its history.
+        number: u32,
+        /// How.
+        outcome: Outcome,
+    },
+    /// An instance is set to something else.
+    #[serde(rename = "instance.configured")]
+    InstanceConfigured {
+        /// The program.
+        program: String,
+        /// What requests call it.
+        instance: InstanceName,
+        /// What it is set to.
+        config: InstanceConfig,
+    },
+    /// An instance was forgotten.
+    #[serde(rename = "instance.removed")]
+    InstanceRemoved {
+        /// The program.
+        program: String,
+        /// What requests called it.
+        instance: InstanceName,
+    },
 }
 
 impl Event {
@@ -431,6 +498,13 @@ impl Event {
             Event::PaneMoved { .. } => "worker.pane.moved",
             Event::PaneClosed { .. } => "worker.pane.closed",
             Event::WorkerExited { .. } => "worker.exited",
+            Event::InstanceStarting { .. } => "instance.starting",
+            Event::InstanceFailed { .. } => "instance.failed",
+            Event::InstanceStopping { .. } => "instance.stopping",
+            Event::InstanceRunStarted { .. } => "instance.run.started",
+            Event::InstanceRunEnded { .. } => "instance.run.ended",
+            Event::InstanceConfigured { .. } => "instance.configured",
+            Event::InstanceRemoved { .. } => "instance.removed",
         }
     }
 }

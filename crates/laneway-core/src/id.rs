@@ -92,11 +92,13 @@ ids! {
     AttachmentId = "at";
     /// A tree that is kept ready for a lane to come.
     PoolTreeId = "pt";
+    /// A named worker made from a configured program.
+    InstanceId = "in";
     /// The request that caused an event.
     CorrelationId = "cor";
 }
 
-/// True for a text that begins like an id of any kind (`wk_…`); names must not.
+/// True for a text that begins like an id of a kind that can be typed (`wk_…`); names must not.
 pub fn looks_like_an_id(text: &str) -> bool {
     const PREFIXES: [&str; 8] = ["ho_", "ws_", "ln_", "wk_", "rn_", "at_", "pt_", "cor_"];
     PREFIXES.iter().any(|prefix| text.starts_with(prefix))

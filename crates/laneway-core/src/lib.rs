@@ -8,6 +8,7 @@
 //!   derived from them
 //! * [`supervise`]: whether a worker whose run has ended is started again, and when
 //! * [`channel`]: what programs and their supervisor say to each other
+//! * [`instance`]: workers made from configured programs, and what they say that they do
 //! * [`setup`]: what is done in a lane before the work in it
 //! * [`findings`]: what a look at a worktree found, and what of it a close would lose
 //! * [`command`] → [`decide`](mod@decide): what is asked, and the [`decision`] it becomes
@@ -27,6 +28,7 @@ pub mod duration;
 pub mod event;
 pub mod findings;
 pub mod id;
+pub mod instance;
 pub mod lane;
 pub mod launch;
 pub mod limits;

@@ -2,8 +2,10 @@
 
 use crate::findings::Losses;
 use crate::id::{PoolTreeId, WorkerId};
+use crate::instance::InstanceName;
 use crate::lane::Lifecycle;
 use crate::name::Name;
+use crate::worker::WorkerStatus;
 
 /// Why a command was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -120,6 +122,42 @@ pub enum Refusal {
         /// The word for where it stands.
         state: &'static str,
     },
+    /// An instance that was to be started runs.
+    #[error("instance {instance} of {program} is {} already", status.as_str())]
+    InstanceRuns {
+        /// The program.
+        program: String,
+        /// The instance.
+        instance: InstanceName,
+        /// What it is.
+        status: WorkerStatus,
+    },
+    /// An instance that was to be forgotten runs.
+    #[error("instance {instance} of {program} is {}, and is removed only when it does not run", status.as_str())]
+    InstanceInUse {
+        /// The program.
+        program: String,
+        /// The instance.
+        instance: InstanceName,
+        /// What it is.
+        status: WorkerStatus,
+    },
+    /// An instance that was to be stopped does not run.
+    #[error("instance {instance} of {program} does not run")]
+    InstanceRests {
+        /// The program.
+        program: String,
+        /// The instance.
+        instance: InstanceName,
+    },
+    /// An instance has set out on something else since this was begun.
+    #[error("instance {instance} of {program} has moved on")]
+    InstanceMovedOn {
+        /// The program.
+        program: String,
+        /// The instance.
+        instance: InstanceName,
+    },
     /// What was asked about is not recorded.
     #[error("there is no {what} {id}")]
     Unknown {
@@ -160,6 +198,9 @@ impl Refusal {
             Refusal::WouldLose { .. } => "would_lose_work",
             Refusal::PoolIsFull { .. } => "pool_is_full",
             Refusal::NotInPool { .. } => "not_in_pool",
+            Refusal::InstanceRuns { .. } | Refusal::InstanceInUse { .. } => "already_running",
+            Refusal::InstanceRests { .. } => "not_running",
+            Refusal::InstanceMovedOn { .. } => "instance_moved_on",
             Refusal::Unknown { .. } => "not_found",
             Refusal::MovedOn { .. } => "moved_on",
         }
@@ -195,7 +236,15 @@ impl Refusal {
             )),
             Refusal::NotOurTree { lane } => Some(format!("lane close {lane}")),
             Refusal::WouldLose { lane, losses } => Some(what_helps(lane, losses)),
-            Refusal::PoolIsFull { .. }
+            Refusal::InstanceRuns { program, instance, .. }
+            | Refusal::InstanceInUse { program, instance, .. } => {
+                Some(format!("lane program stop {program} {instance}"))
+            }
+            Refusal::InstanceRests { program, instance } => {
+                Some(format!("lane program start {program} {instance}"))
+            }
+            Refusal::InstanceMovedOn { .. }
+            | Refusal::PoolIsFull { .. }
             | Refusal::NotInPool { .. }
             | Refusal::Unknown { .. }
             | Refusal::MovedOn { .. } => None,

@@ -54,6 +54,8 @@ pub struct Worker {
     pub start_message: Option<Map<String, Value>>,
     /// What each of its runs is limited to.
     pub limits: RunLimits,
+    /// The number of the launch spec that its next run is started with.
+    pub spec: u32,
     /// What supervision remembers of it.
     pub supervision: Supervision,
     /// The worker whose program asked for it. None: a person did.

@@ -14,6 +14,7 @@ mod compare;
 mod create;
 mod diff;
 mod inside;
+mod instances;
 mod leftovers;
 mod panes;
 mod pool;
@@ -32,6 +33,7 @@ mod workspaces;
 pub(crate) use close::CloseAsked;
 pub(crate) use create::parse_name;
 pub(crate) use inside::{Asking, run_of_holder, who_asks};
+pub(crate) use instances::{ProgramAsked, Which, runs};
 pub(crate) use panes::program_of;
 pub(crate) use restarts::Begun;
 pub(crate) use runs::{RunHow, exit_of};
@@ -341,6 +343,7 @@ impl Engine {
                 // A timer is no task that an end waits for.
                 Effect::Retry { .. } => {}
                 Effect::ReleaseHolder { run } => engine.release(run).await,
+                Effect::BringUp { instance, epoch } => engine.bring_up(instance, epoch, request).await,
                 Effect::LabelTree { lane } => engine.label_tree(lane).await,
                 Effect::AwaitLeases => engine.leases_changed.notify_one(),
                 Effect::CloseRemembered { lane } => engine.close_remembered(lane, request).await,

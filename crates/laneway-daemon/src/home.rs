@@ -23,7 +23,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use laneway_core::id::RunId;
+use laneway_core::id::{InstanceId, RunId};
 
 /// The variable that says where the home is.
 pub const HOME_VARIABLE: &str = "LANEWAY_HOME";
@@ -148,9 +148,15 @@ impl Home {
         }
         rustix::fs::access(&self.root, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
             .map_err(|errno| unusable(errno.into()))?;
-        for folder in
-            [self.runs(), self.launches(), self.scratch(), self.splits(), self.trust(), self.repeats()]
-        {
+        for folder in [
+            self.runs(),
+            self.launches(),
+            self.scratch(),
+            self.splits(),
+            self.trust(),
+            self.repeats(),
+            self.instances(),
+        ] {
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -239,6 +245,16 @@ impl Home {
     /// The folder with the answers of requests that may be repeated.
     pub fn repeats(&self) -> PathBuf {
         self.root.join("repeats")
+    }
+
+    /// The folder of the state folders of all instances.
+    pub fn instances(&self) -> PathBuf {
+        self.root.join("instances")
+    }
+
+    /// The state folder of one instance: its program's own, told in `LANEWAY_STATE_DIR`.
+    pub fn instance(&self, instance: InstanceId) -> PathBuf {
+        self.instances().join(instance.to_string())
     }
 
     /// The folder of the private files with workers' environments.

@@ -1,6 +1,6 @@
 //! HTTP on the unix socket, and over TCP where that is asked for: who may ask, what is asked, and the answers.
 //!
-//! The handlers ([`lanes`], [`sharing`], [`rescues`], [`workers`], [`settings`], [`host`], [`serving`], [`health`],
+//! The handlers ([`lanes`], [`sharing`], [`rescues`], [`workers`], [`programs`], [`settings`], [`host`], [`serving`], [`health`],
 //! [`socket`], [`terminal`]) translate; what happens is the engine's. [`tcp`] takes connections of strangers, [`gate`] says who of them is let in.
 
 mod document;
@@ -9,6 +9,7 @@ mod gate;
 mod health;
 mod host;
 mod lanes;
+mod programs;
 mod repeats;
 mod rescues;
 mod serving;
@@ -156,6 +157,9 @@ fn asked() -> OpenApiRouter<Served> {
     OpenApiRouter::new()
         .routes(routes!(document::show))
         .routes(routes!(document::page))
+        .routes(routes!(programs::programs))
+        .nest(routes::PROGRAM, programs::below_a_program())
+        .nest(routes::FIRST_PROGRAM, programs::below_a_program())
         .routes(routes!(host::status))
         .routes(routes!(host::stop))
         .routes(routes!(host::events))

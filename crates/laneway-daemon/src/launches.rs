@@ -103,8 +103,14 @@ impl Kept {
         serde_json::from_reader(io::BufReader::new(file)).map_err(io::Error::other)
     }
 
-    /// The whole environment of a run.
-    pub(crate) fn environment_of(&self, home: &Home, ids: &RunIds, cwd: &Path) -> Vec<(OsText, OsText)> {
+    /// The whole environment of a run. `state`: the folder of its own that an instance has.
+    pub(crate) fn environment_of(
+        &self,
+        home: &Home,
+        ids: &RunIds,
+        cwd: &Path,
+        state: Option<&Path>,
+    ) -> Vec<(OsText, OsText)> {
         let own = [
             ("TERM", "xterm-256color".into()),
             ("COLORTERM", "truecolor".into()),
@@ -116,7 +122,8 @@ impl Kept {
             ("LANEWAY_WORKER", ids.worker.to_string().as_str().into()),
             (laneway_wire::mark::RUN_VARIABLE, ids.run.to_string().as_str().into()),
         ];
-        let own = own.into_iter().map(|(name, value)| (OsText::from(name), value));
+        let state = state.map(|folder| ("LANEWAY_STATE_DIR", folder.into()));
+        let own = own.into_iter().chain(state).map(|(name, value)| (OsText::from(name), value));
         self.environment.iter().cloned().chain(own).collect()
     }
 }

@@ -81,6 +81,10 @@ impl IntoProblem for Refusal {
             | Refusal::WouldLose { .. }
             | Refusal::PoolIsFull { .. }
             | Refusal::NotInPool { .. }
+            | Refusal::InstanceRuns { .. }
+            | Refusal::InstanceInUse { .. }
+            | Refusal::InstanceRests { .. }
+            | Refusal::InstanceMovedOn { .. }
             | Refusal::MovedOn { .. } => ErrorKind::Refused,
         };
         let mut problem = Problem::new(kind, self.slug(), self.to_string());

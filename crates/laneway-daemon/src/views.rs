@@ -1,5 +1,7 @@
 //! Records as they are shown.
 
+mod instances;
+
 use std::collections::HashMap;
 
 use laneway_api::error::Problem;

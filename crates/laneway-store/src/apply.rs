@@ -1,5 +1,7 @@
 //! What a decision changes: its rows, then its events with their numbers.
 
+mod instance;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -126,6 +128,10 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), ApplyError> {
         Change::UpdateRun { was, run } => update_run(connection, was, run),
         Change::PutPane(pane) => put_pane(connection, pane),
         Change::SetLastAttached(worker) => set_last_attached(connection, *worker),
+        Change::InsertInstance(instance) => instance::insert(connection, instance),
+        Change::UpdateInstance { was_epoch, instance } => instance::update(connection, *was_epoch, instance),
+        Change::DeleteInstance(id) => instance::delete(connection, *id),
+        Change::PutInstanceRun(run) => instance::put_run(connection, run),
     }
 }
 
@@ -325,8 +331,8 @@ fn insert_worker(connection: &Connection, worker: &Worker) -> Result<(), ApplyEr
         .prepare_cached(
             "INSERT INTO workers (id, workspace, lane, name, desired, restart, done_codes, created_at, \
              supervision_epoch, n_restarts, failed_at, retry_at, given_up, parent, channel, \
-             start_message, limits) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, \
-             ?17)",
+             start_message, spec, limits) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
         )?
         .execute(params![
             row.id,
@@ -345,6 +351,7 @@ fn insert_worker(connection: &Connection, worker: &Worker) -> Result<(), ApplyEr
             row.parent,
             row.channel,
             row.start_message,
+            row.spec,
             row.limits
         ])?;
     exactly_one(changed, "workers", row.id)
@@ -356,7 +363,8 @@ fn update_worker(connection: &Connection, worker: &Worker) -> Result<(), ApplyEr
     let changed = connection
         .prepare_cached(
             "UPDATE workers SET name = ?3, desired = ?4, supervision_epoch = ?5, n_restarts = ?6, \
-             failed_at = ?7, retry_at = ?8, given_up = ?9 WHERE id = ?1 AND lane = ?2",
+             failed_at = ?7, retry_at = ?8, given_up = ?9, restart = ?10, done_codes = ?11, channel = ?12, \
+             start_message = ?13, spec = ?14, limits = ?15 WHERE id = ?1 AND lane = ?2",
         )?
         .execute(params![
             row.id,
@@ -367,7 +375,13 @@ fn update_worker(connection: &Connection, worker: &Worker) -> Result<(), ApplyEr
             row.n_restarts,
             row.failed_at,
             row.retry_at,
-            row.given_up
+            row.given_up,
+            row.restart,
+            row.done_codes,
+            row.channel,
+            row.start_message,
+            row.spec,
+            row.limits
         ])?;
     exactly_one(changed, "workers", row.id)
 }

@@ -1,7 +1,8 @@
 //! The facts a decision is based on: what its scope asks for, read in the writer's transaction.
 
-use laneway_core::command::{Facts, LaneFacts, PaneFacts, Scope, WorkerFacts, WorkerName};
+use laneway_core::command::{Facts, InstanceFacts, LaneFacts, PaneFacts, Scope, WorkerFacts, WorkerName};
 use laneway_core::id::{HostId, LaneId, RunId, WorkerId};
+use laneway_core::instance::Instance;
 use laneway_core::lane::Lane;
 use laneway_core::pane::Pane;
 use laneway_core::run::Run;
@@ -9,9 +10,10 @@ use rusqlite::{Connection, params};
 
 use crate::query::{QueryError, all, first};
 use crate::rows::{
-    AttachmentRecord, LaneRecord, PaneRecord, PoolRecord, RunRecord, WorkerRecord, WorkspaceRecord,
-    attachment_columns, attachments_and_workers, lane_columns, optional_record, pane_columns, pool_columns,
-    record, run_columns, worker_columns, workspace_columns,
+    AttachmentRecord, InstanceRecord, InstanceRunRecord, LaneRecord, PaneRecord, PoolRecord, RunRecord,
+    WorkerRecord, WorkspaceRecord, attachment_columns, attachments_and_workers, instance_columns,
+    instance_run_columns, lane_columns, optional_record, pane_columns, pool_columns, record, run_columns,
+    worker_columns, workspace_columns,
 };
 
 /// Reads what `scope` asks for.
@@ -61,22 +63,60 @@ pub(crate) fn load(connection: &Connection, host: HostId, scope: &Scope) -> Resu
         }
         Scope::Run(run) => Ok(Facts::Lane(of_run(connection, *run)?)),
         Scope::Panes(worker) => {
-            let sql = concat!(
-                "SELECT ",
-                worker_columns!(),
-                ", ",
-                run_columns!(),
-                " FROM workers LEFT JOIN runs ON runs.worker = workers.id AND runs.number = \
-                  (SELECT max(number) FROM runs AS every WHERE every.worker = workers.id) WHERE workers.id = ?1"
-            );
-            let found = first(connection, sql, [worker.to_string()], |cells| {
-                Ok((record::<WorkerRecord>(cells)?, optional_record::<RunRecord>(cells)?))
-            })?;
-            let Some((worker, latest)) = found else { return Ok(Facts::Panes(None)) };
+            let Some(WorkerFacts { worker, latest }) = of_worker(connection, *worker)? else {
+                return Ok(Facts::Panes(None));
+            };
             let panes = panes_of(connection, worker.id)?;
             Ok(Facts::Panes(Some(PaneFacts { worker, latest, panes })))
         }
+        Scope::InstanceNamed(workspace, program, name) => {
+            let sql = concat!(
+                "SELECT ",
+                instance_columns!(),
+                " FROM instances WHERE workspace = ?1 AND program = ?2 AND name = ?3"
+            );
+            let params = params![workspace.to_string(), program, name.as_str()];
+            let found = first(connection, sql, params, record::<InstanceRecord>)?;
+            of_instance(connection, found)
+        }
+        Scope::Instance(instance) => {
+            let sql = concat!("SELECT ", instance_columns!(), " FROM instances WHERE id = ?1");
+            let found = first(connection, sql, [instance.to_string()], record::<InstanceRecord>)?;
+            of_instance(connection, found)
+        }
     }
+}
+
+fn of_worker(connection: &Connection, worker: WorkerId) -> Result<Option<WorkerFacts>, QueryError> {
+    let sql = concat!(
+        "SELECT ",
+        worker_columns!(),
+        ", ",
+        run_columns!(),
+        " FROM workers LEFT JOIN runs ON runs.worker = workers.id AND runs.number = \
+          (SELECT max(number) FROM runs AS every WHERE every.worker = workers.id) WHERE workers.id = ?1"
+    );
+    first(connection, sql, [worker.to_string()], |cells| {
+        Ok(WorkerFacts {
+            worker: record::<WorkerRecord>(cells)?,
+            latest: optional_record::<RunRecord>(cells)?,
+        })
+    })
+}
+
+fn of_instance(connection: &Connection, found: Option<Instance>) -> Result<Facts, QueryError> {
+    let Some(instance) = found else { return Ok(Facts::Instance(None)) };
+    let worker = match instance.worker {
+        Some(worker) => of_worker(connection, worker)?,
+        None => None,
+    };
+    let sql = concat!(
+        "SELECT ",
+        instance_run_columns!(),
+        " FROM instance_runs INDEXED BY instance_runs_open WHERE instance = ?1 AND stopped_at IS NULL"
+    );
+    let open_run = first(connection, sql, [instance.id.to_string()], record::<InstanceRunRecord>)?;
+    Ok(Facts::Instance(Some(Box::new((InstanceFacts { instance, open_run }, worker)))))
 }
 
 /// All panes that a worker has or had, by their numbers.
@@ -164,5 +204,20 @@ fn of_lane(
         "WHERE attachments.lane = ?1 ORDER BY attachments.id"
     );
     let attachments = all(connection, sql, [&id], record::<AttachmentRecord>)?;
-    Ok(Some(LaneFacts { lane, workers, taken_names, attachments }))
+    let sql = concat!(
+        "SELECT ",
+        instance_columns!(),
+        ", ",
+        instance_run_columns!(),
+        " FROM instances INDEXED BY instances_lane LEFT JOIN instance_runs INDEXED BY instance_runs_open \
+          ON instance_runs.instance = instances.id AND instance_runs.stopped_at IS NULL \
+          WHERE instances.lane = ?1 ORDER BY instances.id"
+    );
+    let instances = all(connection, sql, [&id], |cells| {
+        Ok(InstanceFacts {
+            instance: record::<InstanceRecord>(cells)?,
+            open_run: optional_record::<InstanceRunRecord>(cells)?,
+        })
+    })?;
+    Ok(Some(LaneFacts { lane, workers, taken_names, attachments, instances }))
 }

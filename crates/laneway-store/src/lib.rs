@@ -5,7 +5,7 @@
 //! * [`glance()`]: a look at a database that changes nothing
 //! * `writer`: the one thread that decides, with `facts` (what a decision is based on) and `apply`
 //!   (what it changes)
-//! * `readers`, `reads`: the pool of read-only connections, and the questions that are asked of it
+//! * `readers`, `reads`, `instances`: the pool of read-only connections, and the questions that are asked of it
 //! * `rows`: the tables' rows, and their conversion from and to the records of `laneway-core`
 //!
 //! The clock is read by whoever opens the store; no id is made here.
@@ -15,6 +15,7 @@ mod connection;
 mod error;
 mod facts;
 mod glance;
+mod instances;
 mod query;
 mod readers;
 mod reads;
@@ -25,5 +26,6 @@ mod writer;
 
 pub use error::{CloseError, OpenError, ReadError, SubmitError, UnreadableRow};
 pub use glance::{Glance, glance};
+pub use instances::InstanceRow;
 pub use reads::{Counts, RunRow, WorkerRow, WorkersOf};
 pub use store::{Asked, Committed, NewHost, Store};

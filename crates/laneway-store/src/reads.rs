@@ -318,7 +318,8 @@ impl Store {
     pub fn greatest_id(&self) -> Result<Option<Ulid>, ReadError> {
         let sql = "SELECT max(substr(id, instr(id, '_') + 1)) FROM (\
                    SELECT max(id) AS id FROM workspaces UNION ALL SELECT max(id) FROM lanes UNION ALL \
-                   SELECT max(id) FROM workers UNION ALL SELECT max(id) FROM runs)";
+                   SELECT max(id) FROM workers UNION ALL SELECT max(id) FROM runs UNION ALL \
+                   SELECT max(id) FROM instances)";
         let greatest = self.ask(|db| first(db, sql, [], |cells| cells.value::<Option<String>>("ids")))?;
         Ok(greatest.flatten().and_then(|text| Ulid::from_string(&text).ok()))
     }

@@ -5,6 +5,7 @@
 
 mod attachment;
 mod event;
+mod instance;
 mod lane;
 mod pane;
 mod pool;
@@ -21,6 +22,7 @@ use rusqlite::types::{FromSql, ValueRef};
 
 pub(crate) use attachment::{AttachmentRecord, attachment_columns, attachments_and_workers};
 pub(crate) use event::{EventRecord, event_columns};
+pub(crate) use instance::{InstanceRecord, InstanceRunRecord, instance_columns, instance_run_columns};
 pub(crate) use lane::{LaneRecord, lane_columns, lifecycle};
 pub(crate) use pane::{PaneRecord, pane_columns};
 pub(crate) use pool::{PoolRecord, pool_columns};

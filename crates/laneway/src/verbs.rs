@@ -26,6 +26,7 @@ pub(crate) mod message;
 pub(crate) mod new;
 pub(crate) mod overview;
 pub(crate) mod path;
+pub(crate) mod program;
 pub(crate) mod prune;
 pub(crate) mod ps;
 pub(crate) mod read;

@@ -2,6 +2,7 @@
 
 use crate::channel::{ChannelProgress, Heard};
 use crate::command::LaneFacts;
+use crate::decide::instance::Following;
 use crate::decide::run::{find_run, subject, update};
 use crate::decision::{Decision, Effect};
 use crate::event::Event;
@@ -27,6 +28,7 @@ pub(super) fn heard(
     let mut channel = known.clone();
     let about = subject(&facts.lane, worker.worker.id, Some(id));
     let mut decision = Decision::default();
+    let mut following = Following::of(facts, &worker.worker, run);
     for heard in heard.iter().skip(n_known) {
         channel.taken += 1;
         let event = match heard {
@@ -42,13 +44,19 @@ pub(super) fn heard(
             Heard::Ready | Heard::Pong | Heard::Closed => continue,
             Heard::Status(status) => Event::WorkerStatusSaid { status: status.clone() },
             Heard::Error(message) => Event::WorkerErrorSaid { message: message.clone() },
-            Heard::Event { name, data } => Event::WorkerSaid { name: name.clone(), data: data.clone() },
+            Heard::Event { name, data } => {
+                following.event(name, data, now);
+                Event::WorkerSaid { name: name.clone(), data: following.own(data) }
+            }
         };
         decision.events.push((about, event));
     }
     if channel != *known {
         decision.changes.push(update(run, Run { channel: Some(channel), ..run.clone() }));
     }
+    let Decision { changes, events, .. } = following.decided();
+    decision.changes.extend(changes);
+    decision.events.extend(events);
     Ok(decision)
 }
 

@@ -67,6 +67,7 @@ impl Record {
                 return Facts::Lane(facts);
             }
             Scope::Panes(_) => return Facts::Panes(None),
+            Scope::InstanceNamed(..) | Scope::Instance(_) => return Facts::Instance(None),
         };
         Facts::Lane(lane.and_then(|lane| self.lane_facts(lane)))
     }
@@ -94,6 +95,7 @@ impl Record {
             workers: workers.collect(),
             taken_names: taken_names.collect(),
             attachments: self.attachments_in(lane.id),
+            instances: vec![],
         })
     }
 
@@ -123,6 +125,10 @@ impl Record {
                 Change::PutPane(_) | Change::SetLastAttached(_) => {
                     panic!("no command here is about panes")
                 }
+                Change::InsertInstance(_)
+                | Change::UpdateInstance { .. }
+                | Change::DeleteInstance(_)
+                | Change::PutInstanceRun(_) => panic!("no command here is about instances"),
                 Change::InsertPoolTree(_) | Change::UpdatePoolTree { .. } | Change::DeletePoolTree(_) => {
                     panic!("no command here is about the pool")
                 }
@@ -272,6 +278,7 @@ fn new_worker(n: u8, task: bool) -> NewWorker {
         limits: crate::limits::RunLimits::NONE,
         forced: false,
         parent: None,
+        instance: None,
     }
 }
 

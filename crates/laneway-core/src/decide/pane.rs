@@ -113,6 +113,7 @@ mod tests {
             channel: None,
             start_message: None,
             limits: crate::limits::RunLimits::NONE,
+            spec: 1,
             supervision: Supervision::default(),
             parent: None,
             created_at: Timestamp(0),

@@ -1,8 +1,9 @@
 //! What happens to workers between their runs: started, started again, and planned to be.
 
 use crate::channel::ChannelProgress;
-use crate::command::{LaneFacts, WorkerFacts};
-use crate::decide::run::{ending, find_worker, refuse_unless_set_up, subject};
+use crate::command::{LaneFacts, NewWorker, WorkerFacts};
+use crate::decide::instance;
+use crate::decide::run::{ending, find_worker, refuse_unless_set_up, spec_of, subject};
 use crate::decision::{Change, Decision, Effect};
 use crate::event::{Event, Subject};
 use crate::id::{RunId, WorkerId};
@@ -67,6 +68,51 @@ pub(super) fn restart(
         }
     };
     Ok(decision.then(Effect::StopRun { run: latest.id, grace_ms }))
+}
+
+/// The worker of an instance runs anew with what it is started with by now: at once, or when what runs of it has ended.
+pub(super) fn renew(
+    facts: &LaneFacts,
+    id: WorkerId,
+    new: &NewWorker,
+    now: Timestamp,
+) -> Result<Decision, Refusal> {
+    let known = startable(facts, id)?;
+    if !new.forced {
+        refuse_unless_set_up(&facts.lane)?;
+    }
+    let becomes = instance::becomes(facts, new, id)?;
+    let Some(latest) = &known.latest else {
+        return Ok(Decision::unchanged());
+    };
+    let spec = spec_of(&facts.lane, new, id, known.worker.spec + 1);
+    let worker = Worker {
+        restart: new.restart,
+        done_codes: new.done_codes.clone(),
+        channel: new.channel,
+        start_message: new.start_message.clone(),
+        limits: new.limits,
+        spec: spec.number,
+        desired: Desired::Running,
+        ..known.worker.clone()
+    };
+    let renewed = WorkerFacts { worker, latest: Some(latest.clone()) };
+    let stop = Effect::StopRun { run: latest.id, grace_ms: GRACE_TO_GO_ON_MS };
+    let mut decision = match &latest.state {
+        RunState::Exited(_) => begin(&facts.lane, &renewed, latest, (new.run, Counting::Anew), now),
+        RunState::Starting | RunState::Running(_) => {
+            let (changes, events) = ending(&facts.lane, &renewed, latest, Desired::Running);
+            Decision { changes, events, effects: vec![stop] }
+        }
+        RunState::Stopping(_) => {
+            let about = subject(&facts.lane, id, Some(latest.id));
+            let changes = vec![Change::UpdateWorker(renewed.worker.clone())];
+            Decision { changes, events: vec![(about, Event::StartRemembered {})], effects: vec![stop] }
+        }
+    };
+    decision.changes.insert(0, Change::InsertSpec(spec));
+    decision.changes.extend(becomes);
+    Ok(decision)
 }
 
 /// The moment of a planned restart has come. A plan that was given up, or made anew, is void.
@@ -190,7 +236,7 @@ fn begin(
         id: new,
         worker: worker.worker.id,
         number: latest.number + 1,
-        spec: latest.spec,
+        spec: worker.worker.spec,
         state: RunState::Starting,
         created_at: now,
         started_at: None,

@@ -2,7 +2,7 @@
 
 use crate::channel::ChannelProgress;
 use crate::command::{LaneFacts, NewWorker, WorkerFacts, WorkerName, WorkerNaming};
-use crate::decide::{about, restart, unknown};
+use crate::decide::{about, instance, restart, unknown};
 use crate::decision::{Change, Decision, Effect};
 use crate::event::{Event, Subject};
 use crate::id::{RunId, WorkerId};
@@ -37,19 +37,12 @@ pub(super) fn create(facts: &LaneFacts, new: &NewWorker, now: Timestamp) -> Resu
         channel: new.channel,
         start_message: new.start_message.clone(),
         limits: new.limits,
+        spec: 1,
         supervision: Supervision::default(),
         parent: new.parent,
         created_at: now,
     };
-    let spec = LaunchSpec {
-        worker: new.id,
-        number: 1,
-        argv: new.argv.clone(),
-        cwd: new.cwd.clone().unwrap_or_else(|| lane.path.clone()),
-        environment: new.environment.clone(),
-        record: new.record && new.terminal.is_tty(),
-        terminal: new.terminal.clone(),
-    };
+    let spec = spec_of(lane, new, new.id, 1);
     let run = Run {
         id: new.run,
         worker: new.id,
@@ -61,12 +54,29 @@ pub(super) fn create(facts: &LaneFacts, new: &NewWorker, now: Timestamp) -> Resu
         ended_at: None,
         channel: new.channel.map(|_| ChannelProgress::default()),
     };
+    let becomes = instance::becomes(facts, new, new.id)?;
     let created = Event::WorkerCreated { name, program: new.argv.first().cloned().unwrap_or_default() };
     Ok(Decision {
         events: vec![(subject(lane, new.id, Some(new.run)), created)],
-        changes: vec![Change::InsertWorker(worker), Change::InsertSpec(spec), Change::InsertRun(run)],
+        changes: [Change::InsertWorker(worker), Change::InsertSpec(spec), Change::InsertRun(run)]
+            .into_iter()
+            .chain(becomes)
+            .collect(),
         effects: vec![Effect::StartRun { run: new.run }],
     })
+}
+
+/// What a worker is started with.
+pub(super) fn spec_of(lane: &Lane, new: &NewWorker, worker: WorkerId, number: u32) -> LaunchSpec {
+    LaunchSpec {
+        worker,
+        number,
+        argv: new.argv.clone(),
+        cwd: new.cwd.clone().unwrap_or_else(|| lane.path.clone()),
+        environment: new.environment.clone(),
+        record: new.record && new.terminal.is_tty(),
+        terminal: new.terminal.clone(),
+    }
 }
 
 /// A worker is not started in a lane that is being set up, or could not be; tasks are.
@@ -167,11 +177,10 @@ pub(super) fn exited(
     let is_wanted_again = asked && worker.worker.desired == Desired::Running;
     if let (Exit::NotStarted { reason }, 1, false) = (exit, run.number, is_wanted_again) {
         let name = worker.worker.name.clone();
-        return Ok(Decision {
-            changes: vec![Change::DeleteWorker(worker.worker.id)],
-            events: vec![(subject, Event::WorkerWithdrawn { name, reason: reason.clone() })],
-            effects: vec![Effect::ReleaseHolder { run: id }],
-        });
+        let Decision { mut changes, mut events, .. } = instance::withdrawn(facts, worker.worker.id, reason);
+        changes.push(Change::DeleteWorker(worker.worker.id));
+        events.insert(0, (subject, Event::WorkerWithdrawn { name, reason: reason.clone() }));
+        return Ok(Decision { changes, events, effects: vec![Effect::ReleaseHolder { run: id }] });
     }
     let event = Event::WorkerExited {
         number: run.number,
@@ -180,15 +189,18 @@ pub(super) fn exited(
         asked,
     };
     let ended = Run { state: RunState::Exited(exit.clone()), ended_at: Some(at), ..run.clone() };
+    let of_instance = instance::ended(facts, &worker.worker, run, (exit, asked), now);
     let follows = restart::after_end(&facts.lane, &worker.worker, run, ((exit, at), now), pacing);
     let mut decision = Decision {
         changes: vec![update(run, ended)],
         events: vec![(subject, event)],
         effects: vec![Effect::ReleaseHolder { run: id }],
     };
-    decision.changes.extend(follows.changes);
-    decision.events.extend(follows.events);
-    decision.effects.extend(follows.effects);
+    for part in [of_instance, follows] {
+        decision.changes.extend(part.changes);
+        decision.events.extend(part.events);
+        decision.effects.extend(part.effects);
+    }
     Ok(decision)
 }
 

@@ -162,8 +162,13 @@ mod tests {
         let mut now = after(&begin(&lane(LaneSetup::default()), &plan).unwrap());
         let mut seen = Vec::new();
         for outcome in [Ok(()), Err("deps exited 1".to_owned())] {
-            let facts =
-                LaneFacts { lane: now.clone(), workers: vec![], taken_names: vec![], attachments: vec![] };
+            let facts = LaneFacts {
+                lane: now.clone(),
+                workers: vec![],
+                taken_names: vec![],
+                attachments: vec![],
+                instances: vec![],
+            };
             let command = Command::FinishPiece {
                 lane: now.id,
                 epoch: now.epoch,

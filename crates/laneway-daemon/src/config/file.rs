@@ -105,6 +105,14 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str, keys: &[&str]) -> Result<T,
     toml::from_str(text).map_err(|error| mistake(&error))
 }
 
+/// The key that stands first in a table of a text.
+pub(super) fn first_key(text: &str, table: &str) -> Option<String> {
+    let parsed = DeTable::parse(text).ok()?;
+    let DeValue::Table(keys) = parsed.get_ref().get(table)?.get_ref() else { return None };
+    let first = keys.keys().min_by_key(|key| key.span().start)?;
+    Some(first.get_ref().to_string())
+}
+
 /// Refuses keys that nobody reads: a typing mistake must not look like a setting. The table is the one at `pattern` of
 /// the keys, which the text calls `called`.
 fn refuse_unknown(

@@ -33,6 +33,10 @@ enum Kind {
     Restart,
     /// How a program finds its channel.
     Channel,
+    /// Where instances of a program work.
+    Isolation,
+    /// Codes that programs end with.
+    Codes,
     /// Names of the user's choice with texts.
     TextTable,
 }
@@ -157,6 +161,18 @@ pub(super) const SETTINGS: &[Setting] = &[
         line: "restart = \"on-failure\"",
     },
     Setting {
+        key: "programs.*.done_codes",
+        kind: Kind::Codes,
+        about: "Codes that it may end with beside 0 when its work is done.",
+        line: "done_codes = [42]",
+    },
+    Setting {
+        key: "programs.*.isolation",
+        kind: Kind::Isolation,
+        about: "Where its instances work: each in a lane of its own, or with none in the main worktree itself.",
+        line: "isolation = \"lane\"",
+    },
+    Setting {
         key: "programs.*.channel",
         kind: Kind::Channel,
         about: "The channel that it is given to talk to its supervisor: jsonl or node-ipc.",
@@ -225,6 +241,10 @@ fn kind_schema(kind: &Kind) -> Map<String, Value> {
         Kind::TextTable => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::Restart => json!({ "enum": RestartPolicy::ALL.map(RestartPolicy::as_str) }),
+        Kind::Isolation => json!({ "enum": ["lane", "none"] }),
+        Kind::Codes => {
+            json!({ "type": "array", "items": { "type": "integer", "minimum": 0, "maximum": 255 } })
+        }
         Kind::Channel => json!({ "enum": ChannelKind::ALL.map(ChannelKind::as_str) }),
         Kind::Count(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
         Kind::Size => json!({ "anyOf": [

@@ -73,15 +73,32 @@ pub struct Program {
     /// When it is started again.
     #[serde(default = "usual_restart")]
     pub restart: RestartPolicy,
+    /// Exit codes that mean that its work is done; 0 always does.
+    #[serde(default)]
+    pub done_codes: Vec<u8>,
     /// The channel that it is given.
     #[serde(default)]
     pub channel: Option<ChannelKind>,
+    /// Where its instances work.
+    #[serde(default)]
+    pub isolation: Isolation,
     /// How long a run of it may take.
     #[serde(default, deserialize_with = "limit")]
     pub limit_wall: Option<NonZeroU64>,
     /// How long it may be idle.
     #[serde(default, deserialize_with = "limit")]
     pub limit_idle: Option<NonZeroU64>,
+}
+
+/// Where instances of a program work.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// Each in a lane of its own.
+    #[default]
+    Lane,
+    /// In the main worktree itself, all of them.
+    None,
 }
 
 impl Program {
@@ -127,6 +144,8 @@ pub struct WorkspaceFile {
     pub path: PathBuf,
     /// What tells this text from any other: `sha256:` and the hash in hexadecimal digits.
     pub content: String,
+    /// The program that is meant where none is named: the one called `orchestrator`, else the first in the text.
+    pub first_program: Option<String>,
 }
 
 impl Default for WorkspaceConfig {
@@ -221,7 +240,9 @@ impl WorkspaceFile {
             return Err(file::Mistake { at, message }.in_file(&path, text));
         }
         let content = format!("sha256:{}", hash_of_bytes(text.as_bytes()));
-        Ok(Self { config, path, content })
+        let called_so = Some("orchestrator".to_owned()).filter(|name| config.programs.contains_key(name));
+        let first_program = called_so.or_else(|| file::first_key(text, "programs"));
+        Ok(Self { config, path, content, first_program })
     }
 }
 
@@ -451,7 +472,7 @@ mod tests {
         assert_eq!(of_steps["properties"].as_object().unwrap().len(), 4, "{of_steps}");
         assert_eq!(of_steps["additionalProperties"], false);
         let of_programs = &schema["properties"]["programs"]["additionalProperties"];
-        assert_eq!(of_programs["properties"].as_object().unwrap().len(), 5, "{of_programs}");
+        assert_eq!(of_programs["properties"].as_object().unwrap().len(), 7, "{of_programs}");
         assert_eq!(schema["additionalProperties"], false);
     }
 }

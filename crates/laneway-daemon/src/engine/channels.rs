@@ -10,6 +10,7 @@ use laneway_api::request::Launch;
 use laneway_core::channel::{ChannelKind, Due, Heard, Patience, Vigil, greeting};
 use laneway_core::command::Command;
 use laneway_core::id::{RunId, WorkerId};
+use laneway_core::instance::Instance;
 use laneway_core::launch::{LaunchSpec, TerminalSpec};
 use laneway_core::run::Run;
 use laneway_core::worker::Worker;
@@ -166,6 +167,11 @@ impl Engine {
         row.run.channel.map(|channel| channel.taken)
     }
 
+    /// Milliseconds since a run's program last said that it is ready, or answered; none if it is not watched.
+    pub(crate) fn silent_ms(&self, run: RunId) -> Option<u64> {
+        self.vigil_of(run)?.with(|vigil, now_ms| vigil.silent_ms(now_ms))
+    }
+
     /// Says something to a worker's program over its channel.
     pub(crate) async fn message_worker(
         &self,
@@ -252,9 +258,17 @@ pub(super) fn refuse_senseless(wanted: &Launch, is_task: bool) -> Result<(), Pro
 }
 
 /// The channel that a run is launched with.
-pub(super) fn launch_of(kind: ChannelKind, worker: &Worker, spec: &LaunchSpec) -> message::Channel {
-    let start = worker.start_message.as_ref();
-    let told = greeting(&worker.id.to_string(), &spec.cwd.shown(), start);
+pub(super) fn launch_of(
+    kind: ChannelKind,
+    worker: &Worker,
+    spec: &LaunchSpec,
+    instance: Option<&Instance>,
+) -> message::Channel {
+    let (start, project) = (worker.start_message.as_ref(), spec.cwd.shown());
+    let told = match instance {
+        Some(instance) => instance.greeting(&project, start),
+        None => greeting((&worker.id.to_string(), &json!({}), None), &project, start),
+    };
     message::Channel {
         kind: match kind {
             ChannelKind::Jsonl => message::ChannelKind::JsonLines,

@@ -42,6 +42,19 @@ impl Engine {
     pub(crate) async fn new_lane(
         &self,
         cwd: &OsText,
+        wanted: Wanted,
+        tell: &Tell,
+        request: Request,
+    ) -> Result<Made, Problem> {
+        let id = LaneId::from_ulid(self.ids.next());
+        self.new_lane_as(id, cwd, wanted, tell, request).await
+    }
+
+    /// The same with an id that somebody has chosen.
+    pub(super) async fn new_lane_as(
+        &self,
+        id: LaneId,
+        cwd: &OsText,
         mut wanted: Wanted,
         tell: &Tell,
         request: Request,
@@ -59,7 +72,6 @@ impl Engine {
         let open = self.open_lanes(&workspace).await?;
         let name =
             self.name_for(&Naming { config: &config, root: repository.root(), open: &open }, &wanted)?;
-        let id = LaneId::from_ulid(self.ids.next());
         let Prepared { base, record, warning } = {
             let (cwd, wanted, name) = (cwd.to_path_buf(), wanted.clone(), name.clone());
             blocking(move || {

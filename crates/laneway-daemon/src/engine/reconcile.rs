@@ -85,6 +85,7 @@ impl Engine {
             }
         }
         self.spread_restarts().await;
+        self.bring_up_again(request).await;
         fault_point!("start.restarts-planned");
         self.leave_emptied_trash().await;
         self.label_all_trees().await;
@@ -380,7 +381,8 @@ fn needed_environments(store: &Store) -> Result<HashSet<String>, ReadError> {
     let needed = workers.filter(|row| {
         row.worker.name.is_some() || row.latest.as_ref().is_some_and(|run| run.state.is_live())
     });
-    Ok(needed.filter_map(|row| row.spec).map(|spec| spec.environment).collect())
+    let needed = needed.filter_map(|row| row.spec).map(|spec| spec.environment);
+    Ok(needed.chain(store.renewed_environments()?).collect())
 }
 
 enum WithoutHolder {
@@ -496,6 +498,7 @@ mod tests {
             limits: laneway_core::limits::RunLimits::NONE,
             forced: false,
             parent: None,
+            instance: None,
         };
         let branch = LaneBranch { name: "lane/a".to_owned(), ours: true };
         let of = Ingredients {

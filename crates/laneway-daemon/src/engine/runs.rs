@@ -118,6 +118,7 @@ impl Engine {
             limits: wanted.run_limits,
             forced: false,
             parent: None,
+            instance: None,
         })
     }
 
@@ -406,7 +407,10 @@ impl Engine {
         let run = run.id;
         let ids = RunIds { workspace: worker.workspace, lane: worker.lane, worker: worker.id, run };
         let bytes = |text: &OsText| text.as_bytes().to_vec().into();
-        let environment = kept.environment_of(&self.home, &ids, spec.cwd.as_path());
+        let id = worker.id;
+        let instance = self.read(move |store| store.instance_of_worker(id)).await?;
+        let state = instance.as_ref().map(|instance| self.home.instance(instance.id));
+        let environment = kept.environment_of(&self.home, &ids, spec.cwd.as_path(), state.as_deref());
         let signal = match spec.argv.first().map(StopSignal::for_program) {
             Some(StopSignal::HangUp) => Signal::HUP,
             Some(StopSignal::Terminate) | None => Signal::TERM,
@@ -435,7 +439,9 @@ impl Engine {
             history_lines,
             stop_signal: signal.as_raw(),
             record: spec.record.then_some(recordings::PLAN),
-            channel: worker.channel.map(|kind| super::channels::launch_of(kind, worker, spec)),
+            channel: worker
+                .channel
+                .map(|kind| super::channels::launch_of(kind, worker, spec, instance.as_ref())),
             run_limits: limits_of(worker.limits),
         })
     }

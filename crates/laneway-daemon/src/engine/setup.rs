@@ -260,8 +260,9 @@ impl Engine {
         let argv = program.command.iter().map(|word| OsText::from(word.as_str())).collect();
         let restart = launch.restart.or(Some(program.restart));
         let channel = launch.channel.or(program.channel);
+        let done_codes = [launch.done_codes.as_slice(), &program.done_codes].concat();
         let run_limits = launch.run_limits.or(program.limits());
-        Ok(Launch { argv, restart, channel, run_limits, ..launch })
+        Ok(Launch { argv, restart, channel, done_codes, run_limits, ..launch })
     }
 
     /// Runs a step as a task, and waits for its end.

@@ -171,8 +171,34 @@ fn headers() -> Value {
     })
 }
 
+/// Adds what a path names of programs and instances; those of the first program are operations of their own.
+fn add_program(path: &str, operation: &mut Value) {
+    let mut named = Vec::new();
+    if path.contains("{program}") {
+        let about = "The name of a program in `laneway.toml`, percent-encoded.";
+        named.push(json!({ "name": "program", "in": "path", "required": true, "description": about,
+            "schema": { "type": "string" } }));
+    } else if let Some(id) = operation["operationId"].as_str().map(|id| format!("{id}_of_first_program")) {
+        operation["operationId"] = id.into();
+    }
+    if path.contains("{id}") {
+        named.push(json!({ "name": "id", "in": "path", "required": true, "description": "The instance.",
+            "schema": { "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" } }));
+    }
+    match operation["parameters"].as_array_mut() {
+        Some(parameters) => parameters.extend(named),
+        None => operation["parameters"] = named.into(),
+    }
+}
+
 /// Adds what is done in front of every handler.
 fn add_common(path: &str, method: &str, operation: &mut Value) {
+    let is_below_a_program =
+        path.starts_with(&format!("{}/", routes::PROGRAMS)) || path.starts_with(routes::FIRST_PROGRAM);
+    let is_of_programs = is_below_a_program || path == routes::PROGRAMS;
+    if is_below_a_program {
+        add_program(path, operation);
+    }
     let is_open = operation.get("security").is_some();
     let has_body = operation.get("requestBody").is_some();
     let is_post = method == "post";
@@ -188,7 +214,10 @@ fn add_common(path: &str, method: &str, operation: &mut Value) {
     if !is_open && ![routes::METRICS, routes::DAEMON_RESTART].contains(&path) {
         statuses.push(426);
     }
-    if path.contains('{') {
+    if is_of_programs {
+        statuses.extend([503, 504]);
+    }
+    if path.contains('{') || is_below_a_program {
         statuses.extend([404, 409]);
     }
     if is_post {
@@ -212,7 +241,8 @@ fn add_common(path: &str, method: &str, operation: &mut Value) {
         let answers = operation["responses"].as_object_mut().expect("every operation has answers");
         answers.entry(status).or_insert_with(|| serde_json::to_value(answer).expect("a reference is JSON"));
     }
-    let names = [("Folder", path.starts_with("/api/v1/") || path.contains('{')), ("Key", keeps_key)];
+    let reads_folder = path.starts_with("/api/v1/") || path.contains('{') || is_of_programs;
+    let names = [("Folder", reads_folder), ("Key", keeps_key)];
     for (name, _) in names.into_iter().filter(|(_, is_read)| *is_read) {
         let reference = json!({ "$ref": format!("#/components/parameters/{name}") });
         match operation["parameters"].as_array_mut() {

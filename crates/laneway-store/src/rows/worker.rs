@@ -11,7 +11,7 @@ macro_rules! worker_columns {
         "workers.id, workers.workspace, workers.lane, workers.name, workers.desired, workers.restart, \
          workers.done_codes, workers.supervision_epoch, workers.n_restarts, workers.failed_at, \
          workers.retry_at, workers.given_up, workers.created_at, \
-         workers.parent, workers.channel, workers.start_message, workers.limits"
+         workers.parent, workers.channel, workers.start_message, workers.spec, workers.limits"
     };
 }
 pub(crate) use worker_columns;
@@ -36,6 +36,7 @@ pub(crate) struct WorkerRecord {
     pub(crate) channel: Option<String>,
     /// A JSON object.
     pub(crate) start_message: Option<String>,
+    pub(crate) spec: u32,
     /// A JSON object; none if nothing is limited.
     pub(crate) limits: Option<String>,
 }
@@ -43,7 +44,7 @@ pub(crate) struct WorkerRecord {
 impl TableRow for WorkerRecord {
     type Record = Worker;
     const TABLE: &'static str = "workers";
-    const WIDTH: usize = 17;
+    const WIDTH: usize = 18;
 
     fn read(cells: &mut Cells<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -63,6 +64,7 @@ impl TableRow for WorkerRecord {
             parent: cells.take()?,
             channel: cells.take()?,
             start_message: cells.take()?,
+            spec: cells.take()?,
             limits: cells.take()?,
         })
     }
@@ -91,6 +93,7 @@ impl From<&Worker> for WorkerRecord {
                 .start_message
                 .as_ref()
                 .map(|message| serde_json::to_string(message).expect("a JSON object is JSON")),
+            spec: worker.spec,
             limits: (!worker.limits.is_none())
                 .then(|| serde_json::to_string(&worker.limits).expect("an object of numbers is JSON")),
         }
@@ -130,6 +133,7 @@ impl TryFrom<WorkerRecord> for Worker {
                 .map(|message| serde_json::from_str(&message))
                 .transpose()
                 .map_err(|error| BadCell::new("start_message", error))?,
+            spec: row.spec,
             limits: row
                 .limits
                 .map(|limits| serde_json::from_str(&limits))

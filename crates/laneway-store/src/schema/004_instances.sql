@@ -29,12 +29,10 @@ CREATE TABLE instances (
     model      TEXT,
     dry_run    INTEGER NOT NULL CHECK (dry_run IN (0, 1)),
     agents     TEXT    NOT NULL,
-    -- how often its program said that it started, and whether it has not said yet that it stopped
+    -- how often its program said that it started
     n_runs     INTEGER NOT NULL,
-    run_open   INTEGER NOT NULL CHECK (run_open IN (0, 1)),
     created_at INTEGER NOT NULL,
-    UNIQUE (workspace, program, name),
-    CHECK (run_open = 0 OR n_runs > 0)
+    UNIQUE (workspace, program, name)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX instances_lane ON instances (lane) WHERE lane IS NOT NULL;
@@ -59,6 +57,7 @@ CREATE TABLE instance_runs (
     CHECK ((outcome = 'running') = (stopped_at IS NULL))
 ) STRICT, WITHOUT ROWID;
 
+CREATE UNIQUE INDEX instance_runs_open ON instance_runs (instance) WHERE stopped_at IS NULL;
 CREATE INDEX instance_runs_program ON instance_runs (workspace, program, started_at);
 
 -- What each run of a worker is limited to, a JSON object; none if nothing is.

@@ -76,6 +76,7 @@ impl Memory {
                 });
                 return Facts::Lane(facts);
             }
+            Scope::InstanceNamed(..) | Scope::Instance(_) => return Facts::Instance(None),
             Scope::Panes(worker) => {
                 return Facts::Panes(self.workers.get(worker).map(|known| PaneFacts {
                     worker: known.clone(),
@@ -110,6 +111,7 @@ impl Memory {
             workers: workers.collect(),
             taken_names: taken_names.collect(),
             attachments: self.users(Some(lane.id)),
+            instances: vec![],
         })
     }
 
@@ -127,6 +129,10 @@ impl Memory {
                 Change::InsertLane(lane) | Change::UpdateLane { lane, .. } => {
                     drop(self.lanes.insert(lane.id, lane));
                 }
+                Change::InsertInstance(_)
+                | Change::UpdateInstance { .. }
+                | Change::DeleteInstance(_)
+                | Change::PutInstanceRun(_) => panic!("no command here is about instances"),
                 Change::InsertPoolTree(_) | Change::UpdatePoolTree { .. } | Change::DeletePoolTree(_) => {
                     panic!("no command here is about the pool")
                 }

@@ -141,6 +141,7 @@ pub(crate) fn new_worker(n: u32, naming: WorkerNaming) -> NewWorker {
         limits: RunLimits { wall_ms: NonZeroU64::new(60_000), idle_ms: None },
         forced: false,
         parent: None,
+        instance: None,
     }
 }
 

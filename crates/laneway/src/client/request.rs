@@ -41,6 +41,11 @@ impl Request {
         Self { method: Method::POST, ..Self::get(doing, path) }
     }
 
+    /// Asks to take something away.
+    pub(crate) fn delete(doing: impl Into<String>, path: impl Into<String>) -> Self {
+        Self { method: Method::DELETE, ..Self::get(doing, path) }
+    }
+
     /// With a query.
     pub(crate) fn query(mut self, query: &impl Serialize) -> Result<Self, Failure> {
         let query =

@@ -236,6 +236,19 @@ fn what(event: &Event) -> String {
             let asked = if *asked { ", as asked" } else { "" };
             format!("run {number} {} after {duration_ms} ms{asked}", shown(&exit.to_string()))
         }
+        Event::InstanceStarting { program, instance }
+        | Event::InstanceStopping { program, instance }
+        | Event::InstanceRemoved { program, instance } => format!("{instance} of {}", shown(program)),
+        Event::InstanceFailed { program, instance, why } => {
+            format!("{instance} of {}: {}", shown(program), shown(why))
+        }
+        Event::InstanceRunStarted { program, instance, number } => {
+            format!("{instance} of {}, {number}", shown(program))
+        }
+        Event::InstanceRunEnded { program, instance, number, outcome } => {
+            format!("{instance} of {}, {number}: {}", shown(program), outcome.as_str())
+        }
+        Event::InstanceConfigured { program, instance, .. } => format!("{instance} of {}", shown(program)),
     }
 }
 

@@ -46,7 +46,7 @@ fn world_with(ready: &str, heartbeat: &str) -> TestEnvironment {
 }
 
 /// Whether there is a Node.js to try it with.
-fn has_node() -> bool {
+pub(crate) fn has_node() -> bool {
     let found = std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join("node").is_file()));
     if !found {

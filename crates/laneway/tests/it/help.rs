@@ -31,6 +31,7 @@ fn every_verb_has_help_with_an_example() {
         "tmux",
         "unshare",
         "message",
+        "program",
         "rename",
         "run",
         "exec",

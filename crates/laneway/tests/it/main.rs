@@ -27,6 +27,7 @@ mod hardship;
 mod help;
 mod hostile;
 mod hostile_requests;
+mod instances;
 mod json;
 mod lanes;
 mod limits;

@@ -36,6 +36,7 @@ pub(super) fn with_a_lane(lifecycle: Lifecycle) -> LaneFacts {
         channel: None,
         start_message: None,
         limits: crate::limits::RunLimits::NONE,
+        spec: 1,
         parent: None,
         supervision: Supervision::default(),
         created_at: Timestamp(0),
@@ -57,6 +58,7 @@ pub(super) fn with_a_lane(lifecycle: Lifecycle) -> LaneFacts {
         workers: vec![WorkerFacts { worker, latest: Some(run) }],
         taken_names: vec![taken],
         attachments: vec![],
+        instances: vec![],
     }
 }
 
