@@ -250,6 +250,11 @@ fn what_is_said_of_channels_holds() {
 }
 
 #[test]
+fn what_is_said_of_programs_holds() {
+    holds("docs/programs.md");
+}
+
+#[test]
 fn what_the_page_about_the_api_shows_holds() {
     holds("docs/api.md");
 }
