@@ -16,6 +16,7 @@ use std::fs::{DirEntry, File, Metadata};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::admin::AdminFolder;
@@ -34,6 +35,9 @@ const MOST_READ: usize = 2_000;
 
 /// Paths that fit into one command line with room to spare.
 const PATHS_AT_ONCE: usize = 500;
+
+/// How many copies of an index this process has made: each has a name of its own.
+static N_SETTLED: AtomicU64 = AtomicU64::new(0);
 
 /// More than a second.
 const LATER: Duration = Duration::from_secs(2);
@@ -105,7 +109,10 @@ impl IndexFile {
 
     /// None if it was written meanwhile, or cannot be copied.
     pub(crate) fn settled(&self) -> Option<SettledIndex> {
-        let copy = SettledIndex { path: self.path.with_file_name("laneway-settled-index") };
+        // Several may look at a tree at once.
+        let number = N_SETTLED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("laneway-settled-index-{}-{number}", std::process::id());
+        let copy = SettledIndex { path: self.path.with_file_name(name) };
         std::fs::copy(&self.path, &copy.path).ok()?;
         settle(&copy.path).ok()?;
         self.is_the_same().then_some(copy)

@@ -119,6 +119,25 @@ fn whatever_is_not_as_committed_is_found_in_a_tree_that_was_just_made() {
 }
 
 #[test]
+fn several_look_at_a_changed_tree_at_once_and_leave_nothing_there() {
+    let lane = Lane::new();
+    std::fs::write(lane.record.path.join("b"), "longer than before\n").unwrap();
+    let looks = || {
+        for _ in 0..5 {
+            let found = lane.repository.judge(&to_judge(&lane.record, &[])).unwrap();
+            let n_others = found.untracked.count + found.ignored.count;
+            assert!(found.changed.count == 1 && n_others == 0 && found.not_looked_at.is_none(), "{found:?}");
+        }
+    };
+    std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(looks))));
+    let admin = lane.git(&["rev-parse", "--absolute-git-dir"]);
+    let names =
+        std::fs::read_dir(admin).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let ours: Vec<String> = names.filter(|name| name.contains("settled")).collect();
+    assert!(ours.is_empty(), "{ours:?}");
+}
+
+#[test]
 fn what_is_written_in_the_same_tick_as_the_index_is_found() {
     let lane = Lane::new();
     let file = lane.record.path.join("b");
