@@ -266,7 +266,9 @@ impl Holder {
         if self.is_held_up() {
             self.limits.sign(now.instant);
         }
-        if let Some(limit) = self.limits.reached(now.instant) {
+        // What has ended just now has ended by itself.
+        self.reap(now);
+        if let Some(limit) = self.limits.reached(now.instant).filter(|_| self.exited.is_none()) {
             self.limit_reached = Some(limit);
             self.begin_stop(self.stop_signal_or_term(), DEFAULT_GRACE, now);
         }

@@ -46,6 +46,7 @@ mod serving;
 mod setup;
 mod sharing;
 mod strangers;
+mod supervising;
 mod support;
 mod surroundings;
 mod systemd;
