@@ -58,12 +58,6 @@ pub const POINTS: &[&str] = &[
     "file.written",
     // the folder of a run that is not kept any longer
     "retention.folder-deleted",
-    // instances: their intents are durable, and what follows from them has not begun
-    "instance.start-recorded",
-    "instance.lane-placed",
-    "instance.lane-ready",
-    "instance.stop-recorded",
-    "instance.removed",
     // a lease that is over
     "lease.looked-at",
     // what was found by comparing

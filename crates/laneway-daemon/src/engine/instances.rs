@@ -15,7 +15,6 @@ use laneway_core::launch::TerminalSpec;
 use laneway_core::os_text::OsText;
 use laneway_core::worker::WorkerStatus;
 use laneway_core::workspace::Workspace;
-use laneway_fault::fault_point;
 use laneway_store::{InstanceRow, Store};
 use serde_json::{Map, Value};
 
@@ -185,7 +184,6 @@ impl Engine {
     /// Stops an instance, and waits until nothing of its run is alive.
     pub(crate) async fn stop_instance(&self, instance: InstanceId, request: Request) -> Result<(), Problem> {
         self.submit(Command::StopInstance { instance }, request).await?;
-        fault_point!("instance.stop-recorded");
         let row = self.read(move |store| store.instance(instance)).await?;
         // It may have got its worker just before that.
         let worker = row.and_then(|row| row.worker);
@@ -235,7 +233,6 @@ impl Engine {
     ) -> Result<String, Problem> {
         let id = instance.id;
         self.submit(Command::RemoveInstance { instance: id }, request).await?;
-        fault_point!("instance.removed");
         let folder = self.home.instance(id);
         let removed = blocking(move || std::fs::remove_dir_all(folder)).await?;
         let mut message = format!("Instance {} removed", instance.name);
@@ -266,7 +263,6 @@ impl Engine {
 
     /// The effect: makes what an instance needs, and starts it; or records why that came to nothing.
     pub(super) async fn bring_up(&self, instance: InstanceId, epoch: u64, request: Request) {
-        fault_point!("instance.start-recorded");
         if let Err(problem) = self.try_bring_up(instance, epoch, request).await {
             let why = match problem.hint {
                 Some(hint) => format!("{} ({hint})", problem.message),
@@ -298,7 +294,6 @@ impl Engine {
         let launch = launch_of(program, &instance);
         let lane =
             self.lane_of(&instance, &workspace, (program.isolation, &file.config), &launch, request).await?;
-        fault_point!("instance.lane-ready");
         let naming = WorkerNaming::FirstFree(name_of(&instance.program, &instance.name));
         let new = self.new_worker(&launch, naming).await?;
         let environment = new.environment.clone();
@@ -341,7 +336,6 @@ impl Engine {
         }
         let id = LaneId::from_ulid(self.ids.next());
         self.submit(place(id), request).await?;
-        fault_point!("instance.lane-placed");
         let open = self.open_lanes(workspace).await?;
         let naming = Naming { config, root: workspace.root.as_path(), open: &open };
         let name = naming.first_free(&name_of(&instance.program, &instance.name));

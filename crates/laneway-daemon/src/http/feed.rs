@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use laneway_api::error::Problem;
 use laneway_core::event::Recorded;
+use laneway_core::id::WorkerId;
+use laneway_core::instance::InstanceName;
 use laneway_store::Store;
 use tokio::sync::broadcast;
 
-use crate::engine::{EVENT_PAGE, Engine};
+use crate::engine::{EVENT_PAGE, Engine, briefly};
 
 /// What comes next.
 #[derive(Debug)]
@@ -70,6 +72,12 @@ impl Feed {
         self.ready.clear();
         self.caught_up = false;
         Ok(())
+    }
+
+    /// The instance that a worker is, if it is one.
+    pub(super) fn instance_of(&self, worker: WorkerId) -> Option<InstanceName> {
+        let found = briefly(|| self.engine.store.instance_of_worker(worker));
+        found.ok().flatten().map(|instance| instance.name)
     }
 
     /// What comes next, and is waited for. May be dropped and asked for again.

@@ -281,7 +281,8 @@ impl Client {
             match next {
                 None => break,
                 Some(Ok(Next::Event(event))) => {
-                    said.extend(self.session.tell(&event).map(|text| Message::Text(text.into())));
+                    let told = self.session.tell(&event, |worker| self.feed.instance_of(worker));
+                    said.extend(told.map(|text| Message::Text(text.into())));
                 }
                 Some(Ok(Next::Lagged { from, to })) => {
                     said.push(message(&ServerMessage::Lagged { from, to }));

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use laneway_api::socket::{ClientMessage, Names, ServerMessage};
 use laneway_core::event::{Event, Recorded};
+use laneway_core::id::WorkerId;
+use laneway_core::instance::InstanceName;
 
 use super::pattern::Pattern;
 use crate::views::event_view;
@@ -84,7 +86,12 @@ impl Session {
     }
 
     /// The event as it is told to this client; none if it does not want it.
-    pub(super) fn tell(&self, event: &Recorded) -> Option<String> {
+    /// `called`: the instance that a worker is, by which programs that know the other names know it.
+    pub(super) fn tell(
+        &self,
+        event: &Recorded,
+        called: impl FnOnce(WorkerId) -> Option<InstanceName>,
+    ) -> Option<String> {
         if self.patterns.is_empty() {
             return None;
         }
@@ -105,7 +112,9 @@ impl Session {
         if let Event::WorkerSaid { data, .. } = &event.event {
             json["data"] = if data.is_object() { data.clone() } else { serde_json::json!({ "data": data }) };
         }
-        json["data"]["workerId"] = json["worker"].clone();
+        let instance = event.subject.worker.and_then(called);
+        json["data"]["workerId"] =
+            instance.map_or_else(|| json["worker"].clone(), |instance| instance.as_str().into());
         Some(json.to_string())
     }
 }
@@ -213,29 +222,33 @@ mod tests {
     #[test]
     fn what_was_subscribed_to_is_told_until_it_is_not() {
         let mut session = Session::new(Names::Catalogue);
-        assert_eq!(session.tell(&exited()), None, "nothing subscribed, nothing sent");
+        assert_eq!(session.tell(&exited(), |_| None), None, "nothing subscribed, nothing sent");
         let both = session.heard(r#"{"subscribe": ["worker.*", "lane.created", "worker."]}"#);
         let patterns = vec!["worker.*".to_owned(), "lane.created".to_owned()];
         assert_eq!(both, Response::Say(ServerMessage::Subscribed { patterns }));
-        let told: serde_json::Value = serde_json::from_str(&session.tell(&exited()).unwrap()).unwrap();
+        let told: serde_json::Value =
+            serde_json::from_str(&session.tell(&exited(), |_| None).unwrap()).unwrap();
         assert_eq!((&told["event"], &told["seq"]), (&"worker.exited".into(), &7.into()));
         assert!(told["data"].get("workerId").is_none());
         session.heard(r#"{"unsubscribe": ["worker.*", "never"]}"#);
-        assert_eq!(session.tell(&exited()), None);
+        assert_eq!(session.tell(&exited(), |_| None), None);
         session.heard(r#"{"subscribe": ["*"]}"#);
-        assert!(session.tell(&exited()).is_some());
+        assert!(session.tell(&exited(), |_| None).is_some());
     }
 
     #[test]
     fn an_event_has_its_other_name_and_only_that_where_that_is_wanted() {
         let mut session = Session::new(Names::Colon);
         session.heard(r#"{"subscribe": ["worker.*", "worker.exited"]}"#);
-        assert_eq!(session.tell(&exited()), None);
+        assert_eq!(session.tell(&exited(), |_| None), None);
         session.heard(r#"{"subscribe": ["worker:"]}"#);
-        let told: serde_json::Value = serde_json::from_str(&session.tell(&exited()).unwrap()).unwrap();
+        let told: serde_json::Value =
+            serde_json::from_str(&session.tell(&exited(), |_| None).unwrap()).unwrap();
         assert_eq!(told["event"], "worker:exit");
         assert_eq!(told["data"]["workerId"], "wk_00000000000000000000000000");
         assert_eq!(told["data"]["duration_ms"], 5);
+        let told = session.tell(&exited(), |_| "docs".parse().ok()).unwrap();
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&told).unwrap()["data"]["workerId"], "docs");
     }
 
     #[test]
