@@ -424,7 +424,7 @@ mod tests {
         );
         check("[programs.a]\ncommand = []", "", "has no command");
         check("[programs.a]\ncommand = [\"x\"]\nrestart = \"often\"", "3:11: ", "on-failure");
-        check("[programs.a]\ncommand = [\"x\"]\nlimit_wall = \"0s\"", "3:14: ", "0 is no limit");
+        check("[programs.a]\ncommand = [\"x\"]\nlimit_wall = \"0s\"", "3:14: ", "0s is no limit");
         check("[steps]\nname = \"a\"", "1:1: ", "[[steps]]");
         check("steps = [1]", "1:10: ", "[[steps]]");
         check("[[steps]]\nname = \"a\"\ncommand = []", "", "has no command");
