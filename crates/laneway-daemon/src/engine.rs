@@ -16,6 +16,7 @@ mod diff;
 mod inside;
 mod instances;
 mod leftovers;
+mod listening;
 mod panes;
 mod pool;
 mod prepare;
@@ -92,6 +93,8 @@ pub(crate) struct Parts {
     git: Git,
     holder_program: HolderProgram,
     teller: Teller,
+    /// Runs whose holder may be there and could not be reached.
+    unreached: Mutex<HashSet<RunId>>,
     tasks: TaskTracker,
     /// Cancelled when the daemon ends: what was planned is planned again by the next one.
     ending: CancellationToken,
@@ -170,7 +173,8 @@ pub(crate) struct Ingredients {
 impl Engine {
     /// An engine, and what its holders tell it, to be given to [`Engine::listen_to_holders`].
     pub(crate) fn new(of: Ingredients) -> (Self, mpsc::UnboundedReceiver<(RunId, Told)>) {
-        // Unbounded, and yet bounded: a holder tells two things in its life.
+        // Unbounded, and yet bounded: a holder tells two things in its life, and of what its program says no more than
+        // may wait there until it is recorded.
         let (teller, told) = mpsc::unbounded_channel();
         let tmux = Arc::<TmuxHere>::default();
         let parts = Parts {
@@ -186,6 +190,7 @@ impl Engine {
             git: of.git,
             holder_program: of.holder_program,
             teller,
+            unreached: Mutex::default(),
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
             repositories: Mutex::default(),

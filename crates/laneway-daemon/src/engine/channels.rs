@@ -148,6 +148,8 @@ impl Engine {
                 tracing::info!(%run, refusal = refusal.slug(), "what a program said is about nothing that is recorded");
                 holder.taken(up_to).await;
             }
+            // It is told again to the next daemon.
+            Err(_) if self.ending.is_cancelled() => {}
             Err(error) => {
                 tracing::warn!(%run, error = chain(&error), "what a program said is kept by its holder for now");
                 let engine = self.clone();

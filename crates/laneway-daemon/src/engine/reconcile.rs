@@ -213,6 +213,10 @@ impl Engine {
             });
         }
         let mut seen = looking.join_all().await;
+        if !matches!(which, Which::Glance) {
+            let unreached = seen.iter().filter(|(_, seen)| matches!(seen, RunSeen::Unknown { .. }));
+            self.lock_unreached().extend(unreached.map(|(run, _)| run.id));
+        }
         seen.sort_by_key(|(run, _)| run.id);
         Ok((seen, strangers))
     }

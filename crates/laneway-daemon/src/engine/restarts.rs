@@ -1,5 +1,7 @@
 //! Restarts: planned, carried out at their moment, and asked for.
 
+use std::collections::HashSet;
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 use laneway_api::error::{ErrorKind, Problem};
@@ -112,36 +114,43 @@ impl Engine {
         Ok(())
     }
 
-    /// Holders of former runs that could not be reached when this daemon began are looked for once more. One that is
-    /// there and still cannot be reached may have something alive that nobody else can end.
+    /// Holders of former runs that could not be reached are looked for once more. One that is there and still cannot be
+    /// reached may have something alive that nobody else can end. How many runs there were before costs nothing.
     async fn find_former_holders(&self, row: &RunRow) -> Result<(), Problem> {
-        let (worker, number) = (row.worker.id, row.run.number);
-        if number == 1 {
+        let unreached: Vec<RunId> = self.lock_unreached().iter().copied().collect();
+        if unreached.is_empty() {
             return Ok(());
         }
-        let mut former = self.read(move |store| store.runs_of_worker(worker, number)).await?;
-        former.retain(|former| former.number < number && self.holders.of_run(former.id).is_none());
-        let home = self.home.clone();
-        let former = blocking(move || {
-            former.retain(|former| has_socket(&home.run(former.id)));
-            former
-        });
-        for Run { id, number, channel, .. } in former.await? {
-            let taken = channel.map(|channel| channel.taken);
+        let mut former = self.read(move |store| store.runs_among(&unreached)).await?;
+        former.retain(|former| former.worker.id == row.worker.id && former.run.number < row.run.number);
+        for RunRow { run: Run { id, number, channel, .. }, .. } in former {
             let folder = self.home.run(id);
-            match holders::connect(&folder, (id, taken), row.worker.lane, &self.holders, &self.teller).await {
-                Ok(_) | Err(LinkError::Nobody) => {}
-                Err(error) => {
-                    let message = format!(
-                        "run {number} may have left something behind that is alive, and its holder cannot be reached: {}",
-                        chain(&error)
-                    );
-                    return Err(Problem::new(ErrorKind::Failed, "former_run_unreachable", message)
-                        .hint(format!("see what it is: ps -eo pid,stat,args | grep {id}")));
+            let is_there = self.holders.of_run(id).is_none() && {
+                let folder = folder.clone();
+                blocking(move || has_socket(&folder)).await?
+            };
+            if is_there {
+                let of = (id, channel.map(|channel| channel.taken));
+                match holders::connect(&folder, of, row.worker.lane, &self.holders, &self.teller).await {
+                    Ok(_) | Err(LinkError::Nobody) => {}
+                    Err(error) => {
+                        let message = format!(
+                            "run {number} may have left something behind that is alive, and its holder cannot be reached: {}",
+                            chain(&error)
+                        );
+                        return Err(Problem::new(ErrorKind::Failed, "former_run_unreachable", message)
+                            .hint(format!("see what it is: ps -eo pid,stat,args | grep {id}")));
+                    }
                 }
             }
+            self.lock_unreached().remove(&id);
         }
         Ok(())
+    }
+
+    /// The runs whose holder may be there and could not be reached.
+    pub(super) fn lock_unreached(&self) -> MutexGuard<'_, HashSet<RunId>> {
+        self.unreached.lock().expect("no holder of this lock panics")
     }
 
     /// Starts a worker whose program does not run, and waits for the proof that it does.

@@ -27,12 +27,12 @@ use laneway_wire::process::Process;
 use laneway_wire::record::{RecordError, RecordState};
 use rustix::io::Errno;
 use rustix::process::Signal;
-use tokio::sync::mpsc;
 
+use super::reconcile::has_socket;
 use super::{Engine, Request, blocking, leftovers, not_found};
 use crate::clock::now;
 use crate::config::Config;
-use crate::holders::{Holder, LinkError, StartError, Told, keep_some_free};
+use crate::holders::{Holder, LinkError, StartError, keep_some_free};
 use crate::launches::{Kept, RunIds};
 use crate::problem::{IntoProblem, chain, failed_in_words};
 use crate::recordings;
@@ -272,7 +272,11 @@ impl Engine {
         match self.try_start(run, request).await {
             Ok(()) => {}
             Err(problem) => {
-                remove_never_begun(&self.home.run(run));
+                let folder = self.home.run(run);
+                remove_never_begun(&folder);
+                if has_socket(&folder) {
+                    self.lock_unreached().insert(run);
+                }
                 fault_point!("run.folder-removed");
                 let row = self.read(move |store| store.run(run)).await.ok().flatten();
                 let exit = Exit::NotStarted { reason: problem.message.clone() };
@@ -621,27 +625,8 @@ impl Engine {
         }
     }
 
-    /// Records what holders tell, in the order they tell it.
-    pub(crate) async fn listen_to_holders(self, mut told: mpsc::UnboundedReceiver<(RunId, Told)>) {
-        while let Some((run, told)) = told.recv().await {
-            let request = self.own_request();
-            match told {
-                Told::Exited(exited) => {
-                    fault_point!("run.exit-told");
-                    let (exit, at) = exit_of(&exited);
-                    self.record_end(run, exit, at, request).await;
-                }
-                Told::Said { first, said } => self.hear(run, first, &said).await,
-                Told::Gone => {
-                    let engine = self.clone();
-                    self.in_background(async move { engine.holder_gone(run, request).await });
-                }
-            }
-        }
-    }
-
     /// A holder is gone: if the end of its run is not recorded, the run record says how it ended, or it is lost.
-    async fn holder_gone(&self, run: RunId, request: Request) {
+    pub(super) async fn holder_gone(&self, run: RunId, request: Request) {
         let folder = self.home.run(run);
         blocking(move || crate::holders::remove_dead_socket(&folder)).await.ok();
         let row = self.read(move |store| store.run(run)).await.ok().flatten();
@@ -652,6 +637,7 @@ impl Engine {
         let ended = match read {
             Ok(Ok(record)) if ended_by(record.state.clone()).is_none() && record.holder_runs() => {
                 tracing::warn!(%run, "a holder is there and cannot be reached");
+                self.lock_unreached().insert(run);
                 return;
             }
             Ok(Ok(record)) => ended_by(record.state),
