@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! season: everybody is killed ─► the daemon lives, the others are killed ─► rest: everything is looked at
+//! after the last one: a daemon lives for a long time, the others are killed ─► all are stopped: everything is looked at
 //! ```
 //!
 //! A client at the WebSocket, which comes back with `replay` after each death of the daemon, must get each event once
 //! and in order, and in them each message of each program. What the daemon and holders have of memory and descriptors
-//! is compared between moments at which as much runs: at the beginning and end of each life, and from season to season.
+//! is compared between moments at which as much runs: of daemons of the same age, and within the long life.
 //!
 //! * [`program`]: what the workers run; [`follower`]: the client; [`cost`]: memory and descriptors
 //! * [`killing`]: who is killed when
@@ -55,6 +56,8 @@ struct Soak<'a> {
     killing: Killing,
     costs: Costs,
     account: Account,
+    /// The number of the last event at the last rest.
+    looked_at: u64,
 }
 
 /// Lets it happen for so long.
@@ -73,6 +76,7 @@ pub(super) fn run(stage: &Stage, time: Duration, seed: u64) -> Result<ExitCode> 
             killing: Killing::new(seed),
             costs: Costs::default(),
             account: Account::new(&world)?,
+            looked_at: 0,
         }
         .go_on(began + time);
         // What ends him is the end of his daemon.
@@ -137,16 +141,18 @@ impl Soak<'_> {
     /// Until `end`, and then until all is at rest: what does not hold.
     fn go_on(&mut self, end: Instant) -> Result<Vec<String>> {
         let total = end.saturating_duration_since(Instant::now());
-        let season = SEASON.min(total / 2).max(Duration::from_secs(20));
+        let season = SEASON.min(total / 3).max(Duration::from_secs(20));
         let mut n_seasons = 0;
-        while Instant::now() < end {
+        while Instant::now() + total / 3 < end {
             n_seasons += 1;
             let broken = self.season(season).with_context(|| format!("season {n_seasons}"))?;
-            self.remark(n_seasons);
+            self.remark(&format!("season {n_seasons}"));
             if !broken.is_empty() {
                 return Ok(broken);
             }
         }
+        self.long_life(total / 3)?;
+        self.remark("a long life");
         let mut broken = self.costs.grown();
         broken.extend(self.close()?);
         Ok(broken)
@@ -157,12 +163,19 @@ impl Soak<'_> {
         self.killing.go_on(time / 2, true, &spared, self.world, self.follower, &self.account)?;
         // A daemon that nobody kills, until it is told to end.
         self.world.lane(&["daemon", "start"])?;
-        self.killing.go_on(time / 6, false, &spared, self.world, self.follower, &self.account)?;
-        let warm = self.moment(&spared)?;
-        self.killing.go_on(time / 3, false, &spared, self.world, self.follower, &self.account)?;
-        let later = self.moment(&spared)?;
-        self.costs.add(warm, later);
+        self.killing.go_on(time / 2, false, &spared, self.world, self.follower, &self.account)?;
+        self.costs.add_season(self.moment(&spared)?);
         self.look()
+    }
+
+    /// A daemon that lives while all others are killed, until what it uses says something.
+    fn long_life(&mut self, time: Duration) -> Result<()> {
+        let spared = self.spared()?;
+        for _ in 0..3 {
+            self.killing.go_on(time / 3, false, &spared, self.world, self.follower, &self.account)?;
+            self.costs.add_of_long_life(self.moment(&spared)?);
+        }
+        Ok(())
     }
 
     /// The runs of those that nobody kills, with the processes of their holders.
@@ -190,8 +203,10 @@ impl Soak<'_> {
 
     /// What does not hold once all is at rest.
     fn look(&mut self) -> Result<Vec<String>> {
-        let mut broken = invariants::after_settling(self.world, true)?;
-        self.follower.wait_for(self.world.last_event()?)?;
+        // The follower has seen those before, and sees these too.
+        let mut broken = invariants::after_settling_since(self.looked_at, self.world, true)?;
+        self.looked_at = self.world.last_event()?;
+        self.follower.wait_for(self.looked_at)?;
         broken.extend(self.follower.broken());
         Ok(broken)
     }
@@ -227,9 +242,9 @@ impl Soak<'_> {
         Ok(broken)
     }
 
-    fn remark(&self, n_seasons: u32) {
+    fn remark(&self, what: &str) {
         shell::remark(&format!(
-            "season {n_seasons}: {}; {}; {}",
+            "{what}: {}; {}; {}",
             self.killing.in_words(),
             self.follower.in_words(),
             self.costs.in_words()

@@ -312,7 +312,12 @@ impl World {
 
     /// Every event.
     pub(crate) fn events(&self) -> Result<Vec<Value>> {
-        let out = self.try_lane(&["events", "--since", "0", "--json"])?.ok()?;
+        self.events_after(0)
+    }
+
+    /// Those after this number.
+    pub(crate) fn events_after(&self, seq: u64) -> Result<Vec<Value>> {
+        let out = self.try_lane(&["events", "--since", &seq.to_string(), "--json"])?.ok()?;
         let lines = out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         Ok(lines.map(serde_json::from_slice).collect::<Result<_, _>>()?)
     }

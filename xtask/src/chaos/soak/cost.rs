@@ -69,40 +69,44 @@ impl Moment {
     }
 }
 
-/// What was used in each season: early and late in a daemon's life.
+/// What was used by daemons of the same age, one in each season, and early and late in a long life.
 #[derive(Debug, Default)]
-pub(super) struct Costs(Vec<(Moment, Moment)>);
+pub(super) struct Costs {
+    seasons: Vec<Moment>,
+    long_life: Vec<Moment>,
+}
 
 impl Costs {
-    pub(super) fn add(&mut self, warm: Moment, later: Moment) {
-        self.0.push((warm, later));
+    pub(super) fn add_season(&mut self, moment: Moment) {
+        self.seasons.push(moment);
     }
 
-    /// What has grown within the life of a daemon, and from the first season to the last one.
+    pub(super) fn add_of_long_life(&mut self, moment: Moment) {
+        self.long_life.push(moment);
+    }
+
+    /// What has grown.
     pub(super) fn grown(&self) -> Vec<String> {
-        let mut grown = Vec::new();
-        for (n, (warm, later)) in self.0.iter().enumerate() {
-            grown.extend(later.grown_since(warm, &format!("in season {}", n + 1)));
-        }
-        if let (Some((_, first)), Some((_, last))) = (self.0.first(), self.0.last()) {
-            grown.extend(last.grown_since(first, "from the first season to the last"));
-        }
+        let between = |moments: &[Moment], when: &str| match moments {
+            [first, .., last] => last.grown_since(first, when),
+            _ => Vec::new(),
+        };
+        let mut grown = between(&self.seasons, "from the first season to the last");
+        grown.extend(between(&self.long_life, "in its long life"));
         grown
     }
 
-    /// Of the last season.
+    /// At the last moment.
     pub(super) fn in_words(&self) -> String {
-        let Some((warm, later)) = self.0.last() else { return "nothing is measured".to_owned() };
-        let of_holders = |moment: &Moment| moment.holders.values().map(|used| used.mib).sum::<f64>();
+        let Some(last) = self.long_life.last().or(self.seasons.last()) else {
+            return "nothing is measured".to_owned();
+        };
         format!(
-            "the daemon has {:.1} and then {:.1} MiB with {} and {} descriptors, {} holders have {:.1} and {:.1} MiB",
-            warm.daemon.mib,
-            later.daemon.mib,
-            warm.daemon.n_descriptors,
-            later.daemon.n_descriptors,
-            later.holders.len(),
-            of_holders(warm),
-            of_holders(later)
+            "the daemon has {:.1} MiB and {} descriptors, {} holders have {:.1} MiB",
+            last.daemon.mib,
+            last.daemon.n_descriptors,
+            last.holders.len(),
+            last.holders.values().map(|used| used.mib).sum::<f64>()
         )
     }
 }
@@ -119,12 +123,15 @@ mod tests {
     #[test]
     fn what_grows_is_told_and_what_swings_is_not() {
         let mut costs = Costs::default();
-        costs.add(moment(10.0, 9), moment(11.9, 12));
-        costs.add(moment(11.9, 12), moment(11.9, 9));
+        for (mib, n_descriptors) in [(10.0, 9), (12.5, 14), (11.9, 12)] {
+            costs.add_season(moment(mib, n_descriptors));
+        }
         assert_eq!(costs.grown(), Vec::<String>::new());
-        costs.add(moment(10.0, 9), moment(12.5, 14));
-        assert_eq!(costs.grown().len(), 2);
-        costs.add(moment(14.2, 9), moment(14.2, 9));
+        costs.add_season(moment(12.5, 14));
+        assert_eq!(costs.grown().len(), 2, "memory and descriptors");
+        for mib in [14.2, 14.3, 17.0] {
+            costs.add_of_long_life(moment(mib, 14));
+        }
         assert_eq!(costs.grown().len(), 3, "{:?}", costs.grown());
     }
 }
