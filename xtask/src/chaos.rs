@@ -113,6 +113,8 @@ pub(crate) struct Stage {
     repositories: PathBuf,
     /// The programs that have fault points.
     binaries: PathBuf,
+    /// What programs that talk are: this one, which may be built anew meanwhile.
+    talks: PathBuf,
 }
 
 /// What folders on a memory filesystem begin with; the number of this process follows.
@@ -136,6 +138,8 @@ impl Stage {
             // With the final `/`, so that 12 is not taken for 123.
             world::end_processes_of(&dead.join(""));
         }
+        let talks = folder.join("talks");
+        std::fs::copy("/proc/self/exe", &talks)?;
         let memory = Path::new("/dev/shm");
         for dead in of_the_dead(memory, IN_MEMORY) {
             // Another user's stays.
@@ -146,7 +150,7 @@ impl Stage {
             Ok(()) => repositories,
             Err(_) => folder.clone(),
         };
-        Ok(Self { folder, repositories, binaries: own.join("debug") })
+        Ok(Self { folder, repositories, binaries: own.join("debug"), talks })
     }
 
     /// Leaves nothing behind.

@@ -111,7 +111,7 @@ fn start_workers(world: &World) -> Result<()> {
     let script = world.folder().join("worker.js");
     fs::write(&script, program::OF_NODE)?;
     let [own, script, counts] =
-        [std::env::current_exe()?, script, world.counts()].map(|path| path.to_string_lossy().into_owned());
+        [world.talks.clone(), script, world.counts()].map(|path| path.to_string_lossy().into_owned());
     let has_node = tools::is_there("node");
     if !has_node {
         shell::remark("without node no worker has a channel of the kind node-ipc");

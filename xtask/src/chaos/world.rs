@@ -25,6 +25,8 @@ pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 /// One world.
 pub(crate) struct World {
     binaries: PathBuf,
+    /// What programs that talk are.
+    pub(crate) talks: PathBuf,
     folder: PathBuf,
     /// Where its repository is.
     beside: PathBuf,
@@ -66,7 +68,8 @@ impl World {
         fs::create_dir_all(folder.join("counts"))?;
         let beside = stage.repositories.join(name);
         fs::create_dir_all(&beside)?;
-        let world = Self { binaries: stage.binaries.clone(), folder, beside, n_outputs: AtomicU32::new(0) };
+        let (binaries, talks) = (stage.binaries.clone(), stage.talks.clone());
+        let world = Self { binaries, talks, folder, beside, n_outputs: AtomicU32::new(0) };
         world.make_repository(&stage.repositories.join("template")).context("the repository of a world")?;
         Ok(world)
     }
@@ -75,8 +78,8 @@ impl World {
     pub(crate) fn beside(&self, name: &str) -> Result<Self> {
         let folder = self.folder.with_file_name(name);
         fs::create_dir_all(folder.join("user"))?;
-        let (binaries, beside) = (self.binaries.clone(), self.beside.clone());
-        Ok(Self { binaries, folder, beside, n_outputs: AtomicU32::new(0) })
+        let (binaries, talks, beside) = (self.binaries.clone(), self.talks.clone(), self.beside.clone());
+        Ok(Self { binaries, talks, folder, beside, n_outputs: AtomicU32::new(0) })
     }
 
     /// Copied from a template, which is made first.
@@ -206,7 +209,7 @@ impl World {
             .env("TERM", "xterm-256color")
             .env("LANEWAY_HOME", self.home())
             // What programs that talk are, and where they write down how much they have said.
-            .env("CHAOS_PROGRAM", std::env::current_exe().unwrap_or_default())
+            .env("CHAOS_PROGRAM", &self.talks)
             .env("CHAOS_COUNTS", self.counts())
             .env("LANEWAY_TMUX_SOCKET", self.tmux_socket())
             // Where a tree is just being taken away, the repository around it is not meant.
