@@ -4,6 +4,7 @@
 //! [`socket`], [`terminal`]) translate; what happens is the engine's. [`tcp`] takes connections of strangers, [`gate`] says who of them is let in.
 
 mod document;
+mod expected;
 mod feed;
 mod gate;
 mod health;
@@ -36,10 +37,11 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::serve::IncomingStream;
+use expected::{Expected, Object};
 use laneway_api::error::{ErrorBody, ErrorKind, Problem};
 use laneway_api::routes;
 use laneway_api::version::{VERSION, is_newer};
-use laneway_core::actor::Actor;
+use laneway_core::actor::{Actor, TokenName};
 use laneway_core::id::RunId;
 use laneway_core::os_text::OsText;
 use serde::Serialize;
@@ -62,6 +64,11 @@ const MAX_TARGET: usize = 256;
 
 /// The largest terminal input, in bytes.
 const MAX_INPUT: usize = 16 << 20;
+
+/// Words of errors that HTTP has statuses of their own for, beyond that of their kind.
+const WRONG_METHOD: &str = "wrong_method";
+const TOO_LONG: &str = "body_too_long";
+const NOT_JSON: &str = "not_json";
 
 /// How the daemon is to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,8 +128,9 @@ pub(crate) async fn serve(listener: UnixListener, served: Served) -> std::io::Re
 }
 
 fn router(served: Served) -> Router {
-    let (asked, _) = asked().split_for_parts();
-    let (open, _) = open().split_for_parts();
+    let (asked, takes) = asked().split_for_parts();
+    let (open, opens) = open().split_for_parts();
+    let takes = Expected::of([takes, opens]);
     asked
         .layer(middleware::from_fn_with_state(served.clone(), repeats::once))
         .layer(middleware::from_fn(refuse_newer_clients))
@@ -130,8 +138,9 @@ fn router(served: Served) -> Router {
         // For browsers, and no part of the API.
         .route(routes::WEB_LOGIN, get(web::log_in))
         .route(routes::HOME, get(web::home))
+        .layer(middleware::from_fn_with_state(takes, expected::refuse_the_rest))
         .fallback(unknown_route)
-        .method_not_allowed_fallback(unknown_route)
+        .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(served)
 }
@@ -247,6 +256,13 @@ async fn unknown_route(request: HttpRequest) -> Failure {
     Failure(Problem::new(ErrorKind::NotFound, "no_such_route", format!("there is no {what}")))
 }
 
+/// The answer also says which methods there are (`allow`).
+async fn wrong_method(request: HttpRequest) -> Failure {
+    let path: String = request.uri().path().chars().take(MAX_TARGET).collect();
+    let what = format!("{path} takes no {}", request.method());
+    Failure(Problem::new(ErrorKind::Usage, WRONG_METHOD, what))
+}
+
 /// An error as an answer.
 #[derive(Debug)]
 pub(crate) struct Failure(pub(crate) Problem);
@@ -259,8 +275,12 @@ impl From<Problem> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let status =
-            StatusCode::from_u16(self.0.kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = match self.0.code.as_str() {
+            WRONG_METHOD => StatusCode::METHOD_NOT_ALLOWED,
+            TOO_LONG => StatusCode::PAYLOAD_TOO_LARGE,
+            NOT_JSON => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            _ => StatusCode::from_u16(self.0.kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        };
         (status, axum::Json(ErrorBody { error: self.0 })).into_response()
     }
 }
@@ -312,19 +332,22 @@ impl FromRequestParts<Served> for Caller {
     async fn from_request_parts(parts: &mut Parts, served: &Served) -> Result<Self, Failure> {
         let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
         let cwd = header(routes::CWD_HEADER).map(routes::decode_path).unwrap_or_default();
+        let admitted = parts.extensions.get::<Admitted>();
         let run = header(routes::RUN_HEADER).and_then(|run| run.parse::<RunId>().ok());
-        let worker = match run {
+        // What comes with a token is asked by who has that, whatever run it says that it comes from.
+        let worker = match run.filter(|_| admitted.is_none()) {
             Some(run) => served.engine.read(move |store| store.run(run)).await?.map(|row| row.worker.id),
             None => None,
         };
-        let actor = match worker {
-            Some(id) => Actor::Worker { id },
-            None => Actor::Person { uid: rustix::process::geteuid().as_raw() },
+        let actor = match (admitted, worker) {
+            (Some(admitted), _) => Actor::Token { name: TokenName::from(&admitted.name) },
+            (None, Some(id)) => Actor::Worker { id },
+            (None, None) => Actor::Person { uid: rustix::process::geteuid().as_raw() },
         };
         let correlation = served.engine.ids.correlation();
         served.engine.report_again();
         let pid = parts.extensions.get::<ConnectInfo<Peer>>().and_then(|ConnectInfo(peer)| peer.pid);
-        let over_tcp = parts.extensions.get::<Admitted>().is_some();
+        let over_tcp = admitted.is_some();
         // Who asks from elsewhere has no tmux here, and names no socket to be connected to.
         let tmux_socket = header(routes::TMUX_HEADER).filter(|_| !over_tcp).map(routes::decode_path);
         Ok(Self { request: Request { actor, correlation }, cwd, pid, over_tcp, tmux_socket })
@@ -337,9 +360,11 @@ pub(crate) struct Json<T>(pub(crate) T);
 impl<T: DeserializeOwned> FromRequest<Served> for Json<T> {
     type Rejection = Failure;
     async fn from_request(request: HttpRequest, served: &Served) -> Result<Self, Failure> {
-        let read: Result<axum::Json<T>, JsonRejection> = axum::Json::from_request(request, served).await;
-        read.map(|axum::Json(value)| Self(value)).map_err(|rejection| match rejection {
+        let read: Result<axum::Json<Object<T>>, JsonRejection> =
+            axum::Json::from_request(request, served).await;
+        read.map(|axum::Json(Object(value))| Self(value)).map_err(|rejection| match rejection {
             JsonRejection::BytesRejection(rejection) => not_read(&rejection, MAX_BODY),
+            JsonRejection::MissingJsonContentType(rejection) => usage(NOT_JSON, &rejection.body_text()),
             rejection => usage("bad_body", &rejection.body_text()),
         })
     }
@@ -358,7 +383,7 @@ impl FromRequest<Served> for Octets {
 
 fn not_read(rejection: &BytesRejection, bound: usize) -> Failure {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return usage("body_too_long", &format!("the body has more than {bound} bytes"));
+        return usage(TOO_LONG, &format!("the body has more than {bound} bytes"));
     }
     usage("bad_body", &rejection.body_text())
 }

@@ -20,6 +20,10 @@ impl Engine {
         match actor {
             Actor::Worker { id } => self.user_of_worker(id).await,
             Actor::Person { uid } => Ok(Some(User::person(login::name_of(uid)))),
+            // A token is one that the user has made.
+            Actor::Token { .. } => {
+                Ok(Some(User::person(login::name_of(rustix::process::geteuid().as_raw()))))
+            }
             Actor::Daemon => Ok(None),
         }
     }

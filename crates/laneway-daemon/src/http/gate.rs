@@ -28,7 +28,7 @@ use laneway_api::routes;
 use tokio_util::sync::CancellationToken;
 
 use super::web::{self, Port};
-use super::{Failure, MAX_INPUT, MAX_TARGET, Served, router, usage};
+use super::{Failure, MAX_INPUT, MAX_TARGET, Served, TOO_LONG, router, usage};
 use crate::tokens::{Admitted, Shown, Tokens};
 
 /// How long a client may take to send the body of a request.
@@ -109,7 +109,7 @@ async fn read(body: Body) -> Result<bytes::Bytes, Failure> {
     match tokio::time::timeout(BODY_LIMIT, axum::body::to_bytes(body, MAX_INPUT)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if is_too_long(&error) => {
-            Err(usage("body_too_long", &format!("the body has more than {MAX_INPUT} bytes")))
+            Err(usage(TOO_LONG, &format!("the body has more than {MAX_INPUT} bytes")))
         }
         Ok(Err(error)) => Err(usage("bad_body", &format!("the body cannot be read: {error}"))),
         Err(_) => Err(usage("body_too_slow", &format!("the body took more than {} s", BODY_LIMIT.as_secs()))),

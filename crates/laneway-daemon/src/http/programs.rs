@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Caller, Failure, Json, MAX_TARGET, Query, Served, detached, usage};
+use super::{Caller, Failure, Json, MAX_TARGET, Query, Served, detached, not_read, usage};
 use crate::clock::now;
 use crate::engine::{Engine, ProgramAsked, Which};
 
@@ -93,9 +93,10 @@ impl<T: DeserializeOwned + Default> FromRequest<Served> for Optional<T> {
     type Rejection = Failure;
     async fn from_request(request: Request, served: &Served) -> Result<Self, Failure> {
         let (parts, body) = request.into_parts();
-        let bytes = axum::body::to_bytes(body, super::MAX_BODY)
+        let whole = Request::from_parts(parts.clone(), body);
+        let bytes = bytes::Bytes::from_request(whole, served)
             .await
-            .map_err(|error| usage("bad_body", &format!("the body cannot be read: {error}")))?;
+            .map_err(|rejection| not_read(&rejection, super::MAX_BODY))?;
         if bytes.is_empty() {
             return Ok(Self(T::default()));
         }

@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::environment;
+use crate::serving::Served;
 use crate::support::{events, fails, json_lines};
 
 #[test]
@@ -38,6 +39,26 @@ fn all_that_one_request_caused_is_told_by_its_correlation_with_who_asked() {
     assert_eq!(none.out(), "");
     assert!(none.err().contains("nothing was caused"), "{none}");
     let _ = world.lane(&["events", "--correlation", "nonsense"]).code(2);
+}
+
+#[test]
+fn what_came_with_a_token_is_told_as_asked_by_that_token_whatever_run_it_says_it_is() {
+    let world = environment();
+    world.start("a", &["fake-agent", "ready", "wait"]);
+    let run = world.worker("a")["run"].as_str().unwrap().to_owned();
+    let served = Served::by(&world);
+    let headers = format!(
+        "content-type: application/json\r\nlaneway-cwd: {}\r\nlaneway-run: {run}\r\n",
+        world.repository.display()
+    );
+    let (status, said) = served.request("POST /api/v1/lanes/a/share", &headers, b"{\"shared\":true}");
+    assert_eq!(status, 200, "{said}");
+    let all = events(&world);
+    let shared = all.iter().find(|event| event["event"] == "lane.shared.changed").expect("it happened");
+    assert_eq!(shared["actor"], serde_json::json!({"kind": "token", "name": "token"}));
+    let correlation = shared["correlation"].as_str().unwrap();
+    let words = world.lane(&["events", "--correlation", correlation]).ok().out();
+    assert!(words.contains("by token token"), "{words}");
 }
 
 #[test]

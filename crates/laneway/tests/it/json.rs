@@ -179,6 +179,10 @@ fn every_verb_prints_one_document_and_no_talk() {
         (&done["stdout"], &done["stderr"], &done["exit_code"]),
         (&json!("out\n"), &json!("err\n"), &json!(0))
     );
+    let talker = ["run", "b", "--name", "talker", "--channel", "jsonl", "--", "fake-agent", "wait"];
+    document(&talker, &["holder_folder", "worker"]);
+    let told = document(&["message", "talker", "{\"type\":\"ping\"}"], &["worker"]);
+    assert_eq!(told["worker"], world.worker("talker")["id"]);
     let explained = ["events", "max_failures", "n_failures", "runs", "why", "window_ms", "worker"];
     let run = ["created_at", "ended_at", "exit", "id", "number", "pid", "started_at", "state"];
     assert_eq!(keys(&document(&["explain", "a"], &explained)["runs"][0]), run);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, also in its helpers")]
 
 mod adopting;
+mod api;
 mod attach;
 mod auditing;
 mod bad_input;
