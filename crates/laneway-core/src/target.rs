@@ -10,6 +10,10 @@
 //! 8. `session:window`, `session:window.pane` and `session` of tmux
 //! 9. for who only reads: the name of a worker whose lane is closed, and a unique prefix of a name
 //!
+//! The id of a run that is not its worker's latest means that run, and only for who reads. Of the commands only `lane
+//! resolve` takes prefixes of names: what it has matched is what it prints, where the output of `lane read` and the
+//! others is taken for that of what was named.
+//!
 //! Resolution has no side effects, and a dead target is still found: whoever asked says that it is dead.
 
 mod tmux;
@@ -56,6 +60,17 @@ pub struct WorkerEntry {
     pub alive: bool,
 }
 
+/// A run that was followed by another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FormerRun {
+    /// Its id.
+    pub id: RunId,
+    /// Its worker.
+    pub worker: WorkerId,
+    /// Its number.
+    pub number: u32,
+}
+
 /// Whose a pane is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
@@ -94,6 +109,8 @@ pub struct PaneEntry {
     pub place: PanePlace,
     /// Whose it is.
     pub owner: Owner,
+    /// The worker that it shows, if it is a window of `lane tmux`.
+    pub shows: Option<WorkerId>,
 }
 
 /// What can be meant: the lanes and workers of the caller's repository, and every pane that is known.
@@ -103,6 +120,8 @@ pub struct Snapshot {
     pub lanes: Vec<LaneEntry>,
     /// The workers, the newest last.
     pub workers: Vec<WorkerEntry>,
+    /// The runs that are no worker's latest; they need to be known only where the id of a run was typed.
+    pub former_runs: Vec<FormerRun>,
     /// The panes.
     pub panes: Vec<PaneEntry>,
     /// It is known which server of tmux the caller means when he says nothing else.
@@ -145,12 +164,21 @@ pub enum Target {
         /// The pane; [`PRIMARY`] is the terminal of its program, in tmux or not.
         pane: u32,
     },
+    /// A run that was followed by another.
+    Run {
+        /// Its worker.
+        worker: WorkerId,
+        /// Its number.
+        number: u32,
+    },
     /// A pane that is nobody's of ours.
     Pane {
         /// Its server.
         server: TmuxServer,
         /// Its id (`%7`).
         pane_id: String,
+        /// The worker that it shows, if it is a window of `lane tmux`.
+        shows: Option<WorkerId>,
     },
 }
 
@@ -179,6 +207,8 @@ pub enum Method {
     Lane,
     /// `session:window`, with or without a pane.
     SessionWindow,
+    /// A window that shows a worker, by any of these.
+    Viewer,
     /// A session's name.
     Session,
     /// The name of a worker whose lane is closed.
@@ -202,6 +232,7 @@ impl Method {
             Method::Worker => "worker",
             Method::Lane => "lane",
             Method::SessionWindow => "session_window",
+            Method::Viewer => "viewer",
             Method::Session => "session",
             Method::Former => "former_worker",
             Method::Prefix => "prefix",
@@ -244,6 +275,16 @@ pub enum TargetError {
     NoWorker {
         /// The lane.
         lane: Name,
+    },
+    /// It is a run, and not the worker's latest.
+    #[error("{text} is run {number} of {worker}, which was started again since")]
+    FormerRun {
+        /// What was typed.
+        text: String,
+        /// The worker, in a form that means only that.
+        worker: String,
+        /// The run's number.
+        number: u32,
     },
     /// Its lane is closed.
     #[error("worker {text:?} has ended, and its lane is closed{}", last_run(*.run))]
@@ -344,7 +385,7 @@ pub fn resolve(snapshot: &Snapshot, text: &str, wanted: Wanted, how: Use) -> Res
     if let Some(found) = by_sign(snapshot, text, wanted) {
         return found;
     }
-    if let Some(found) = by_id(snapshot, text, wanted) {
+    if let Some(found) = by_id(snapshot, text, wanted, how) {
         return found.map(|target| Meant { target, method: Method::Id });
     }
     if wanted == Wanted::Lane {
@@ -421,7 +462,7 @@ fn by_sign(snapshot: &Snapshot, text: &str, wanted: Wanted) -> Option<Result<Mea
 }
 
 /// By id: None if the text is not meant as one.
-fn by_id(snapshot: &Snapshot, text: &str, wanted: Wanted) -> Option<Result<Target, TargetError>> {
+fn by_id(snapshot: &Snapshot, text: &str, wanted: Wanted, how: Use) -> Option<Result<Target, TargetError>> {
     // A bare prefix such as `ln_` would mean the only lane there happens to be.
     let as_id = looks_like_an_id(text) && text.len() >= 3 + MIN_ID_TAIL;
     let is_tail =
@@ -451,7 +492,19 @@ fn by_id(snapshot: &Snapshot, text: &str, wanted: Wanted) -> Option<Result<Targe
             }
         }
     }
+    for run in snapshot.former_runs.iter().filter(|_| wanted != Wanted::Lane) {
+        let id = run.id.to_string();
+        if fits(&id) {
+            found.push((Target::Run { worker: run.worker, number: run.number }, id));
+        }
+    }
     match found.as_slice() {
+        // What acts is about what a worker is now.
+        [(Target::Run { worker, number }, _)] if how == Use::Acting => Some(Err(TargetError::FormerRun {
+            text: text.to_owned(),
+            worker: called(snapshot, *worker),
+            number: *number,
+        })),
         // With a colon it can be a pane of it.
         [] if as_id && !text.contains(':') => Some(Err(not_found(snapshot, text, wanted))),
         [] => None,
@@ -472,10 +525,10 @@ fn by_worker_and_pane(snapshot: &Snapshot, text: &str) -> Option<Result<Meant, T
     let number: u32 = number.parse().ok()?;
     let found = by_sign(snapshot, worker, Wanted::Worker)
         .map(|found| found.map(|meant| meant.target))
-        .or_else(|| by_id(snapshot, worker, Wanted::Worker));
+        .or_else(|| by_id(snapshot, worker, Wanted::Worker, Use::Acting));
     let id = match found {
         Some(Ok(Target::Worker { id, .. })) => Some(id),
-        Some(Ok(Target::Lane(_) | Target::Pane { .. })) => None,
+        Some(Ok(Target::Lane(_) | Target::Run { .. } | Target::Pane { .. })) => None,
         Some(Err(error)) => return Some(Err(error)),
         None => match worker.split_once('/') {
             Some((lane, name)) => by_lane_and_worker(snapshot, lane, name),

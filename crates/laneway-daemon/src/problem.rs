@@ -18,6 +18,9 @@ mod shortage;
 /// The stable word of the refusal to use a pane that is nobody's of ours.
 pub(crate) const NOT_OUR_PANE: &str = "not_our_pane";
 
+/// The stable word of the problem that a run is not its worker's latest.
+pub(crate) const FORMER_RUN: &str = "former_run";
+
 /// An error that can be shown.
 pub(crate) trait IntoProblem {
     /// As it is shown.
@@ -117,6 +120,10 @@ impl IntoProblem for TargetError {
             }
             TargetError::NoWorker { lane } => Problem::new(ErrorKind::NotFound, "no_worker", message)
                 .hint(format!("lane run {lane} -- COMMAND")),
+            TargetError::FormerRun { worker, number, .. } => {
+                Problem::new(ErrorKind::Refused, FORMER_RUN, message)
+                    .hint(format!("lane read {worker} --run {number}, or lane show {worker} for its latest"))
+            }
             TargetError::Closed { worker, .. } => Problem::new(ErrorKind::NotFound, "worker_closed", message)
                 .hint(format!("lane show {worker}")),
             TargetError::NotInTmux { what, known, .. } => {

@@ -3,14 +3,14 @@
 use laneway_api::error::{ErrorKind, Problem};
 use laneway_api::view::{ResolvedTarget, TerminalKind};
 use laneway_core::command::Command;
-use laneway_core::id::{LaneId, WorkerId};
+use laneway_core::id::{LaneId, RunId, WorkerId};
 use laneway_core::pane::{PRIMARY, TmuxServer};
 use laneway_core::target::{Meant, Snapshot, Target, Use, Wanted, pane_of_worker, resolve};
 use laneway_store::Store;
 
 use crate::engine::{Engine, Request, blocking};
 use crate::http::Caller;
-use crate::problem::{IntoProblem, NOT_OUR_PANE};
+use crate::problem::{FORMER_RUN, IntoProblem, NOT_OUR_PANE};
 
 impl Engine {
     /// What `text` means in the repository that the caller stands in.
@@ -28,7 +28,17 @@ impl Engine {
     /// What can be meant from where the caller stands. tmux is asked only where `text` can be about it.
     async fn snapshot(&self, caller: &Caller, text: &str) -> Result<Snapshot, Problem> {
         let mut snapshot = match self.known_workspace(&caller.cwd).await? {
-            Some(workspace) => self.read(move |store| store.target_snapshot(workspace.id)).await?,
+            Some(workspace) => {
+                let names_a_run = text.starts_with(RunId::PREFIX);
+                self.read(move |store| {
+                    let mut snapshot = store.target_snapshot(workspace.id)?;
+                    if names_a_run {
+                        snapshot.former_runs = store.former_runs(workspace.id)?;
+                    }
+                    Ok(snapshot)
+                })
+                .await?
+            }
             None => Snapshot::default(),
         };
         snapshot.caller = caller.request.actor.worker();
@@ -55,7 +65,7 @@ impl Engine {
     pub(crate) async fn lane_target(&self, caller: &Caller, text: &str) -> Result<LaneId, Problem> {
         match self.target(caller, text, Wanted::Lane, Use::Acting).await?.target {
             Target::Lane(lane) => Ok(lane),
-            Target::Worker { .. } | Target::Pane { .. } => {
+            Target::Worker { .. } | Target::Run { .. } | Target::Pane { .. } => {
                 unreachable!("workers are not looked up when a lane is wanted")
             }
         }
@@ -84,13 +94,13 @@ impl Engine {
                 pane_of_worker(&snapshot, id, number).map_err(IntoProblem::into_problem)?;
                 Ok((id, number))
             }
-            Target::Lane(_) | Target::Pane { .. } => {
+            Target::Lane(_) | Target::Run { .. } | Target::Pane { .. } => {
                 unreachable!("who acts on a worker is given one, or refused")
             }
         }
     }
 
-    /// The same for who only reads: also a pane that is nobody's.
+    /// The same for who only reads: also a pane that is nobody's, and a run that was followed by another.
     pub(crate) async fn readable_target(
         &self,
         caller: &Caller,
@@ -99,9 +109,10 @@ impl Engine {
     ) -> Result<Readable, Problem> {
         match self.terminal_target(caller, text, pane).await {
             Ok((id, pane)) => Ok(Readable::Worker(id, pane)),
-            Err(problem) if problem.code == NOT_OUR_PANE => {
+            Err(problem) if [NOT_OUR_PANE, FORMER_RUN].contains(&problem.code.as_str()) => {
                 match self.target(caller, text, Wanted::Worker, Use::Reading).await?.target {
-                    Target::Pane { server, pane_id } => Ok(Readable::Pane { server, pane_id }),
+                    Target::Pane { server, pane_id, .. } => Ok(Readable::Pane { server, pane_id }),
+                    Target::Run { worker, number } => Ok(Readable::Run(worker, number)),
                     Target::Worker { .. } | Target::Lane(_) => Err(problem),
                 }
             }
@@ -129,35 +140,22 @@ impl Engine {
                 let (lane, lane_id) = (Some(lane.name), Some(id));
                 Ok(ResolvedTarget { method, workspace, lane, lane_id, alive, ..ResolvedTarget::default() })
             }
-            Target::Worker { id, pane } => {
-                let worker = self.worker_by_id(id).await?;
-                let further = worker.panes.into_iter().find(|further| further.number == pane);
-                let (session, window_id, window_name, pane_id) = match further {
-                    Some(pane) => {
-                        (Some(pane.session), pane.window_id, Some(pane.window_name), Some(pane.pane_id))
-                    }
-                    None => (worker.session, worker.window_id, worker.window_name, worker.pane_id),
-                };
-                let workspace =
-                    self.read(move |store| store.worker(id)).await?.map(|row| row.worker.workspace);
+            Target::Worker { id, pane } => self.resolved_worker(id, pane, method).await,
+            Target::Run { worker, number } => {
+                let row = self.read(move |store| store.run_of_worker(worker, number)).await?;
+                let resolved = self.resolved_worker(worker, PRIMARY, method).await?;
+                // It is over, and its pane is another run's.
                 Ok(ResolvedTarget {
-                    method,
-                    workspace,
-                    lane: Some(worker.lane),
-                    lane_id: Some(worker.lane_id),
-                    worker: worker.name,
-                    worker_id: Some(id),
-                    run: worker.run,
-                    pane_index: Some(pane),
-                    terminal: worker.terminal.tty.then_some(worker.terminal.kind),
-                    // A further pane that is closed is not found.
-                    alive: pane != PRIMARY || worker.run.is_some() && worker.exit.is_none(),
-                    session,
-                    window_id,
-                    window_name,
-                    pane_id,
+                    run: row.map(|row| row.run.id),
+                    alive: false,
+                    session: None,
+                    window_id: None,
+                    window_name: None,
+                    pane_id: None,
+                    ..resolved
                 })
             }
+            Target::Pane { shows: Some(worker), .. } => self.resolved_worker(worker, PRIMARY, method).await,
             Target::Pane { pane_id, .. } => Ok(ResolvedTarget {
                 method,
                 terminal: Some(TerminalKind::Tmux),
@@ -167,6 +165,38 @@ impl Engine {
             }),
         }
     }
+
+    async fn resolved_worker(
+        &self,
+        id: WorkerId,
+        pane: u32,
+        method: String,
+    ) -> Result<ResolvedTarget, Problem> {
+        let worker = self.worker_by_id(id).await?;
+        let further = worker.panes.into_iter().find(|further| further.number == pane);
+        let (session, window_id, window_name, pane_id) = match further {
+            Some(pane) => (Some(pane.session), pane.window_id, Some(pane.window_name), Some(pane.pane_id)),
+            None => (worker.session, worker.window_id, worker.window_name, worker.pane_id),
+        };
+        let workspace = self.read(move |store| store.worker(id)).await?.map(|row| row.worker.workspace);
+        Ok(ResolvedTarget {
+            method,
+            workspace,
+            lane: Some(worker.lane),
+            lane_id: Some(worker.lane_id),
+            worker: worker.name,
+            worker_id: Some(id),
+            run: worker.run,
+            pane_index: Some(pane),
+            terminal: worker.terminal.tty.then_some(worker.terminal.kind),
+            // A further pane that is closed is not found.
+            alive: pane != PRIMARY || worker.run.is_some() && worker.exit.is_none(),
+            session,
+            window_id,
+            window_name,
+            pane_id,
+        })
+    }
 }
 
 /// What can be read.
@@ -174,6 +204,8 @@ impl Engine {
 pub(crate) enum Readable {
     /// A pane of a worker, or its terminal.
     Worker(WorkerId, u32),
+    /// What a run that was followed by another has left; by its number.
+    Run(WorkerId, u32),
     /// A pane that is nobody's of ours.
     Pane {
         /// Its server.
@@ -200,6 +232,10 @@ pub(crate) fn whole(target: Target, text: &str) -> Result<Whole, Problem> {
         Target::Worker { id, pane } => {
             let message = format!("{text} is pane {pane} of {id}, and this is about the whole worker");
             Err(Problem::new(ErrorKind::Usage, "pane_of_worker", message).hint(format!("lane show {id}")))
+        }
+        Target::Run { worker, number } => {
+            let message = format!("{text} is run {number} of {worker}, and this is about the whole worker");
+            Err(Problem::new(ErrorKind::Usage, FORMER_RUN, message).hint(format!("lane show {worker}")))
         }
         Target::Pane { pane_id, .. } => {
             let message = format!("{text} is the pane {pane_id} of tmux, and no worker");

@@ -14,7 +14,7 @@ use laneway_core::os_text::OsText;
 use laneway_core::pane::{Pane, PaneIdentity};
 use laneway_core::pool::PoolTree;
 use laneway_core::run::Run;
-use laneway_core::target::{LaneEntry, Owner, PaneEntry, Snapshot, WorkerEntry};
+use laneway_core::target::{FormerRun, LaneEntry, Owner, PaneEntry, Snapshot, WorkerEntry};
 use laneway_core::time::Timestamp;
 use laneway_core::worker::Worker;
 use laneway_core::workspace::Workspace;
@@ -353,7 +353,20 @@ impl Store {
             })?;
             let panes = target_panes(&moment, &id)?;
             let last_attached = last_attached(&moment)?;
-            Ok(Snapshot { lanes, workers, panes, near_is_known: false, caller: None, last_attached })
+            Ok(Snapshot { lanes, workers, panes, last_attached, ..Snapshot::default() })
+        })
+    }
+
+    /// The runs in a repository that are not their workers' latest.
+    pub fn former_runs(&self, workspace: WorkspaceId) -> Result<Vec<FormerRun>, ReadError> {
+        let sql = "SELECT runs.id, runs.worker, runs.number FROM runs JOIN workers ON workers.id = runs.worker \
+                   WHERE workers.workspace = ?1 AND runs.number < \
+                   (SELECT max(number) FROM runs AS every WHERE every.worker = workers.id) ORDER BY runs.id";
+        self.ask(|db| {
+            all(db, sql, [workspace.to_string()], |row| {
+                let (id, worker) = (row.text("runs")?, row.text("runs")?);
+                Ok(FormerRun { id, worker, number: row.value("runs")? })
+            })
         })
     }
 
@@ -485,7 +498,7 @@ fn target_panes(db: &Connection, workspace: &str) -> Result<Vec<PaneEntry>, Quer
             Owner::Elsewhere { worker: name.unwrap_or_else(|| pane.worker.to_string()), root }
         };
         let PaneIdentity { server, place, pane_id, .. } = pane.identity;
-        Ok(PaneEntry { server, near: false, pane_id, pane_index: None, place, owner })
+        Ok(PaneEntry { server, near: false, pane_id, pane_index: None, place, owner, shows: None })
     })
 }
 

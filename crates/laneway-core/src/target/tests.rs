@@ -43,6 +43,7 @@ fn pane(id: &str, session: &str, window: (&str, &str), owner: Owner) -> PaneEntr
             window_name: window.1.to_owned(),
         },
         owner,
+        shows: None,
     }
 }
 
@@ -84,6 +85,11 @@ fn snapshot() -> Snapshot {
             pane("%9", "dev", ("@9", "bd-421"), of(18, 1)),
         ],
         near_is_known: false,
+        former_runs: vec![FormerRun {
+            id: RunId::from_ulid(Ulid::from(7_u128)),
+            worker: worker_id(12),
+            number: 1,
+        }],
         caller: Some(worker_id(12)),
         last_attached: Some(worker_id(13)),
     }
@@ -152,6 +158,31 @@ fn ids_their_beginnings_and_their_ends() {
 }
 
 #[test]
+fn a_former_run_is_read_and_never_acted_upon() {
+    let id = "rn_00000000000000000000000007";
+    check_reading(id, Ok((Target::Run { worker: worker_id(12), number: 1 }, Method::Id)));
+    let refused = format!("{id} is run 1 of b/edit, which was started again since");
+    check(id, Wanted::Worker, Err(&refused));
+    check(&format!("{id}:1"), Wanted::Worker, Err(&refused));
+    check(id, Wanted::Lane, Err(&format!("there is no lane {id:?} in this repository")));
+}
+
+#[test]
+fn a_window_that_shows_a_worker_is_nobodys_and_says_whose_it_shows() {
+    let mut with_viewer = snapshot();
+    let shows = Some(worker_id(11));
+    with_viewer.panes.push(PaneEntry { shows, ..pane("%20", "dev", ("@20", "a"), Owner::Nobody) });
+    let window = Target::Pane { server: server(1), pane_id: "%20".to_owned(), shows };
+    let no_worker = "is a pane of tmux that no worker has (%20 at dev:a), and Laneway uses only its own";
+    for text in ["@20", "%20"] {
+        let found = Ok((window.clone(), Method::Viewer));
+        check_in(&with_viewer, text, Wanted::Worker, Use::Reading, found);
+        let refused = format!("{text} {no_worker}");
+        check_in(&with_viewer, text, Wanted::Worker, Use::Acting, Err(&refused));
+    }
+}
+
+#[test]
 fn panes_and_windows_by_their_ids() {
     check("%1", Wanted::Worker, Ok(at(12, 0, Method::Pane)));
     check("%2", Wanted::Worker, Ok(at(12, 1, Method::Pane)));
@@ -163,7 +194,10 @@ fn panes_and_windows_by_their_ids() {
     check("%6", Wanted::Worker, Err("%6 is worker far of another repository, /far"));
     let foreign = "%5 is a pane of tmux that no worker has (%5 at dev:mine), and Laneway uses only its own";
     check("%5", Wanted::Worker, Err(foreign));
-    check_reading("%5", Ok((Target::Pane { server: server(1), pane_id: "%5".to_owned() }, Method::Pane)));
+    check_reading(
+        "%5",
+        Ok((Target::Pane { server: server(1), pane_id: "%5".to_owned(), shows: None }, Method::Pane)),
+    );
     check("%3", Wanted::Worker, Err("there is no pane %3 of tmux here"));
     check("%1", Wanted::Lane, Err("there is no lane \"%1\" in this repository"));
     check("%", Wanted::Worker, Err("there is no worker \"%\" in this repository"));

@@ -99,6 +99,7 @@ fn one_of(
         let (label, socket) = (label(pane), pane.server.socket.clone());
         return Err(TargetError::OtherServer { text: text.to_owned(), label, socket });
     }
+    let mut method = method;
     let target = match (&pane.owner, how) {
         (Owner::Worker { id, number, .. }, _) => Target::Worker { id: *id, pane: *number },
         (Owner::Elsewhere { worker, root }, _) => {
@@ -106,7 +107,10 @@ fn one_of(
             return Err(TargetError::Elsewhere { text: text.to_owned(), worker, root });
         }
         (Owner::Nobody, Use::Reading) => {
-            Target::Pane { server: pane.server.clone(), pane_id: pane.pane_id.clone() }
+            if pane.shows.is_some() {
+                method = Method::Viewer;
+            }
+            Target::Pane { server: pane.server.clone(), pane_id: pane.pane_id.clone(), shows: pane.shows }
         }
         (Owner::Nobody, Use::Acting) => {
             let (text, pane_id) = (text.to_owned(), pane.pane_id.clone());

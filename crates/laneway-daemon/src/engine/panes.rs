@@ -34,6 +34,9 @@ const HOLDER_LIMIT: Duration = Duration::from_secs(5);
 /// How long a server that breaks its connections off may take to end.
 const ENDING_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long who only lists waits for a server.
+const GLANCE_LIMIT: Duration = Duration::from_millis(500);
+
 /// Who asks.
 const CLIENT: &str = concat!("laneway-daemon ", env!("CARGO_PKG_VERSION"));
 
@@ -278,6 +281,22 @@ impl Engine {
             for socket in changed {
                 self.look_at_panes(socket).await;
             }
+        }
+    }
+
+    /// Looks at the servers of further panes whose program has ended: of one that was closed since then tmux does not
+    /// tell. One that does not answer soon holds nobody up, and what is recorded stays.
+    pub(crate) async fn look_at_ended_panes(&self) {
+        let Ok(panes) = self.read(laneway_store::Store::panes).await else { return };
+        let ended =
+            panes.iter().filter(|pane| pane.number != PRIMARY && program_of(&pane.identity).is_none());
+        let sockets: BTreeSet<PathBuf> =
+            ended.map(|pane| pane.identity.server.socket.to_path_buf()).collect();
+        for socket in sockets {
+            let engine = self.clone();
+            let looking = tokio::spawn(async move { engine.look_at_panes(socket).await });
+            // What is not seen in time is seen later.
+            let _ = tokio::time::timeout(GLANCE_LIMIT, looking).await;
         }
     }
 

@@ -141,6 +141,7 @@ pub(super) async fn resolve(
     Ok(Json(match whole(meant.target, &target)? {
         Whole::Lane(lane) => Resolved::Lane(Box::new(engine.lane_by_id(lane).await?)),
         Whole::Worker(id) => {
+            engine.look_at_ended_panes().await;
             let runs = engine.last_runs(id).await?;
             Resolved::Worker(Box::new(WorkerView { runs, ..engine.worker_by_id(id).await? }))
         }

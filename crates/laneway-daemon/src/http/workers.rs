@@ -47,7 +47,10 @@ pub(super) async fn list(
     Query(which): Query<WhichWorkers>,
 ) -> Result<Json<Workers>, Failure> {
     let workers = match engine.known_workspace(&caller.cwd).await? {
-        Some(workspace) => engine.worker_views(workspace.id, which.all).await?,
+        Some(workspace) => {
+            engine.look_at_ended_panes().await;
+            engine.worker_views(workspace.id, which.all).await?
+        }
         None => Vec::new(),
     };
     Ok(Json(Workers { workers }))
@@ -304,6 +307,10 @@ pub(super) async fn text(
 ) -> Result<Json<TextView>, Failure> {
     Ok(Json(match engine.readable_target(&caller, &target, wanted.pane).await? {
         Readable::Worker(id, pane) => engine.read_text((id, pane), &wanted).await?,
+        Readable::Run(id, number) => {
+            let run = Some(wanted.run.unwrap_or(number));
+            engine.read_text((id, PRIMARY), &ReadText { run, ..wanted }).await?
+        }
         Readable::Pane { server, pane_id } => {
             refuse_what_only_a_run_has(&wanted)?;
             let how = (lines_of(&wanted)?, wanted.ansi);

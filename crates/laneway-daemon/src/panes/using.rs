@@ -128,6 +128,8 @@ impl Panes {
                 pane_index: Some(seen.pane_index),
                 place: now.place,
                 owner,
+                // One of several in a window says its lane too.
+                shows: seen.viewer.split(' ').next().and_then(|worker| worker.parse().ok()),
             });
         }
         for pane in &mut known {

@@ -28,13 +28,14 @@ impl Engine {
         let row = self.read(move |store| store.worker(id)).await?.ok_or_else(|| not_found("worker", &id))?;
         let in_tmux =
             row.spec.as_ref().is_some_and(|spec| matches!(spec.terminal, TerminalSpec::Tmux { .. }));
+        let name = row.worker.name.as_ref().map_or_else(|| id.to_string(), ToString::to_string);
         let pane = row.panes.into_iter().find(|pane| pane.number == number).map(|pane| pane.identity);
         match (in_tmux, pane, number) {
             (true, Some(pane), _) => Ok(Some(pane)),
             (false, _, PRIMARY) => Ok(None),
-            (true, None, PRIMARY) => Err(of_holder(refusal::ENDED, format!("{id} is in no pane by now"))),
+            (true, None, PRIMARY) => Err(of_holder(refusal::ENDED, format!("{name} is in no pane by now"))),
             (_, _, number) => {
-                let message = format!("{id} has no pane {number}");
+                let message = format!("{name} has no pane {number}");
                 Err(Problem::new(ErrorKind::NotFound, "no_such_pane", message)
                     .hint(format!("lane show {id}")))
             }

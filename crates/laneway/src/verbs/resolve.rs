@@ -23,7 +23,9 @@ EXAMPLES:
 
 Every command that takes a TARGET takes all of these, in this order: an id, a pane or window of tmux by its id,
 worker:N, lane/worker, a worker, a lane, a window or session of tmux by its name. Names are exact; only here the
-beginning of one will do if no other begins so.";
+beginning of one will do if no other begins so, since what was found is printed. The id of a run that is over means that
+run: lane read and lane logs print what it has left, and what acts refuses it. A window that shows a worker (lane tmux
+sync) is found by viewer.";
 
 /// Say what a target means, and do nothing with it
 #[derive(Debug, clap::Args)]
@@ -73,7 +75,7 @@ fn in_words(resolved: &ResolvedTarget) -> String {
     }
     facts.add("alive", if resolved.alive { "yes" } else { "no" });
     if let (false, Some(run)) = (resolved.alive, resolved.run) {
-        facts.add("last run", run);
+        facts.add("run", run);
     }
     facts.into_string()
 }

@@ -114,6 +114,31 @@ fn signs_mean_the_worker_that_one_is_in_its_parent_and_what_was_attached_to() {
 }
 
 #[test]
+fn the_id_of_a_former_run_means_that_run_and_is_never_acted_upon() {
+    let world = environment();
+    world.start("a", &["sh", "-c", "echo I am $LANEWAY_RUN; exec sleep 1000"]);
+    let first = world.worker("a")["run"].as_str().unwrap().to_owned();
+    let _ = world.lane(&["wait", "a", "--for", "output=I am"]).ok();
+    let _ = world.lane(&["restart", "a"]).ok();
+    let pid = world.pid("a");
+    assert_eq!(world.lane(&["read", &first]).ok().out(), format!("I am {first}\n"));
+    assert_eq!(world.lane(&["logs", &first]).ok().out(), format!("I am {first}\n"));
+    let resolved = world.json(&["resolve", &first]);
+    assert_eq!(
+        [&resolved["worker"], &resolved["run"], &resolved["alive"]],
+        [&json!("a"), &json!(first), &json!(false)]
+    );
+    for verb in ["stop", "restart", "send", "show", "attach"] {
+        let words = if verb == "send" { vec![verb, &first, "x"] } else { vec![verb, first.as_str()] };
+        let refused = world.lane(&[&words[..], &["--json"]].concat());
+        assert!(matches!(refused.code, 2 | 5), "{verb}: {refused}");
+    }
+    let refused = fails(&world, &["stop", &first], 5, "former_run");
+    assert!(refused["hint"].as_str().unwrap().contains("--run 1"), "{refused}");
+    assert_eq!(world.pid("a"), pid);
+}
+
+#[test]
 fn what_is_not_there_is_told_with_what_is() {
     let world = environment();
     world.start("a", &["fake-agent", "ready", "wait"]);

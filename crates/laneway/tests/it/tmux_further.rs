@@ -113,3 +113,17 @@ fn what_only_a_run_has_is_refused_for_a_further_pane_with_what_to_type() {
     assert!(taken["message"].as_str().unwrap().contains("command"), "{taken}");
     assert_eq!(tmux.by_hand(&["display-message", "-p", "-t", &id, "#{pane_pipe}"]), "1");
 }
+
+#[test]
+fn a_pane_whose_program_has_ended_and_that_is_closed_then_is_not_shown_any_more() {
+    let (tmux, id) = with_further("exit 3");
+    tmux.lane(&["wait", "a:1", "--for", "exit"]).ok();
+    assert_eq!(
+        tmux.json(&["show", "a"])["worker"]["panes"][0]["pane_id"],
+        json!(id),
+        "it stays until it is closed"
+    );
+    tmux.by_hand(&["kill-pane", "-t", &id]);
+    assert!(tmux.json(&["show", "a"])["worker"]["panes"].is_null(), "it has none");
+    tmux.fails(&["read", "a:1"], 3, "no_such_pane");
+}

@@ -231,3 +231,61 @@ fn a_linked_window_is_one_window_and_a_renamed_session_is_followed() {
     assert_eq!(tmux.meant("fresh:a"), (json!("a"), json!(0)));
     let _ = fails(&tmux.world, &["resolve", "laneway:a"], 3, "not_found");
 }
+
+#[test]
+fn sessions_and_windows_that_are_called_like_ids_are_no_ids() {
+    let tmux = Tmux::new();
+    let (_, pane, window) = tmux.run_cat("a");
+    for name in ["@4", "%4", "$0", &window, &pane] {
+        tmux.by_hand(&["new-session", "-d", "-s", name, "-n", &window, "--", "cat", "-u"]);
+    }
+    let theirs = || tmux.by_hand(&["list-panes", "-a", "-F", "#{pane_id} #{pane_pid} #{session_name}"]);
+    let before: Vec<String> =
+        theirs().lines().filter(|line| !line.ends_with(" laneway")).map(str::to_owned).collect();
+    assert_eq!(tmux.meant(&window), (json!("a"), json!(0)));
+    assert_eq!(tmux.meant(&pane), (json!("a"), json!(0)));
+    tmux.lane(&["send", &window, "--enter", "to the worker"]).ok();
+    tmux.wait_for_output("a", "to the worker");
+    tmux.lane(&["restart", "a"]).ok();
+    tmux.lane(&["stop", &window]).ok();
+    let after = theirs();
+    assert!(before.iter().all(|line| after.contains(line.as_str())), "{before:?} {after}");
+    assert_eq!(
+        after.lines().filter(|line| line.ends_with(" laneway")).count(),
+        1,
+        "only what keeps it: {after}"
+    );
+}
+
+#[test]
+fn a_live_pane_whose_servers_socket_was_taken_by_another_server_is_not_taken_to_be_gone() {
+    let tmux = Tmux::new();
+    let (worker, pane, _) = tmux.run_cat("a");
+    let aside = tmux.world.root().join("aside");
+    fs::rename(&tmux.socket, &aside).unwrap();
+    tmux.start();
+    // The daemon loses its connection, and finds the other server where this one was.
+    let control = |socket: &std::path::Path| {
+        let list = ["list-sessions", "-F", "#{session_name}"];
+        let said = finish(tmux.world.program("tmux").arg("-S").arg(socket).args(list), b"").ok().out();
+        said.lines().find(|name| name.starts_with("laneway-control")).map(str::to_owned)
+    };
+    let old = control(&aside).unwrap();
+    let kill = ["kill-session", "-t", &format!("={old}")];
+    let _ = finish(tmux.world.program("tmux").arg("-S").arg(&aside).args(kill), b"").ok();
+    let mut refused = tmux.lane(&["send", "a", "x", "--json"]).json()["error"].clone();
+    if refused["code"] == "tmux_disconnected" {
+        // It was asked over the connection that was just ending, and is repeated as that says.
+        refused = tmux.lane(&["send", "a", "x", "--json"]).json()["error"].clone();
+    }
+    assert_eq!(refused["code"], "tmux_hidden", "{refused}");
+    assert!(tmux.lane(&["resolve", "%0", "--json"]).code == 0, "the other server is looked at");
+    let now = tmux.world.worker("a");
+    assert_eq!((&now["status"], &now["pane_id"]), (&json!("running"), &json!(pane)));
+    // Once its socket is there again, all is as before.
+    tmux.by_hand(&["kill-server"]);
+    fs::rename(&aside, &tmux.socket).unwrap();
+    tmux.lane(&["send", "a", "--enter", "again"]).ok();
+    tmux.wait_for_output("a", "again");
+    assert_eq!(tmux.world.worker("a")["pid"], worker["pid"]);
+}

@@ -172,10 +172,34 @@ fn what_a_person_starts_in_such_a_window_is_theirs() {
     tmux.world.start("fix", &["fake-agent", "echo"]);
     let pane = tmux.synced()["opened"][0]["pane_id"].as_str().expect("an id").to_owned();
     tmux.by_hand(&["respawn-pane", "-k", "-t", &pane, "cat", "-u"]);
-    assert_eq!(names(&tmux.synced()["opened"]), ["fix"], "the other shows it no more");
-    tmux.world.lane(&["stop", "fix"]).ok();
+    let second = tmux.synced();
+    assert_eq!(names(&second["opened"]), ["fix"], "the other shows it no more");
+    tmux.goes(second["opened"][0]["window_id"].as_str().expect("an id"), || {
+        tmux.world.lane(&["stop", "fix"]).ok();
+    });
     assert_eq!(names(&tmux.synced()["closed"]), [""; 0]);
     assert_eq!(tmux.by_hand(&["display-message", "-p", "-t", &pane, "#{pane_current_command}"]), "cat");
+}
+
+#[test]
+fn a_window_that_shows_a_worker_is_resolved_to_it_and_stays_what_it_is_for_all_else() {
+    let Some(tmux) = Tmux::with_people() else { return };
+    tmux.world.start("fix", &["fake-agent", "ready", "echo"]);
+    let opened = tmux.synced()["opened"][0].clone();
+    let [window, pane] = ["window_id", "pane_id"].map(|key| opened[key].as_str().expect("an id").to_owned());
+    for target in [&window, &pane] {
+        let resolved = tmux.inside(&["resolve", target, "--json"]).ok().json();
+        assert_eq!(
+            (&resolved["method"], &resolved["worker"]),
+            (&"viewer".into(), &"fix".into()),
+            "{resolved}"
+        );
+    }
+    for verb in [&["stop", &window][..], &["send", &pane, "x"], &["restart", &window]] {
+        assert_eq!(tmux.inside(verb).code, 5, "{verb:?}");
+    }
+    let _ = tmux.inside(&["read", &pane]).ok();
+    assert_eq!(tmux.world.worker("fix")["status"], "running");
 }
 
 #[test]

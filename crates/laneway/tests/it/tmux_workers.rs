@@ -445,9 +445,9 @@ fn attaching_from_outside_shows_the_window_and_observing_does_too() {
 }
 
 #[test]
-fn twenty_at_once_are_twenty_windows() {
+fn a_hundred_at_once_are_a_hundred_windows_and_go_together() {
     let tmux = Tmux::new();
-    let names: Vec<String> = (0..20).map(|n| format!("w{n}")).collect();
+    let names: Vec<String> = (0..100).map(|n| format!("w{n}")).collect();
     std::thread::scope(|scope| {
         for name in &names {
             scope.spawn(|| tmux.world.lane(&tmux.arguments(name, &["cat"])).ok());
@@ -455,13 +455,21 @@ fn twenty_at_once_are_twenty_windows() {
     });
     let workers = tmux.world.json(&["ps"]);
     let workers = workers["workers"].as_array().unwrap();
+    let seen =
+        tmux.by_hand(&["list-panes", "-a", "-F", "#{pane_id} #{@laneway} #{window_name} #{window_panes}"]);
+    let seen: std::collections::HashSet<&str> = seen.lines().collect();
+    let mut programs = Vec::new();
     for name in &names {
         let worker = workers.iter().find(|worker| worker["name"] == **name).unwrap();
-        assert_eq!((&worker["status"], &worker["window_name"]), (&"running".into(), &name.as_str().into()));
-        let pane = worker["pane_id"].as_str().unwrap();
-        let tag = tmux.by_hand(&["display-message", "-p", "-t", pane, "#{@laneway}"]);
-        assert_eq!(tag, worker["run"].as_str().unwrap());
+        assert_eq!(worker["status"], "running", "{worker}");
+        let [pane, run] = ["pane_id", "run"].map(|key| worker[key].as_str().unwrap());
+        assert!(seen.contains(&*format!("{pane} {run} {name} 1")), "{worker}");
+        programs.push(process::open(u32::try_from(worker["pid"].as_u64().unwrap()).unwrap()).unwrap());
     }
+    assert_eq!(seen.iter().filter(|line| line.contains(" rn_")).count(), 100);
     tmux.world.lane(&["close", "fix"]).ok();
     assert_eq!(tmux.windows(), ["laneway:laneway", "people:theirs"]);
+    for program in programs {
+        assert!(ends_within(&program, LIMIT));
+    }
 }
