@@ -273,11 +273,17 @@ fn a_live_pane_whose_servers_socket_was_taken_by_another_server_is_not_taken_to_
     let old = control(&aside).unwrap();
     let kill = ["kill-session", "-t", &format!("={old}")];
     let _ = finish(tmux.world.program("tmux").arg("-S").arg(&aside).args(kill), b"").ok();
-    let mut refused = tmux.lane(&["send", "a", "x", "--json"]).json()["error"].clone();
-    if refused["code"] == "tmux_disconnected" {
-        // It was asked over the connection that was just ending, and is repeated as that says.
-        refused = tmux.lane(&["send", "a", "x", "--json"]).json()["error"].clone();
-    }
+    // What is asked over a connection that is just ending is to be repeated, and that is said.
+    let send = |text: &str| {
+        let send = ["send", "a", "--enter", text, "--json"];
+        let sent = tmux.lane(&send);
+        if sent.code == 6 && sent.json()["error"]["code"] == "tmux_disconnected" {
+            tmux.lane(&send)
+        } else {
+            sent
+        }
+    };
+    let refused = send("x").json()["error"].clone();
     assert_eq!(refused["code"], "tmux_hidden", "{refused}");
     assert!(tmux.lane(&["resolve", "%0", "--json"]).code == 0, "the other server is looked at");
     let now = tmux.world.worker("a");
@@ -285,7 +291,7 @@ fn a_live_pane_whose_servers_socket_was_taken_by_another_server_is_not_taken_to_
     // Once its socket is there again, all is as before.
     tmux.by_hand(&["kill-server"]);
     fs::rename(&aside, &tmux.socket).unwrap();
-    tmux.lane(&["send", "a", "--enter", "again"]).ok();
+    send("again").ok();
     tmux.wait_for_output("a", "again");
     assert_eq!(tmux.world.worker("a")["pid"], worker["pid"]);
 }
