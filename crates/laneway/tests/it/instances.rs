@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use laneway_testkit::{TestEnvironment, process};
 use serde_json::{Value, json};
@@ -101,7 +101,7 @@ fn wait_until_told(world: &TestEnvironment, instance: &str, times: usize) {
 }
 
 /// What an instance has written into a file of its state folder, line by line.
-fn noted(world: &TestEnvironment, folder: &PathBuf, file: &str) -> Vec<Value> {
+fn noted(world: &TestEnvironment, folder: &Path, file: &str) -> Vec<Value> {
     assert!(folder.starts_with(&world.home));
     let text = fs::read_to_string(folder.join(file)).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
