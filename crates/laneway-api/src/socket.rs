@@ -2,6 +2,7 @@
 //! of a terminal.
 
 use laneway_core::attachment::Role;
+use laneway_core::id::WorkerId;
 use laneway_core::run::Exit;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -44,6 +45,14 @@ pub enum ServerMessage {
     Error {
         /// Why.
         message: String,
+    },
+    /// So many lines of programs (`worker.log`) came faster than they were taken, and do not follow.
+    Skipped {
+        /// How many. 0: how many is not known, since they were passed over where they were written.
+        lines: u64,
+        /// Whose; none if they are of several.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        worker: Option<WorkerId>,
     },
     /// This client read too slowly. These events follow, from the record; none is left out.
     Lagged {

@@ -52,6 +52,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use crate::engine::{Asking, Engine, Request, who_asks};
+use crate::logs::Logs;
 use crate::repeats::Repeats;
 use crate::serving::Serving;
 use crate::tokens::Admitted;
@@ -93,6 +94,8 @@ pub(crate) struct Served {
     pub(crate) repeats: Repeats,
     /// Places for `WebSockets`.
     pub(crate) sockets: socket::Places,
+    /// Lines that programs write, for those who want them.
+    pub(crate) logs: Logs,
 }
 
 impl FromRef<Served> for Engine {

@@ -25,6 +25,7 @@ mod http;
 mod launches;
 mod life;
 mod login;
+mod logs;
 mod panes;
 pub mod probe;
 mod problem;

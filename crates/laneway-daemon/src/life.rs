@@ -32,6 +32,7 @@ use crate::holders::HolderProgram;
 use crate::home::{Home, HomeError};
 use crate::http::socket::Places;
 use crate::http::{self, Ending, Served};
+use crate::logs::Logs;
 use crate::problem::chain;
 use crate::repeats::Repeats;
 use crate::serving::Serving;
@@ -246,6 +247,7 @@ async fn live(
         serving: serving.clone(),
         repeats: Repeats::open(home.repeats(), engine.started_at),
         sockets: Places::new(),
+        logs: Logs::default(),
     };
     serving.go_on(&shared).await;
     let server = tokio::spawn(http::serve(listener, shared));

@@ -272,7 +272,7 @@ fn size_view(size: Size) -> SizeView {
 }
 
 /// The last screen of an ended run, cut to what was asked.
-fn last_text(screen: FinalScreen, wanted: Lines, ansi: bool, since: Option<u64>) -> TextView {
+pub(crate) fn last_text(screen: FinalScreen, wanted: Lines, ansi: bool, since: Option<u64>) -> TextView {
     let plain = |lines: Vec<String>| {
         if ansi {
             lines

@@ -6,6 +6,7 @@
 //! * [`keys`]: the names of keys; [`typing`]: what a terminal does to what is typed
 //! * [`sockets`]: where sockets are
 //! * [`client`]: a blocking connection to a holder's socket
+//! * [`finished`]: which lines of a terminal that changes are whole
 //! * [`record`]: the crash-proof record of a run; [`final_screen`]: its last screen; [`recording`]: its recording
 //! * [`process`]: who a process is and what it does; [`own`]: how holders and daemons are known among other processes
 //! * `file`: files that are read as they are found; `sys`: what needs `unsafe`
@@ -17,6 +18,7 @@
 pub mod client;
 mod file;
 pub mod final_screen;
+pub mod finished;
 pub mod frame;
 pub mod keys;
 pub mod mark;

@@ -4,7 +4,6 @@
 //! * [`terminal`]: the lines of a terminal; [`pipes`]: the lines of a program on pipes
 //! * [`finished`]: which lines of a terminal are to be printed when
 
-pub(crate) mod finished;
 pub(crate) mod pipes;
 pub(crate) mod terminal;
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! events of the feed ────┐
+//! lines of programs ─────┤
 //! words of the client ───┼─► Event ─► handle ─► what is said, or the end
 //! time, revoked, ending ─┘
 //! ```
@@ -32,6 +33,7 @@ use super::feed::{Feed, Next};
 use super::tcp::part_of_descriptors;
 use super::{All, Failure, Query, usage};
 use crate::engine::Engine;
+use crate::logs::{Batch, Listener, Logs};
 use crate::tokens::{Admitted, Over};
 use session::{Due, Life, Session};
 
@@ -159,7 +161,13 @@ pub(super) async fn events(
     let place = served.sockets.take()?;
     // From before the client hears that it is connected, so that it misses nothing from then on.
     let (feed, seq) = Feed::to_come(&served.engine).await?;
-    let client = Client { session: Session::new(how.names), feed, life: Life::new(Instant::now()) };
+    let client = Client {
+        session: Session::new(how.names),
+        feed,
+        life: Life::new(Instant::now()),
+        logs: served.logs,
+        lines: None,
+    };
     let over = over(admitted.map(|Extension(admitted)| admitted), served.closing.clone());
     let engine = served.engine;
     Ok(upgrade.on_upgrade(async move |mut socket| {
@@ -178,11 +186,15 @@ struct Client {
     session: Session,
     feed: Feed,
     life: Life,
+    logs: Logs,
+    /// What programs write, while that is wanted.
+    lines: Option<Listener>,
 }
 
 enum Event {
     Heard(Option<Result<Message, axum::Error>>),
     Happened(Result<Next, Problem>),
+    Written(Arc<Batch>, u64),
     TimePassed,
 }
 
@@ -232,9 +244,10 @@ impl Client {
                 biased;
                 heard = socket.recv() => Event::Heard(heard),
                 next = self.feed.next() => Event::Happened(next),
+                (batch, n_missed) = next_lines(self.lines.as_mut()) => Event::Written(batch, n_missed),
                 () = tokio::time::sleep_until(due.into()) => Event::TimePassed,
             };
-            end = match self.handle(event).await {
+            end = match self.handle(event, engine).await {
                 Ok(said) => write(socket, said).await.err(),
                 Err(end) => Some(end),
             };
@@ -242,15 +255,27 @@ impl Client {
     }
 
     /// What is to be said about it.
-    async fn handle(&mut self, event: Event) -> Result<Vec<Message>, End> {
+    async fn handle(&mut self, event: Event, engine: &Engine) -> Result<Vec<Message>, End> {
         match event {
             Event::TimePassed => Ok(Vec::new()),
             Event::Heard(None | Some(Err(_))) => Err(End::Gone),
             Event::Heard(Some(Ok(heard))) => {
                 self.life.heard(Instant::now());
-                Ok(self.answer(heard).await?.into_iter().collect())
+                let answer = self.answer(heard).await?;
+                match (self.session.wants_lines(), &self.lines) {
+                    (true, None) => self.lines = Some(self.logs.listen(engine)),
+                    (false, Some(_)) => self.lines = None,
+                    (true, Some(_)) | (false, None) => {}
+                }
+                Ok(answer.into_iter().collect())
             }
             Event::Happened(next) => self.tell(next).await,
+            Event::Written(batch, n_missed) => {
+                let told = self.session.tell_lines(&batch, n_missed, engine.store.host(), |worker| {
+                    self.feed.instance_of(worker)
+                });
+                Ok(told.into_iter().map(|text| Message::Text(text.into())).collect())
+            }
         }
     }
 
@@ -299,6 +324,14 @@ impl Client {
             next = self.feed.at_once().await.transpose();
         }
         Ok(said)
+    }
+}
+
+/// What programs write next; nothing for who does not want it.
+async fn next_lines(lines: Option<&mut Listener>) -> (Arc<Batch>, u64) {
+    match lines {
+        Some(lines) => lines.next().await,
+        None => std::future::pending().await,
     }
 }
 

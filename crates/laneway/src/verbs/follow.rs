@@ -10,6 +10,7 @@ use laneway_api::view::{FurtherPane, OutputItem, OutputStream, TerminalAccess, T
 use laneway_core::os_text::OsText;
 use laneway_core::run::Exit;
 use laneway_wire::Stream;
+use laneway_wire::finished::{Finished, Item};
 use laneway_wire::message::Offsets;
 use rustix::event::{PollFd, PollFlags};
 
@@ -17,7 +18,6 @@ use super::end_of_run::{end_of_former, until_recorded};
 use crate::client::{Client, Request};
 use crate::context::{Context, Outcome};
 use crate::failure::Failure;
-use crate::output::finished::{Finished, Item};
 use crate::output::pipes::{PipeLine, PipeOutput, Written};
 use crate::output::terminal::TerminalOutput;
 use crate::output::{OutputError, exit_of};

@@ -63,6 +63,7 @@ mod viewers;
 mod waiting;
 mod web_limits;
 mod web_login;
+mod web_logs;
 mod web_terminal;
 mod websocket;
 mod workers;

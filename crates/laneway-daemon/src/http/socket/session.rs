@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use laneway_api::socket::{ClientMessage, Names, ServerMessage};
+use laneway_api::time::Time;
 use laneway_core::event::{Event, Recorded};
-use laneway_core::id::WorkerId;
+use laneway_core::id::{HostId, WorkerId};
 use laneway_core::instance::InstanceName;
 
 use super::pattern::Pattern;
+use crate::logs::{Batch, Line};
 use crate::views::event_view;
 
 /// The most patterns of one client: more than there are names of events.
@@ -85,6 +87,35 @@ impl Session {
         Response::Say(ServerMessage::Subscribed { patterns })
     }
 
+    /// Whether it wants the lines of programs: by their name or the begin of it. `*` are all recorded events.
+    pub(super) fn wants_lines(&self) -> bool {
+        let name = log_name(self.names);
+        self.patterns.iter().any(|pattern| *pattern != Pattern::All && pattern.fits(name))
+    }
+
+    /// Lines of a program as they are told, behind what is not.
+    pub(super) fn tell_lines(
+        &self,
+        batch: &Batch,
+        n_missed: u64,
+        host: HostId,
+        called: impl FnOnce(WorkerId) -> Option<InstanceName>,
+    ) -> Vec<String> {
+        let known_as = match self.names {
+            Names::Catalogue => None,
+            Names::Colon => batch.of.worker.map(|worker| known_as(worker, called)),
+        };
+        let skipped = |lines, worker| {
+            let said = ServerMessage::Skipped { lines, worker };
+            serde_json::to_string(&said).expect("it is made of strings and numbers")
+        };
+        let by_client = (n_missed > 0).then(|| skipped(n_missed, None));
+        let by_holder = batch.missed.then(|| skipped(0, batch.of.worker));
+        let lines =
+            batch.lines.iter().map(|line| line_view(batch, line, host, known_as.as_deref()).to_string());
+        by_client.into_iter().chain(by_holder).chain(lines).collect()
+    }
+
     /// The event as it is told to this client; none if it does not want it.
     /// `called`: the instance that a worker is, by which programs that know the other names know it.
     pub(super) fn tell(
@@ -116,6 +147,36 @@ impl Session {
         json["data"]["workerId"] =
             instance.map_or_else(|| json["worker"].clone(), |instance| instance.as_str().into());
         Some(json.to_string())
+    }
+}
+
+/// The line of a program as an event, which has no number: it is not recorded.
+/// `known_as`: what its worker is called to who knows the names with colons.
+fn line_view(batch: &Batch, line: &Line, host: HostId, known_as: Option<&str>) -> serde_json::Value {
+    let names = if known_as.is_some() { Names::Colon } else { Names::Catalogue };
+    let mut view = serde_json::to_value(batch.of).expect("a subject is made of strings");
+    view["at"] = Time::from(batch.at).to_string().into();
+    view["host"] = host.to_string().into();
+    view["event"] = log_name(names).into();
+    view["data"] = serde_json::json!({ "stream": line.stream, "text": line.text });
+    if line.cut {
+        view["data"]["cut"] = true.into();
+    }
+    if let Some(known_as) = known_as {
+        view["data"]["workerId"] = known_as.into();
+    }
+    view
+}
+
+fn known_as(worker: WorkerId, called: impl FnOnce(WorkerId) -> Option<InstanceName>) -> String {
+    called(worker).map_or_else(|| worker.to_string(), |instance| instance.as_str().to_owned())
+}
+
+/// What the lines of programs are called.
+const fn log_name(names: Names) -> &'static str {
+    match names {
+        Names::Catalogue => "worker.log",
+        Names::Colon => "worker:log",
     }
 }
 
@@ -192,7 +253,7 @@ mod tests {
     use super::*;
     use laneway_core::actor::Actor;
     use laneway_core::event::Subject;
-    use laneway_core::id::{CorrelationId, HostId, WorkerId};
+    use laneway_core::id::{CorrelationId, WorkerId};
     use laneway_core::run::Exit;
     use laneway_core::time::Timestamp;
     use ulid::Ulid;
@@ -249,6 +310,27 @@ mod tests {
         assert_eq!(told["data"]["duration_ms"], 5);
         let told = session.tell(&exited(), |_| "docs".parse().ok()).unwrap();
         assert_eq!(serde_json::from_str::<serde_json::Value>(&told).unwrap()["data"]["workerId"], "docs");
+    }
+
+    #[test]
+    fn lines_are_for_those_who_name_them() {
+        for (names, pattern, wanted) in [
+            (Names::Catalogue, "worker.log", true),
+            (Names::Catalogue, "worker.*", true),
+            (Names::Catalogue, "*", false),
+            (Names::Catalogue, "worker:log", false),
+            (Names::Catalogue, "lane.*", false),
+            (Names::Colon, "worker:log", true),
+            (Names::Colon, "worker:", true),
+            (Names::Colon, "worker.log", false),
+            (Names::Colon, "*", false),
+        ] {
+            let mut session = Session::new(names);
+            session.heard(&serde_json::json!({ "subscribe": [pattern] }).to_string());
+            assert_eq!(session.wants_lines(), wanted, "{names:?} {pattern}");
+            session.heard(&serde_json::json!({ "unsubscribe": [pattern] }).to_string());
+            assert!(!session.wants_lines());
+        }
     }
 
     #[test]

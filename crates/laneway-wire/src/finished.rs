@@ -6,11 +6,11 @@
 
 use std::collections::HashMap;
 
-use laneway_wire::message::{Followed, FollowedLine};
+use crate::message::{Followed, FollowedLine};
 
 /// What is to be said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Item {
+pub enum Item {
     /// A line.
     Line {
         /// Its number.
@@ -28,7 +28,7 @@ pub(crate) enum Item {
 
 /// What of a terminal was printed.
 #[derive(Debug, Default)]
-pub(crate) struct Finished {
+pub struct Finished {
     /// Lines that are not finished, in the order in which they came.
     pending: Vec<(u64, String)>,
     /// The texts that were printed of lines that can still change.
@@ -38,7 +38,7 @@ pub(crate) struct Finished {
 
 impl Finished {
     /// Takes what has changed.
-    pub(crate) fn take(&mut self, followed: Followed) -> Vec<Item> {
+    pub fn take(&mut self, followed: Followed) -> Vec<Item> {
         let mut items = Vec::new();
         if followed.missed {
             items.push(Item::Missed);
@@ -88,7 +88,7 @@ impl Finished {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use laneway_wire::message::{Exited, Offsets};
+    use crate::message::{Exited, Offsets};
 
     fn followed(lines: &[(u64, &str)], screen: &[u64], n_finished: u32) -> Followed {
         let lines = lines.iter().map(|(number, text)| FollowedLine {
