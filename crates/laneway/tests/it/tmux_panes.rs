@@ -275,10 +275,10 @@ fn a_live_pane_whose_servers_socket_was_taken_by_another_server_is_not_taken_to_
     let _ = finish(tmux.world.program("tmux").arg("-S").arg(&aside).args(kill), b"").ok();
     // What is asked over a connection that is just ending is to be repeated, and that is said.
     let send = |text: &str| {
-        let send = ["send", "a", "--enter", text, "--json"];
-        let sent = tmux.lane(&send);
+        let typing = ["send", "a", "--enter", text, "--json"];
+        let sent = tmux.lane(&typing);
         if sent.code == 6 && sent.json()["error"]["code"] == "tmux_disconnected" {
-            tmux.lane(&send)
+            tmux.lane(&typing)
         } else {
             sent
         }

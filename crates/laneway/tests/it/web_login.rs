@@ -67,7 +67,7 @@ fn a_link_lets_one_browser_in_once_and_only_who_opens_it() {
     has_status(&browse(&served, &get, "sec-purpose: prefetch;prerender\r\n"), 503);
     has_status(&browse(&served, &get, "sec-fetch-site: cross-site\r\n"), 403);
     has_status(&browse(&served, &get, "origin: http://evil.example\r\n"), 403);
-    has_status(&browse(&served, &format!("POST {path}"), ""), 404);
+    has_status(&browse(&served, &format!("POST {path}"), ""), 405);
     let answer = browse(&served, "GET /login/guessed", "");
     has_status(&answer, 403);
     assert!(!answer.contains("set-cookie") && answer.contains("lane web"), "{answer}");
