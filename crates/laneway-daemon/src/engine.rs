@@ -40,7 +40,7 @@ pub(crate) use restarts::Begun;
 pub(crate) use runs::{RunHow, exit_of};
 pub(crate) use setup::Tell;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -123,8 +123,8 @@ pub(crate) struct Parts {
     unrecorded_ends: Mutex<HashMap<RunId, (Exit, Timestamp)>>,
     /// Tasks in the foreground: their callers own them.
     owned: Mutex<HashSet<RunId>>,
-    /// Why a start failed, for whoever waits for it: richer than the record's one line.
-    start_problems: Mutex<HashMap<RunId, Problem>>,
+    /// Why the last starts failed, for whoever waits for them: richer than the record's one line.
+    start_problems: Mutex<BTreeMap<RunId, Problem>>,
     /// Programs with a channel that are watched for their answers.
     vigils: Mutex<HashMap<RunId, Arc<channels::Watched>>>,
 }
@@ -434,11 +434,10 @@ impl Engine {
             loop {
                 let last = events.last().map_or(seq, |event| event.seq);
                 let page = store.events_since(last, EVENT_PAGE)?;
-                let is_last = page.len() < EVENT_PAGE as usize;
-                events.extend(page);
-                if is_last {
+                if page.is_empty() {
                     return Ok(events);
                 }
+                events.extend(page);
             }
         })
         .await
@@ -450,7 +449,7 @@ async fn wait_for_room() {
     tokio::time::sleep(REPORT_AGAIN).await;
 }
 
-/// Events that are read at once.
+/// Events that are read at once, at most.
 pub(crate) const EVENT_PAGE: u32 = 1_000;
 
 /// Does at once, on this thread, what takes less time than another thread takes to begin: a look at the record, or at

@@ -37,6 +37,7 @@ use crate::problem::chain;
 use crate::repeats::Repeats;
 use crate::serving::Serving;
 use crate::startup::{self, DaemonLock, Handed, StartLock, StartupError};
+use crate::sys;
 
 /// How long a graceful end waits for what is under way; the next start completes or rolls back the rest.
 const SETTLE_LIMIT: Duration = Duration::from_secs(20);
@@ -157,6 +158,7 @@ pub fn serve(options: &Options) -> Result<(), ServeError> {
 }
 
 fn run(options: &Options) -> Result<(), ServeError> {
+    sys::keep_memory_together();
     if let Some(umask) = options.umask {
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask & 0o777));
     }

@@ -1,5 +1,8 @@
 //! What the operating system's interface can only be asked for with `unsafe`.
-#![expect(unsafe_code, reason = "descriptors by number, and their registration with the runtime")]
+#![expect(
+    unsafe_code,
+    reason = "descriptors by number, their registration with the runtime, and the allocator"
+)]
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -7,6 +10,26 @@ use std::path::Path;
 
 use rustix::process::{Signal, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
+
+/// Free memory at the end of the heap that is kept, in bytes: what the allocator of glibc begins with. Without a word it
+/// raises that to twice the largest block that was ever given back, here up to 32 MiB for 16 MiB of input.
+#[cfg(target_env = "gnu")]
+const KEPT_FREE: libc::c_int = 128 << 10;
+
+/// Has all threads take their memory from one heap, which is given back at its end. To be called before there is a
+/// second thread.
+///
+/// By itself glibc gives each thread a heap of its own, up to 8 per processor, and keeps what each has ever needed: a list
+/// of all events, whose pages are read by whichever thread is free, left 11 MiB behind, and with one heap 0.3.
+pub(crate) fn keep_memory_together() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the calls take numbers only, and no other thread uses the allocator while they set it. That they fail is
+    // harmless: it works as it would have.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_FREE);
+    }
+}
 
 /// Adopts an open descriptor by its number, as it was handed over on the command line. To be called once per
 /// number, before this process opens anything. None if it is not open, or one of the standard three.

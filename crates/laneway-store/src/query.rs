@@ -41,11 +41,24 @@ pub(crate) fn all<T>(
     params: impl Params,
     mut read: impl FnMut(&mut Cells<'_>) -> Result<T, UnreadableRow>,
 ) -> Result<Vec<T>, QueryError> {
+    all_while(connection, sql, params, |cells| Ok((read(cells)?, true)))
+}
+
+/// The first rows of the answer; `read` also says of each whether more are wanted.
+pub(crate) fn all_while<T>(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    mut read: impl FnMut(&mut Cells<'_>) -> Result<(T, bool), UnreadableRow>,
+) -> Result<Vec<T>, QueryError> {
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params)?;
     let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        found.push(read(&mut Cells::of(row))?);
+    let mut more_wanted = true;
+    while more_wanted && let Some(row) = rows.next()? {
+        let value;
+        (value, more_wanted) = read(&mut Cells::of(row))?;
+        found.push(value);
     }
     Ok(found)
 }

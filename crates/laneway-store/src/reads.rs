@@ -23,7 +23,7 @@ use ulid::Ulid;
 
 use crate::error::{ReadError, UnreadableRow};
 use crate::facts::panes_of;
-use crate::query::{QueryError, all, first};
+use crate::query::{QueryError, all, all_while, first};
 use crate::rows::{
     AttachmentRecord, Cells, EventRecord, LaneRecord, PaneRecord, PoolRecord, RunRecord, SpecRecord,
     WorkerRecord, WorkspaceRecord, attachment_columns, attachments_and_workers, event_columns, lane_columns,
@@ -31,6 +31,9 @@ use crate::rows::{
     worker_columns, workspace_columns,
 };
 use crate::store::Store;
+
+/// What programs have said in one page of events, in bytes; the one that goes beyond it is the last.
+const PAGE_BYTES: i64 = 256 << 10;
 
 /// A worker with its latest run and what that run was started with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -376,7 +379,8 @@ impl Store {
         self.ask(|db| last_seq(db, &host))
     }
 
-    /// The first `limit` events with a number greater than `seq`, in order.
+    /// The first events with a number greater than `seq`, in order: at most `limit`, and fewer if programs have said
+    /// much in them, as one message may be 1 MiB. None only if there is none: ask again until then.
     pub fn events_since(&self, seq: u64, limit: u32) -> Result<Vec<Recorded>, ReadError> {
         let host = self.host().to_string();
         self.ask(|db| events_since(db, &host, seq, limit))
@@ -424,7 +428,7 @@ pub(crate) fn last_seq(connection: &Connection, host: &str) -> Result<u64, Query
     Ok(found.unwrap_or(0).cast_unsigned())
 }
 
-/// The first `limit` events of `host` with a number greater than `seq`, in order.
+/// The first events of `host` with a number greater than `seq`, in order: none only if there is none.
 pub(crate) fn events_since(
     connection: &Connection,
     host: &str,
@@ -434,9 +438,14 @@ pub(crate) fn events_since(
     let sql = concat!(
         "SELECT ",
         event_columns!(),
-        " FROM events WHERE host = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3"
+        ", octet_length(events.data) FROM events WHERE host = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3"
     );
-    all(connection, sql, params![host, number(seq), limit], record::<EventRecord>)
+    let mut n_bytes = 0;
+    all_while(connection, sql, params![host, number(seq), limit], |cells| {
+        let event = record::<EventRecord>(cells)?;
+        n_bytes += cells.value::<i64>("events")?;
+        Ok((event, n_bytes < PAGE_BYTES))
+    })
 }
 
 /// An event's number as the database holds it; there is none beyond the greatest.

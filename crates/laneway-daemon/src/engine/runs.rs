@@ -51,6 +51,10 @@ const AT_ONCE: Duration = Duration::from_millis(50);
 /// of nothing before it. It ends at the first look for nearly every program, and after [`AT_ONCE`] for the rest.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
+/// Failed starts of which it is remembered what was wrong, until their callers have been told: as many as commands may
+/// wait for the store.
+const START_PROBLEMS_KEPT: usize = 256;
+
 /// How long the end of a program that is gone may take to be recorded.
 const RECORD_LIMIT: Duration = Duration::from_secs(2);
 
@@ -164,7 +168,11 @@ impl Engine {
         };
         match self.started(run, lane, seq).await? {
             Started::Runs => Ok((id, run)),
-            Started::Failed(problem) => Err(problem),
+            Started::Failed(problem) => {
+                // It may have been withdrawn before its start began.
+                self.owned.lock().expect("no holder of this lock panics").remove(&run);
+                Err(problem)
+            }
         }
     }
 
@@ -284,6 +292,10 @@ impl Engine {
                 if request.actor != Actor::Daemon {
                     let mut problems = self.start_problems.lock().expect("no holder of this lock panics");
                     problems.insert(run, problem);
+                    // Its caller may have gone away: the oldest goes then, and who waits for it is told one line.
+                    if problems.len() > START_PROBLEMS_KEPT {
+                        problems.pop_first();
+                    }
                 }
                 self.report(self.ended_so(run, exit, now()).await, request).await;
                 if let Some(row) = row {

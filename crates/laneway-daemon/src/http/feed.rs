@@ -104,7 +104,7 @@ impl Feed {
             if !self.caught_up {
                 let after = self.after;
                 let page = self.engine.read(move |store| store.events_since(after, EVENT_PAGE)).await?;
-                self.caught_up = page.len() < EVENT_PAGE as usize;
+                self.caught_up = page.is_empty();
                 self.ready.extend(page.into_iter().map(Arc::new));
                 continue;
             }

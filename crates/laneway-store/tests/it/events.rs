@@ -98,3 +98,21 @@ fn the_newest_and_what_was_before_them_come_in_order() {
     assert_eq!(numbers(store.events_since(8, 10).unwrap()), [9, 10]);
     assert_eq!(numbers(store.events_since(u64::MAX, 10).unwrap()), [0; 0]);
 }
+
+#[test]
+fn a_page_in_which_much_was_said_has_fewer_events_and_the_rest_follows() {
+    const SAID: usize = 100_000;
+    let (_folder, store) = store();
+    for pid in 1..=9 {
+        let version = "x".repeat(SAID);
+        done(&store, laneway_core::command::Command::RecordDaemonStarted { version, pid });
+    }
+    let mut pages = Vec::new();
+    let mut seen = 0;
+    while let Some(page) = Some(store.events_since(seen, 1_000).unwrap()).filter(|page| !page.is_empty()) {
+        seen = page.last().unwrap().seq;
+        pages.push(page.iter().map(|event| event.seq).collect::<Vec<_>>());
+    }
+    assert_eq!(pages.concat(), (1..=10).collect::<Vec<_>>());
+    assert!(pages.iter().all(|page| page.len() <= 4), "{pages:?}");
+}

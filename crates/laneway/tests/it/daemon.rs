@@ -487,3 +487,34 @@ fn a_second_daemon_waits_until_the_first_has_ended() {
     assert_ne!(world.daemon_pid(), first);
     assert_eq!(numbers_of(&events(&world), "daemon.started"), 2);
 }
+
+/// The heaps of a process beside its first: each has a room of 64 MiB, of which the beginning can be written to.
+#[cfg(target_env = "gnu")]
+fn further_heaps(pid: u32) -> Vec<String> {
+    const ROOM: u64 = 64 << 20;
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let begins_a_room = |line: &&str| {
+        let (begin, rest) = line.split_once('-').unwrap();
+        let may_be_written = rest.split(' ').nth(1) == Some("rw-p");
+        may_be_written && u64::from_str_radix(begin, 16).unwrap().is_multiple_of(ROOM)
+    };
+    maps.lines().filter(begins_a_room).map(str::to_owned).collect()
+}
+
+#[cfg(target_env = "gnu")]
+#[test]
+fn all_its_threads_use_one_heap() {
+    let world = environment();
+    world.start("a", &["fake-agent", "wait"]);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..4 {
+                    world.lane(&["ls", "--json"]).ok();
+                    events(&world);
+                }
+            });
+        }
+    });
+    assert_eq!(further_heaps(world.daemon_pid()), Vec::<String>::new());
+}
