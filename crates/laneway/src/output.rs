@@ -2,7 +2,7 @@
 //! something. A daemon that is killed meanwhile changes nothing.
 //!
 //! * [`terminal`]: the lines of a terminal; [`pipes`]: the lines of a program on pipes
-//! * [`finished`]: which lines of a terminal are to be printed when
+//!   (which of them are whole is told by [`laneway_wire::finished`])
 
 pub(crate) mod pipes;
 pub(crate) mod terminal;
