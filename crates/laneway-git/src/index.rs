@@ -10,13 +10,15 @@ use std::path::{Path, PathBuf};
 use crate::admin::AdminFolder;
 use crate::repository::Repository;
 use crate::run::RunError;
-use crate::stamp::MOST_ENTRIES;
 
 /// What git prints of a file that it knows: where the index is listed with times, these lines follow each entry.
 const N_LINES_OF_TIMES: usize = 5;
 
 /// An index keeps the lower half of every number.
 const KEPT: u64 = 0xFFFF_FFFF;
+
+/// The mode of a symbolic link in an index.
+pub(crate) const LINK: u32 = 0o120_000;
 
 /// One entry of an index.
 pub(crate) struct IndexEntry {
@@ -37,7 +39,7 @@ impl IndexEntry {
         Some(Self { mark, mode, id, path: OsStr::from_bytes(&path[1..]).into() })
     }
 
-    fn is_hidden_from_status(&self) -> bool {
+    pub(crate) fn is_hidden_from_status(&self) -> bool {
         self.mark.is_ascii_lowercase() || self.mark == b'S'
     }
 
@@ -86,13 +88,15 @@ impl Known {
             group: facts.gid().into(),
             size: facts.size() & KEPT,
         };
-        if *self == now {
-            Looks::Same
-        } else if self.to_the_second() == now.to_the_second() {
-            // No file has changed at the beginning of a second: it was written by a git that keeps no more of a time.
-            if self.changed.1 == 0 { Looks::SameAsFarAsIsKnown } else { Looks::SameToTheSecond }
-        } else {
+        if self.to_the_second() != now.to_the_second() {
             Looks::Otherwise
+        } else if self.changed.1 == 0 {
+            // No file has changed at the beginning of a second: git, or the filesystem, keeps no more of a time.
+            Looks::SameAsFarAsIsKnown
+        } else if *self == now {
+            Looks::Same
+        } else {
+            Looks::SameToTheSecond
         }
     }
 
@@ -116,7 +120,8 @@ pub(crate) enum Looks {
 pub(crate) struct Tracked {
     pub(crate) mode: u32,
     pub(crate) id: Vec<u8>,
-    pub(crate) known: Known,
+    /// `None` if git did not say it in a way that is understood.
+    pub(crate) known: Option<Known>,
 }
 
 /// What is in an index.
@@ -127,8 +132,10 @@ pub(crate) struct Index {
     pub(crate) submodules: Vec<IndexEntry>,
     /// Folders of a disposable name with tracked files in them: what is ignored there is not made again by a build.
     pub(crate) project_folders: HashSet<PathBuf>,
-    /// Every file of it, by its path, if each is an ordinary one of which it is known how it looked.
-    pub(crate) tracked: Option<HashMap<OsString, Tracked>>,
+    /// Its ordinary files, by their paths.
+    pub(crate) tracked: HashMap<OsString, Tracked>,
+    /// There is nothing else in it, and of each it is known how it looked.
+    pub(crate) is_plain: bool,
 }
 
 impl Repository {
@@ -146,7 +153,7 @@ impl Repository {
     fn index_with(&self, admin: &AdminFolder, tree: &Path, arguments: &[&str]) -> Result<Index, RunError> {
         let what = "git ls-files";
         let with_times = arguments.contains(&"--debug");
-        let mut index = Index { tracked: with_times.then(HashMap::new), ..Index::default() };
+        let mut index = Index { is_plain: true, ..Index::default() };
         let (mut waiting, mut odd) = (None, None);
         self.run_in(what, &admin.folder, tree)
             .reads()
@@ -180,15 +187,12 @@ impl Repository {
                 index.project_folders.insert(folder.to_owned());
             }
         }
-        let is_ordinary = entry.mark == b'H' && matches!(entry.mode, 0o100_644 | 0o100_755 | 0o120_000);
-        match (&mut index.tracked, known) {
-            (Some(tracked), Some(known)) if is_ordinary && tracked.len() < MOST_ENTRIES => {
-                let file = Tracked { mode: entry.mode, id: entry.id.clone(), known };
-                tracked.insert(entry.path.clone().into_os_string(), file);
-            }
-            (tracked, _) => *tracked = None,
-        }
-        if entry.is_submodule() {
+        let is_ordinary = entry.mark == b'H' && matches!(entry.mode, 0o100_644 | 0o100_755 | LINK);
+        index.is_plain &= is_ordinary && known.is_some();
+        if is_ordinary {
+            let file = Tracked { mode: entry.mode, id: entry.id, known };
+            index.tracked.insert(entry.path.into_os_string(), file);
+        } else if entry.is_submodule() {
             index.submodules.push(entry);
         } else if entry.is_hidden_from_status() {
             index.marked.push(entry);

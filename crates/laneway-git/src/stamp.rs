@@ -30,7 +30,7 @@ const LOCAL: [u32; 8] =
 const TICK: Duration = Duration::from_millis(20);
 
 /// Above this a walk is no longer sure to be quicker than git, which does not go into ignored folders.
-pub(crate) const MOST_ENTRIES: usize = 200_000;
+const MOST_ENTRIES: usize = 200_000;
 
 /// With fewer folders a walk is over before a thread has begun.
 const WORTH_SHARING: usize = 16;

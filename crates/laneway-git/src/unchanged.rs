@@ -21,14 +21,11 @@ use std::time::Duration;
 
 use crate::admin::AdminFolder;
 use crate::both::both;
-use crate::index::{Index, IndexEntry, Looks, Tracked};
+use crate::index::{Index, IndexEntry, LINK, Looks, Tracked};
 use crate::names::CommitId;
 use crate::repository::Repository;
 use crate::run::RunError;
 use crate::stamp::{Step, Walk, is_local};
-
-/// The mode of a symbolic link in an index.
-const LINK: u32 = 0o120_000;
 
 /// Of more files git is quicker in telling whether they have changed.
 const MOST_READ: usize = 2_000;
@@ -38,6 +35,9 @@ const PATHS_AT_ONCE: usize = 500;
 
 /// How many copies of an index this process has made: each has a name of its own.
 static N_SETTLED: AtomicU64 = AtomicU64::new(0);
+
+/// Every file is of a later time.
+const LONG_AGO: (i64, i64) = (i64::MIN, 0);
 
 /// More than a second.
 const LATER: Duration = Duration::from_secs(2);
@@ -55,7 +55,7 @@ pub(crate) struct ByTimes {
     pub(crate) unchanged: Option<Unchanged>,
     /// The index's file, if the seconds in it can be believed of all its files.
     pub(crate) believed: Option<IndexFile>,
-    /// Files that were written since git knew them, so that `git status` may not see it.
+    /// Files that may have been written since git knew them without a sign that `git status` sees.
     pub(crate) unclear: Vec<IndexEntry>,
 }
 
@@ -76,10 +76,9 @@ impl Drop for SettledIndex {
 struct Compared<'a> {
     /// All are there and no others, and each looks as git knew it.
     is_same: bool,
-    /// Of each the time tells whether git sees a change, but for the unclear ones.
-    is_certain: bool,
-    /// Of those the ones that were written when the index was.
+    /// Those that look as git knew them and were written when the index was.
     same_tick: Vec<(&'a OsString, &'a Tracked)>,
+    /// Of these the time does not tell whether git sees a change.
     unclear: Vec<IndexEntry>,
 }
 
@@ -118,10 +117,12 @@ impl IndexFile {
         self.is_the_same().then_some(copy)
     }
 
-    /// A file that has changed since it was written has a time of then or later.
-    fn written_at(&self) -> (i64, i64) {
+    /// A file of the tree that has changed since it was written has a time of then or later.
+    fn written_at_by_the_clock_of(&self, tree: &Path) -> (i64, i64) {
+        let is_one_clock = is_local(&self.path) && is_local(tree)
+            || tree.symlink_metadata().is_ok_and(|tree| tree.dev() == self.facts.dev());
         let [modified, changed] = times(&self.facts);
-        modified.min(changed)
+        if is_one_clock { modified.min(changed) } else { LONG_AGO }
     }
 }
 
@@ -146,10 +147,11 @@ impl Repository {
         head: Option<&CommitId>,
         carried: &HashSet<PathBuf>,
     ) -> Result<ByTimes, RunError> {
-        let file = IndexFile::look(admin).filter(|file| is_local(&file.path) && is_local(tree));
-        let (Some(file), Some(head)) = (file, head) else {
-            let index = self.index(admin, tree)?;
-            return Ok(ByTimes { index, unchanged: None, believed: None, unclear: Vec::new() });
+        let file = IndexFile::look(admin);
+        let written_at = file.as_ref().map_or(LONG_AGO, |file| file.written_at_by_the_clock_of(tree));
+        let (Some(file), Some(head)) = (file.filter(|file| is_local(&file.path) && is_local(tree)), head)
+        else {
+            return Ok(without_a_walk(self.index(admin, tree)?, tree, written_at));
         };
         let ((is_index_of_head, index), found) = both(
             || both(|| self.is_index_of(admin, head), || self.index(admin, tree)),
@@ -157,15 +159,17 @@ impl Repository {
         );
         let mut index = index?;
         let found = found.and_then(|found| self.walk_on(tree, found, &index.project_folders));
-        let (Some(tracked), Some(Found { mut walked, files })) = (index.tracked.take(), found) else {
-            return Ok(ByTimes { index, unchanged: None, believed: None, unclear: Vec::new() });
+        let Some(Found { mut walked, files }) = found else {
+            return Ok(without_a_walk(index, tree, written_at));
         };
-        let Compared { is_same, is_certain, same_tick, unclear } =
-            compare(&tracked, &files, carried, file.written_at());
-        if !walked.has_fractions || !self.are_as_listed(admin, tree, &same_tick) {
-            return Ok(ByTimes { index, unchanged: None, believed: None, unclear });
+        let tracked = std::mem::take(&mut index.tracked);
+        let Compared { is_same, same_tick, mut unclear } = compare(&tracked, &files, carried, written_at);
+        let is_told_by_times = walked.has_fractions && self.are_as_listed(admin, tree, &same_tick);
+        if !is_told_by_times {
+            unclear.extend(same_tick.iter().map(|(path, file)| file.entry(path)));
         }
-        let unchanged = if is_same && is_index_of_head.is_ok_and(|is_head| is_head) {
+        let is_certain = is_told_by_times && index.is_plain;
+        let unchanged = if is_certain && is_same && is_index_of_head.is_ok_and(|is_head| is_head) {
             let not_walked = std::mem::take(&mut walked.later).into_iter().map(|later| later.folder);
             let disposable = self.ignored_of(admin, tree, not_walked.collect());
             disposable.map(|disposable| Unchanged { walked, disposable }).filter(|_| file.is_the_same())
@@ -264,14 +268,24 @@ impl Repository {
     }
 }
 
+/// What the times of the files of an index tell, if no walk tells what else there is.
+fn without_a_walk(mut index: Index, tree: &Path, written_at: (i64, i64)) -> ByTimes {
+    let tracked = std::mem::take(&mut index.tracked);
+    // One that is not there is told of by git.
+    let look = |path: &OsString| Some((path.clone(), tree.join(path).symlink_metadata().ok()?));
+    let files: Vec<_> = tracked.keys().filter_map(look).collect();
+    let Compared { same_tick, mut unclear, .. } = compare(&tracked, &files, &HashSet::new(), written_at);
+    unclear.extend(same_tick.iter().map(|(path, file)| file.entry(path)));
+    ByTimes { index, unchanged: None, believed: None, unclear }
+}
+
 fn compare<'a>(
     tracked: &'a HashMap<OsString, Tracked>,
     files: &'a [(OsString, Metadata)],
     carried: &HashSet<PathBuf>,
     written_at: (i64, i64),
 ) -> Compared<'a> {
-    let mut compared =
-        Compared { is_same: true, is_certain: true, same_tick: Vec::new(), unclear: Vec::new() };
+    let mut compared = Compared { is_same: true, same_tick: Vec::new(), unclear: Vec::new() };
     let mut n_tracked = 0;
     for (path, facts) in files {
         let Some(file) = tracked.get(path) else {
@@ -279,22 +293,18 @@ fn compare<'a>(
             continue;
         };
         n_tracked += 1;
-        match file.known.beside(facts) {
-            Looks::Same if file.is_kind_of(facts) => {
+        match file.known.map_or(Looks::SameAsFarAsIsKnown, |known| known.beside(facts)) {
+            Looks::Same => {
+                compared.is_same &= file.is_kind_of(facts);
                 if times(facts).iter().any(|time| *time >= written_at) {
                     compared.same_tick.push((path, file));
                 }
             }
-            // What a link leads to is not compared.
-            Looks::SameToTheSecond if file.mode != LINK => {
-                compared.is_same = false;
-                let (mode, id) = (file.mode, file.id.clone());
-                compared.unclear.push(IndexEntry { mark: b'H', mode, id, path: path.into() });
-            }
             Looks::SameToTheSecond | Looks::SameAsFarAsIsKnown => {
-                (compared.is_same, compared.is_certain) = (false, false);
+                compared.is_same = false;
+                compared.unclear.push(file.entry(path));
             }
-            Looks::Same | Looks::Otherwise => compared.is_same = false,
+            Looks::Otherwise => compared.is_same = false,
         }
     }
     compared.is_same &= n_tracked == tracked.len();
@@ -302,6 +312,10 @@ fn compare<'a>(
 }
 
 impl Tracked {
+    fn entry(&self, path: &OsString) -> IndexEntry {
+        IndexEntry { mark: b'H', mode: self.mode, id: self.id.clone(), path: path.into() }
+    }
+
     fn is_kind_of(&self, facts: &Metadata) -> bool {
         if facts.is_symlink() {
             return self.mode == LINK;

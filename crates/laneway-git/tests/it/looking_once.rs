@@ -152,6 +152,12 @@ fn what_is_written_in_the_same_tick_as_the_index_is_found() {
 #[test]
 fn a_change_within_the_second_in_which_git_knew_the_file_is_found() {
     let lane = Lane::new();
+    change_unseen(&lane);
+    assert_eq!(lane.look().0.changed.count, 1);
+}
+
+/// Changes `b` so that git does not see it.
+fn change_unseen(lane: &Lane) {
     let file = lane.record.path.join("b");
     let is_missed = || {
         // As archives are unpacked: with an old time.
@@ -166,7 +172,84 @@ fn a_change_within_the_second_in_which_git_knew_the_file_is_found() {
     while !is_missed() {
         assert!(std::time::Instant::now() < until, "git sees it in every second");
     }
-    assert_eq!(lane.look().0.changed.count, 1);
+}
+
+#[test]
+fn one_entry_that_is_not_ordinary_hides_no_change_of_another_file() {
+    type Change = fn(&Lane);
+    let odd: [(&str, Change); 5] = [
+        ("skip-worktree", |lane| drop(lane.git(&["update-index", "--skip-worktree", "folder/c"]))),
+        ("assume-unchanged", |lane| drop(lane.git(&["update-index", "--assume-unchanged", "folder/c"]))),
+        ("sparse", |lane| drop(lane.git(&["sparse-checkout", "set", "--no-cone", "/*", "!/folder/"]))),
+        ("a submodule that was not brought", |lane| {
+            let head = lane.git(&["rev-parse", "HEAD"]);
+            lane.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{head},sub")]);
+            lane.git(&["commit", "--quiet", "--message", "a submodule"]);
+            std::fs::create_dir(lane.record.path.join("sub")).unwrap();
+            lane.world.run(&lane.world.root(), &["branch", "holder", "lane/x"]);
+        }),
+        ("an index elsewhere, so that nothing is told by times", |lane| {
+            let index = PathBuf::from(lane.git(&["rev-parse", "--absolute-git-dir"])).join("index");
+            let elsewhere = lane.world.path("index");
+            std::fs::rename(&index, &elsewhere).unwrap();
+            std::os::unix::fs::symlink(elsewhere, index).unwrap();
+        }),
+    ];
+    for (what, make_odd) in odd {
+        let lane = Lane::new();
+        make_odd(&lane);
+        let (found, _) = lane.look();
+        assert!(found.is_clean(), "{what}: {found:?}");
+        change_unseen(&lane);
+        let (found, _) = lane.look();
+        assert_eq!(found.changed.count, 1, "{what}: {found:?}");
+        std::fs::write(lane.record.path.join("b"), "content\n").unwrap();
+        let (found, _) = lane.look();
+        assert!(found.is_clean(), "{what}: {found:?}");
+    }
+}
+
+#[test]
+fn a_link_that_leads_elsewhere_within_the_second_is_found_and_one_that_does_not_is_none() {
+    use std::os::unix::fs::{MetadataExt, symlink};
+    let lane = Lane::new();
+    let (link, other) = (lane.record.path.join("link"), lane.record.path.join("other-link"));
+    symlink("a", &link).unwrap();
+    symlink("b", &other).unwrap();
+    lane.git(&["add", "link", "other-link"]);
+    lane.git(&["commit", "--quiet", "--message", "links"]);
+    lane.world.run(&lane.world.root(), &["branch", "holder", "lane/x"]);
+    assert!(lane.look().0.is_clean());
+    let make = |leads_to: &str| {
+        let old = rustix::fs::Timespec { tv_sec: 1_000_000_000, tv_nsec: 0 };
+        let times = rustix::fs::Timestamps { last_access: old, last_modification: old };
+        // The other one is as it was, made again.
+        for (link, leads_to) in [(&link, leads_to), (&other, "b")] {
+            std::fs::remove_file(link).unwrap();
+            symlink(leads_to, link).unwrap();
+            let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+            rustix::fs::utimensat(rustix::fs::CWD, link, &times, flags).unwrap();
+        }
+    };
+    let is_missed = || {
+        make("a");
+        let inode = link.symlink_metadata().unwrap().ino();
+        lane.git(&["update-index", "--refresh", "-q"]);
+        make("b");
+        // Some filesystems give each file a number of its own: then git sees it.
+        let is_reused = link.symlink_metadata().unwrap().ino() == inode;
+        !is_reused || lane.git(&["status", "--porcelain"]).is_empty()
+    };
+    let until = std::time::Instant::now() + NOT_STUCK;
+    while !is_missed() {
+        assert!(std::time::Instant::now() < until, "git sees it in every second");
+    }
+    let (found, _) = lane.look();
+    let paths: Vec<_> = found.changed.first.iter().map(|file| file.path.to_str().unwrap()).collect();
+    assert_eq!(paths, ["link"], "{found:?}");
+    make("a");
+    let (found, _) = lane.look();
+    assert!(found.is_clean(), "{found:?}");
 }
 
 #[test]
