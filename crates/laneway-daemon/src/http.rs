@@ -43,6 +43,7 @@ use laneway_api::routes;
 use laneway_api::version::{VERSION, is_newer};
 use laneway_core::actor::{Actor, TokenName};
 use laneway_core::id::RunId;
+use laneway_core::launch::TerminalSpec;
 use laneway_core::os_text::OsText;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -308,6 +309,26 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    /// What touches the terminals of this machine, or its programs, is not done for a token.
+    pub(crate) fn must_be_here(&self, doing: &str) -> Result<(), Failure> {
+        if !self.over_tcp {
+            return Ok(());
+        }
+        let message = format!("{doing} is not done over TCP, whatever the token");
+        Err(Failure(
+            Problem::new(ErrorKind::Refused, "not_over_tcp", message)
+                .hint("do it with lane on the daemon's machine"),
+        ))
+    }
+
+    /// A token names no tmux to start a program in.
+    pub(crate) fn may_use(&self, terminal: &TerminalSpec) -> Result<(), Failure> {
+        match terminal {
+            TerminalSpec::Tmux { .. } => self.must_be_here("starting a program in tmux"),
+            TerminalSpec::Pty { .. } | TerminalSpec::Pipes => Ok(()),
+        }
+    }
+
     /// Some things only a person may say, not a program in a lane.
     pub(crate) fn must_be_a_person(&self, doing: &str) -> Result<(), Failure> {
         let asking = match self.request.actor {

@@ -52,6 +52,9 @@ const KEPT_THREADS: usize = 4;
 /// How long a thread for what may block stays without work: for ever. It costs no more than its stack.
 const KEEP_THREADS_FOR: Duration = Duration::from_hours(10 * 366 * 24);
 
+/// The program of this process, also where its file has been deleted.
+pub(crate) const RUNNING: &str = "/proc/self/exe";
+
 /// A log of this size, in bytes, is put aside at the next start.
 const MAX_LOG: u64 = 8 << 20;
 
@@ -350,7 +353,7 @@ fn remove_socket(home: &Home) {
     }
 }
 
-/// Executes `program` in place of this process; only returns if that fails.
+/// Executes `program` in place of this process, or the one that runs if that fails; only returns if both fail.
 #[expect(clippy::disallowed_methods, reason = "the one place where the daemon executes itself anew")]
 fn become_anew(home: &Home, program: &OsText, lock: &DaemonLock, listener: &StdListener) -> ServeError {
     let handed = match startup::hand_on(lock, listener) {
@@ -358,13 +361,19 @@ fn become_anew(home: &Home, program: &OsText, lock: &DaemonLock, listener: &StdL
         Err(source) => return ServeError::System { doing: "hand over its socket", source },
     };
     tracing::info!(program = %program, "executing itself anew");
-    let source = Process::new(program.as_path())
-        .args(laneway_wire::own::DAEMON_WORDS)
-        .arg("--handed")
-        .arg(format!("{},{}", handed.lock, handed.listener))
-        .env(crate::home::HOME_VARIABLE, home.root())
-        .current_dir("/")
-        .exec();
+    let execute = |program: &Path| {
+        Process::new(program)
+            .args(laneway_wire::own::DAEMON_WORDS)
+            .arg("--handed")
+            .arg(format!("{},{}", handed.lock, handed.listener))
+            .env(crate::home::HOME_VARIABLE, home.root())
+            .current_dir("/")
+            .exec()
+    };
+    let error = execute(program.as_path());
+    // Better the former daemon than none.
+    tracing::error!(program = %program, %error, "it cannot be executed: the program that ran goes on");
+    let source = execute(Path::new(RUNNING));
     remove_socket(home);
     ServeError::System { doing: "execute itself anew", source }
 }

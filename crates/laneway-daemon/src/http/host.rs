@@ -1,5 +1,11 @@
 //! Requests about the daemon itself, its events, and what a target means.
 
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
 use super::document::{TargetPath, TimesOut};
 use axum::body::Body;
 use axum::extract::State;
@@ -14,12 +20,15 @@ use laneway_api::view::{
     Comparison, DaemonProcess, DaemonStatus, EventView, Resolved, ResolvedTarget, WorkerView, Workspaces,
 };
 use laneway_core::event::Recorded;
+use laneway_core::os_text::OsText;
 use laneway_core::target::{Use, Wanted};
 use laneway_store::{WorkerRow, WorkersOf};
+use rustix::fs::{Access, access};
 
 use super::feed::{Feed, Next};
 use super::{All, Caller, Ending, Failure, Json, Line, Query, TargetText, detached};
-use crate::engine::Engine;
+use crate::engine::{Engine, blocking};
+use crate::life::RUNNING;
 use crate::targets::{Whole, whole};
 use crate::views::event_view;
 
@@ -81,6 +90,8 @@ pub(super) async fn stop(State(served): All) -> Json<DaemonProcess> {
 }
 
 /// Have the daemon execute itself anew, with this program. Workers go on.
+///
+/// Another program than the one that it was started from only a person may name, and nobody does it over TCP.
 #[utoipa::path(
     post,
     path = routes::DAEMON_RESTART,
@@ -91,18 +102,49 @@ pub(super) async fn stop(State(served): All) -> Json<DaemonProcess> {
 )]
 pub(super) async fn restart(
     State(served): All,
+    caller: Caller,
     Json(wanted): Json<Restart>,
 ) -> Result<Json<DaemonProcess>, Failure> {
-    let program = wanted.program.as_path();
-    if !program.is_absolute() || !program.is_file() {
-        return Err(Failure(
-            Problem::new(ErrorKind::Usage, "no_such_program", format!("{} is not a program", wanted.program))
-                .hint("give the whole path of lane"),
-        ));
+    caller.must_be_here("executing the daemon anew")?;
+    // Where its own program is, a newer one may be by now.
+    if own_program().is_none_or(|own| own != wanted.program.as_path()) {
+        caller.must_be_a_person("executing another program as the daemon")?;
     }
+    let program = wanted.program.clone();
+    detached(async move { blocking(move || refuse_what_is_no_program(&program)).await? }).await?;
     tracing::info!(program = %wanted.program, "asked to execute itself anew");
     served.ending.send_replace(Some(Ending::Restart(wanted.program)));
     Ok(Json(DaemonProcess { pid: std::process::id() }))
+}
+
+/// Refuses a file that cannot be executed on this machine: there would be no daemon afterwards.
+fn refuse_what_is_no_program(program: &OsText) -> Result<(), Problem> {
+    let path = program.as_path();
+    let may_be_executed = path.is_absolute()
+        && path.is_file()
+        && access(path, Access::EXEC_OK).is_ok()
+        && matches!((kind_of_program(path), kind_of_program(Path::new(RUNNING))), (Ok(its), Ok(own)) if its == own);
+    if may_be_executed {
+        return Ok(());
+    }
+    let message = format!("{program} is not a program that this machine can execute");
+    Err(Problem::new(ErrorKind::Usage, "no_such_program", message).hint("give the whole path of lane"))
+}
+
+/// The parts of the head of an ELF file that say what it is, for which class, byte order and machine.
+fn kind_of_program(path: &Path) -> io::Result<([u8; 6], [u8; 2])> {
+    let mut head = [0; 20];
+    File::open(path)?.read_exact(&mut head)?;
+    let [e0, e1, e2, e3, class, order, .., m0, m1] = head;
+    Ok(([e0, e1, e2, e3, class, order], [m0, m1]))
+}
+
+/// Where the program that runs as the daemon was started from.
+fn own_program() -> Option<PathBuf> {
+    let path = std::env::current_exe().ok()?.into_os_string().into_vec();
+    // It is so called once another file is in its place.
+    let replaced = path.strip_suffix(b" (deleted)").map(<[u8]>::to_vec);
+    Some(OsString::from_vec(replaced.unwrap_or(path)).into())
 }
 
 /// Compare what is recorded with what is there, and put right what needs no asking.

@@ -75,6 +75,9 @@ pub(super) async fn create(
     Query(how): Query<InSteps>,
     Json(wanted): Json<NewLane>,
 ) -> Result<Response, Failure> {
+    if let Some(launch) = &wanted.launch {
+        caller.may_use(&launch.terminal)?;
+    }
     in_steps(how.progress, StatusCode::CREATED, |tell| async move {
         let made = engine.new_lane(&caller.cwd, wanted, &tell, caller.request).await?;
         let lane = engine.lane_by_id(made.lane).await?;
@@ -281,6 +284,7 @@ pub(super) async fn run(
     TargetText(target): TargetText,
     Json(wanted): Json<RunWorker>,
 ) -> Result<(StatusCode, Json<WorkerStarted>), Failure> {
+    caller.may_use(&wanted.launch.terminal)?;
     let lane = engine.lane_target(&caller, &target).await?;
     let naming = match &wanted.name {
         Some(name) => WorkerNaming::Exactly(parse_name(name)?),
@@ -313,6 +317,7 @@ pub(super) async fn exec(
     TargetText(target): TargetText,
     Json(wanted): Json<RunTask>,
 ) -> Result<(StatusCode, Json<WorkerStarted>), Failure> {
+    caller.may_use(&wanted.launch.terminal)?;
     let lane = engine.lane_target(&caller, &target).await?;
     let started = detached(async move {
         let how = RunHow { owned: !wanted.detach, forced: false };

@@ -22,6 +22,7 @@ pub(super) async fn sync(
     caller: Caller,
     Json(place): Json<TmuxPlace>,
 ) -> Result<Json<Synced>, Failure> {
+    caller.must_be_here("using tmux")?;
     let synced = detached(async move { engine.sync_viewers(&caller.cwd, place).await });
     Ok(Json(synced.await?))
 }
@@ -42,6 +43,7 @@ pub(super) async fn spread(
     TargetText(target): TargetText,
     Json(place): Json<TmuxPlace>,
 ) -> Result<Json<Spread>, Failure> {
+    caller.must_be_here("using tmux")?;
     let lane = engine.lane_target(&caller, &target).await?;
     Ok(Json(detached(async move { engine.spread(lane, place).await }).await?))
 }

@@ -469,6 +469,59 @@ fn a_daemon_that_cannot_be_restarted_into_says_so_and_goes_on() {
     assert_eq!(world.daemon_pid(), daemon);
 }
 
+#[track_caller]
+fn restarted_with(world: &laneway_testkit::TestEnvironment, program: &Path) -> String {
+    let body = json!({ "program": program }).to_string();
+    let headers = format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
+    http(world, "POST /api/v1/daemon/restart", &[&headers, "\r\n", &body])
+}
+
+#[test]
+fn a_daemon_goes_on_where_the_program_that_it_is_to_become_cannot_be_executed() {
+    let world = environment();
+    world.start("a", &["fake-agent", "ready", "wait"]);
+    let (daemon, program) = (world.daemon_pid(), world.pid("a"));
+    let folder = world.root().join("other");
+    fs::create_dir(&folder).unwrap();
+    let other = folder.join("lane");
+    // No program at all, and what a shell would take for one.
+    for text in ["", "exit 0"] {
+        fs::write(&other, text).unwrap();
+        for mode in [0o600, 0o700] {
+            fs::set_permissions(&other, fs::Permissions::from_mode(mode)).unwrap();
+            let answer = restarted_with(&world, &other);
+            assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("no_such_program"), "{answer}");
+        }
+    }
+    // One that looks well, and whose interpreter is not there.
+    let mut lane = fs::read(env!("CARGO_BIN_EXE_lane")).unwrap();
+    let interpreter = b"/ld-";
+    let at = lane.windows(interpreter.len()).position(|bytes| bytes == interpreter).expect("it has one");
+    lane[at + 1] = b'!';
+    fs::write(&other, lane).unwrap();
+    let since = world.json(&["daemon", "status"])["last_seq"].as_u64().unwrap();
+    let answer = restarted_with(&world, &other);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    world.wait_for_event(since, "that it is back", |event| event["event"] == "daemon.started");
+    assert_eq!((world.daemon_pid(), world.pid("a")), (daemon, program));
+}
+
+#[test]
+fn only_a_person_names_another_program_for_the_daemon() {
+    let world = environment();
+    world.lane(&["new", "a"]).ok();
+    let daemon = world.daemon_pid();
+    let other = world.root().join("lane");
+    fs::copy(env!("CARGO_BIN_EXE_lane"), &other).unwrap();
+    let asked = ["exec", "a", "--", other.to_str().unwrap(), "--json", "daemon", "restart"];
+    let inside = world.lane(&asked).code(5);
+    assert_eq!(inside.json()["error"]["code"], "consent", "{inside}");
+    assert_eq!(numbers_of(&events(&world), "daemon.started"), 1);
+    // With the program that it was started from it is asked from anywhere.
+    world.lane(&["exec", "a", "--", "lane", "daemon", "restart"]).ok();
+    assert_eq!((numbers_of(&events(&world), "daemon.started"), world.daemon_pid()), (2, daemon));
+}
+
 #[test]
 fn a_second_daemon_waits_until_the_first_has_ended() {
     let world = environment();

@@ -312,6 +312,34 @@ fn what_is_a_persons_to_say_is_said_neither_with_a_token_nor_from_inside_a_lane(
 }
 
 #[test]
+fn a_token_neither_uses_tmux_nor_executes_the_daemon_anew() {
+    let world = environment();
+    let served = Served::by(&world);
+    world.lane(&["new", "a"]).ok();
+    let here = format!("{JSON}laneway-cwd: {}\r\n", world.repository.display());
+    let socket = world.root().join("tmux-of-a-token");
+    let launch = json!({"argv": ["true"], "environment": [], "umask": 18, "limits": [],
+        "terminal": {"kind": "tmux", "socket": socket, "session": null}});
+    for (path, body) in [
+        ("/api/v1/daemon/restart", json!({"program": env!("CARGO_BIN_EXE_lane")})),
+        ("/api/v1/daemon/restart", json!({"program": "/bin/true"})),
+        ("/api/v1/tmux/sync", json!({"socket": socket})),
+        ("/api/v1/tmux/spread/a", json!({"socket": socket})),
+        ("/api/v1/lanes", json!({"name": "b", "base": null, "branch": null, "launch": launch})),
+        ("/api/v1/lanes/a/workers", json!({"name": null, "launch": launch})),
+        ("/api/v1/lanes/a/tasks", json!({"launch": launch, "detach": true})),
+    ] {
+        let body = serde_json::to_vec(&body).unwrap();
+        let (status, said) = served.request(&format!("POST {path}"), &here, &body);
+        let error: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!((status, error["error"]["code"].as_str()), (409, Some("not_over_tcp")), "{path}: {said}");
+    }
+    assert!(!socket.exists());
+    assert_eq!(world.json(&["ls"])["lanes"].as_array().unwrap().len(), 1);
+    assert_eq!(served.request(STATUS, "", b"").0, 200);
+}
+
+#[test]
 fn clients_that_say_little_or_nonsense_over_tcp_are_cut_off_and_felt_by_nobody() {
     let world = environment();
     world.lane(&["new", "a"]).ok();
