@@ -248,11 +248,13 @@ impl Repository {
         let watch = Watch::begin();
         let carried = carry::unchanged(admin, tree).map_err(not_read)?;
         let by_times = self.look_by_times(admin, tree, head.as_ref(), &carried);
-        let ByTimes { index, unchanged, believed, mut unclear } = match by_times {
+        let ByTimes { index, unchanged, believed, mut unclear, mut nested } = match by_times {
             Ok(looked) => looked,
             Err(error) => {
                 found.not_looked_at = as_not_looked_at(error)?;
-                ByTimes { index: Index::default(), unchanged: None, believed: None, unclear: Vec::new() }
+                let index = Index::default();
+                let nested = self.repositories_inside(tree, &index);
+                ByTimes { index, unchanged: None, believed: None, unclear: Vec::new(), nested }
             }
         };
         if let Some(Unchanged { walked, disposable }) = unchanged {
@@ -272,15 +274,22 @@ impl Repository {
                     }
                     StatusEntry::Untracked(path) | StatusEntry::Ignored(path) if carried.contains(&path) => {}
                     StatusEntry::Untracked(path) => {
+                        nested.retain(|inside| !inside.starts_with(&path));
                         self.look_at_size(tree, &path, found);
                         found.untracked.push(path);
                     }
-                    StatusEntry::Ignored(path) => ignored.push(path),
+                    StatusEntry::Ignored(path) => {
+                        nested.retain(|inside| !inside.starts_with(&path));
+                        ignored.push(path);
+                    }
                 })
             },
         );
         if let Some(said) = status.or_else(as_not_looked_at)? {
             found.not_looked_at = Some(said);
+        }
+        for folder in nested {
+            found.untracked.push(folder.join(""));
         }
         let unclear = self.changed_of(admin, tree, &unclear);
         let hidden = hidden.and_then(|mut hidden| {

@@ -37,6 +37,7 @@ mod label;
 mod lock;
 mod merge;
 mod names;
+mod nested;
 mod pool;
 mod program;
 mod remove;

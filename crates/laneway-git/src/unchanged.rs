@@ -23,6 +23,7 @@ use crate::admin::AdminFolder;
 use crate::both::both;
 use crate::index::{Index, IndexEntry, LINK, Looks, Tracked};
 use crate::names::CommitId;
+use crate::nested::{is_repository, outside_of_submodules};
 use crate::repository::Repository;
 use crate::run::RunError;
 use crate::stamp::{Step, Walk, is_local};
@@ -57,6 +58,8 @@ pub(crate) struct ByTimes {
     pub(crate) believed: Option<IndexFile>,
     /// Files that may have been written since git knew them without a sign that `git status` sees.
     pub(crate) unclear: Vec<IndexEntry>,
+    /// Folders that are repositories.
+    pub(crate) nested: Vec<PathBuf>,
 }
 
 /// A copy of an index of which it was made sure that its files are what their times say: it is of a later second than
@@ -85,7 +88,15 @@ struct Compared<'a> {
 /// What a walk through a tree has found.
 struct Found {
     walked: Walk,
+    seen: Seen,
+}
+
+/// What it has come by.
+#[derive(Default)]
+struct Seen {
     files: Vec<(OsString, Metadata)>,
+    /// Folders that are repositories.
+    nested: Vec<PathBuf>,
 }
 
 /// The file of an index, and how it looked before it was read.
@@ -151,7 +162,7 @@ impl Repository {
         let written_at = file.as_ref().map_or(LONG_AGO, |file| file.written_at_by_the_clock_of(tree));
         let (Some(file), Some(head)) = (file.filter(|file| is_local(&file.path) && is_local(tree)), head)
         else {
-            return Ok(without_a_walk(self.index(admin, tree)?, tree, written_at));
+            return Ok(self.without_a_walk(self.index(admin, tree)?, tree, written_at));
         };
         let ((is_index_of_head, index), found) = both(
             || both(|| self.is_index_of(admin, head), || self.index(admin, tree)),
@@ -159,16 +170,17 @@ impl Repository {
         );
         let mut index = index?;
         let found = found.and_then(|found| self.walk_on(tree, found, &index.project_folders));
-        let Some(Found { mut walked, files }) = found else {
-            return Ok(without_a_walk(index, tree, written_at));
+        let Some(Found { mut walked, seen: Seen { files, nested } }) = found else {
+            return Ok(self.without_a_walk(index, tree, written_at));
         };
+        let nested = outside_of_submodules(nested, &index);
         let tracked = std::mem::take(&mut index.tracked);
         let Compared { is_same, same_tick, mut unclear } = compare(&tracked, &files, carried, written_at);
         let is_told_by_times = walked.has_fractions && self.are_as_listed(admin, tree, &same_tick);
         if !is_told_by_times {
             unclear.extend(same_tick.iter().map(|(path, file)| file.entry(path)));
         }
-        let is_certain = is_told_by_times && index.is_plain;
+        let is_certain = is_told_by_times && index.is_plain && nested.is_empty();
         let unchanged = if is_certain && is_same && is_index_of_head.is_ok_and(|is_head| is_head) {
             let not_walked = std::mem::take(&mut walked.later).into_iter().map(|later| later.folder);
             let disposable = self.ignored_of(admin, tree, not_walked.collect());
@@ -177,7 +189,19 @@ impl Repository {
             None
         };
         let believed = (is_certain && unclear.is_empty()).then_some(file);
-        Ok(ByTimes { index, unchanged, believed, unclear })
+        Ok(ByTimes { index, unchanged, believed, unclear, nested })
+    }
+
+    /// What the times of the files of an index tell, if no walk tells what else there is.
+    fn without_a_walk(&self, mut index: Index, tree: &Path, written_at: (i64, i64)) -> ByTimes {
+        let tracked = std::mem::take(&mut index.tracked);
+        // One that is not there is told of by git.
+        let look = |path: &OsString| Some((path.clone(), tree.join(path).symlink_metadata().ok()?));
+        let files: Vec<_> = tracked.keys().filter_map(look).collect();
+        let Compared { same_tick, mut unclear, .. } = compare(&tracked, &files, &HashSet::new(), written_at);
+        unclear.extend(same_tick.iter().map(|(path, file)| file.entry(path)));
+        let nested = self.repositories_inside(tree, &index);
+        ByTimes { index, unchanged: None, believed: None, unclear, nested }
     }
 
     /// Whether nothing is staged.
@@ -196,18 +220,18 @@ impl Repository {
 
     /// Folders that can be made again, by their names, are left for later.
     fn walk_for_unchanged(&self, admin: &AdminFolder, tree: &Path) -> Option<Found> {
-        let mut files = Vec::new();
+        let mut seen = Seen::default();
         let mut step =
-            |folder: &Path, entry: &DirEntry, facts: &Metadata| self.step(&mut files, folder, entry, facts);
+            |folder: &Path, entry: &DirEntry, facts: &Metadata| self.step(&mut seen, folder, entry, facts);
         let walked = Walk::through(self.common_dir(), admin, tree, &mut step).ok()?;
-        Some(Found { walked, files })
+        Some(Found { walked, seen })
     }
 
     /// Through those of them that the project has files in.
     fn walk_on(&self, tree: &Path, mut found: Found, of_project: &HashSet<PathBuf>) -> Option<Found> {
-        let Found { walked, files } = &mut found;
+        let Found { walked, seen } = &mut found;
         let mut step =
-            |folder: &Path, entry: &DirEntry, facts: &Metadata| self.step(files, folder, entry, facts);
+            |folder: &Path, entry: &DirEntry, facts: &Metadata| self.step(seen, folder, entry, facts);
         while let Some(at) = walked.later.iter().position(|later| of_project.contains(&later.folder)) {
             let later = walked.later.swap_remove(at);
             walked.go_on(tree, later, &mut step).ok()?;
@@ -215,15 +239,12 @@ impl Repository {
         Some(found)
     }
 
-    fn step(
-        &self,
-        files: &mut Vec<(OsString, Metadata)>,
-        folder: &Path,
-        entry: &DirEntry,
-        facts: &Metadata,
-    ) -> Step {
+    fn step(&self, seen: &mut Seen, folder: &Path, entry: &DirEntry, facts: &Metadata) -> Step {
+        if is_repository(folder, &entry.file_name()) {
+            seen.nested.push(folder.to_owned());
+        }
         if !facts.is_dir() {
-            files.push((folder.join(entry.file_name()).into_os_string(), facts.clone()));
+            seen.files.push((folder.join(entry.file_name()).into_os_string(), facts.clone()));
         } else if self.rules().is_name_of_disposable(&entry.file_name()) {
             return Step::Later;
         }
@@ -266,17 +287,6 @@ impl Repository {
         let is_all = finished.code() == Some(0) && said == asked;
         is_all.then(|| folders.into_iter().collect())
     }
-}
-
-/// What the times of the files of an index tell, if no walk tells what else there is.
-fn without_a_walk(mut index: Index, tree: &Path, written_at: (i64, i64)) -> ByTimes {
-    let tracked = std::mem::take(&mut index.tracked);
-    // One that is not there is told of by git.
-    let look = |path: &OsString| Some((path.clone(), tree.join(path).symlink_metadata().ok()?));
-    let files: Vec<_> = tracked.keys().filter_map(look).collect();
-    let Compared { same_tick, mut unclear, .. } = compare(&tracked, &files, &HashSet::new(), written_at);
-    unclear.extend(same_tick.iter().map(|(path, file)| file.entry(path)));
-    ByTimes { index, unchanged: None, believed: None, unclear }
 }
 
 fn compare<'a>(

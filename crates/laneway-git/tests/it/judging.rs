@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use laneway_git::{Findings, Operation, TreeRecord, TreeState};
+use laneway_git::{Findings, Operation, TreeRecord, TreeState, TreeToRescue};
 
 use crate::world::{World, to_judge};
 
@@ -95,6 +95,37 @@ fn nested_repositories_are_found_with_commits_and_without() {
     });
     assert_eq!(paths(&found.untracked), ["empty/", "plain/"]);
     assert_eq!(paths(&found.ignored), ["out/ignored"]);
+}
+
+#[test]
+fn a_nested_repository_in_a_folder_with_tracked_files_is_found_and_comes_back_from_a_rescue() {
+    // With an index elsewhere nothing is told by a walk for times.
+    for index_is_elsewhere in [false, true] {
+        let world = World::new();
+        std::fs::create_dir_all(world.root().join("src/deep")).unwrap();
+        world.commit(&world.root(), "src/deep/f", "x\n");
+        let record = lane(&world);
+        let (tree, src) = (&record.path, record.path.join("src"));
+        if index_is_elsewhere {
+            let index = PathBuf::from(world.run(tree, &["rev-parse", "--absolute-git-dir"])).join("index");
+            std::fs::rename(&index, world.path("index")).unwrap();
+            std::os::unix::fs::symlink(world.path("index"), index).unwrap();
+        }
+        assert!(world.judge(&record).is_clean());
+        world.init(&src);
+        let commit = world.commit(&src, "y", "precious\n");
+        world.run(&src, &["rm", "--quiet", "y"]);
+        assert_eq!(world.run(tree, &["status", "--porcelain", "--ignored"]), "", "git says nothing of it");
+        let found = world.judge(&record);
+        assert_eq!(paths(&found.untracked), ["src/"], "{found:?}");
+        let (path, recorded_branch) = (tree.as_path(), record.branch.as_str());
+        let asked = TreeToRescue { path, recorded_branch, delete_branch: true, id: "id" };
+        let rescued = world.repository().rescue(&asked).unwrap();
+        assert!(!tree.exists() && !rescued.only_in_trash.is_empty(), "{rescued:?}");
+        let there = rescued.trashed.unwrap().tree().join("src");
+        assert_eq!(world.run(&there, &["cat-file", "blob", &format!("{commit}:y")]), "precious");
+        assert!(world.run(&there, &["ls-files", "--others"]).contains("deep/f"));
+    }
 }
 
 #[test]
