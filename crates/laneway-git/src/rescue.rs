@@ -322,25 +322,35 @@ pub(crate) fn keep_place(path: &Path, id: &str) -> std::io::Result<Trashed> {
 fn copy_admin(admin: &Path, copy: &Path) -> std::io::Result<()> {
     let half = copy.with_extension("half");
     present(std::fs::remove_dir_all(&half))?;
-    let is_lock = |name: &str| Path::new(name).extension() == Some(OsStr::new("lock"));
-    copy_folder(admin, &half, &|name| name == MODULES || is_lock(name))?;
+    // Locks come and go while a person's git does housekeeping, also those of reflogs in `logs`.
+    let is_lock = |path: &Path| path.extension() == Some(OsStr::new("lock"));
+    copy_folder(admin, &half, &|path| path == Path::new(MODULES) || is_lock(path))?;
     present(std::fs::remove_dir_all(copy))?;
     std::fs::rename(&half, copy)
 }
 
 /// Copies a folder with the times of its files: git compares its index's with those of the tree's. `leave_out` is
-/// asked about the names directly in it.
-pub(crate) fn copy_folder(from: &Path, to: &Path, leave_out: &dyn Fn(&str) -> bool) -> std::io::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
+/// asked about every path below it, relative to it.
+pub(crate) fn copy_folder(from: &Path, to: &Path, leave_out: &dyn Fn(&Path) -> bool) -> std::io::Result<()> {
+    copy_below(from, Path::new(""), to, leave_out)
+}
+
+fn copy_below(
+    from: &Path,
+    below: &Path,
+    to: &Path,
+    leave_out: &dyn Fn(&Path) -> bool,
+) -> std::io::Result<()> {
+    std::fs::create_dir_all(to.join(below))?;
+    for entry in std::fs::read_dir(from.join(below))? {
         let entry = entry?;
-        let (name, kind) = (entry.file_name(), entry.file_type()?);
-        if name.to_str().is_some_and(leave_out) {
+        let (path, kind) = (below.join(entry.file_name()), entry.file_type()?);
+        if leave_out(&path) {
             continue;
         }
-        let target = to.join(&name);
+        let target = to.join(&path);
         if kind.is_dir() {
-            copy_folder(&entry.path(), &target, &|_| false)?;
+            copy_below(from, &path, to, leave_out)?;
         } else if kind.is_symlink() {
             present(std::fs::remove_file(&target))?;
             std::os::unix::fs::symlink(std::fs::read_link(entry.path())?, target)?;

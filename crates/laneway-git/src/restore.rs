@@ -276,7 +276,7 @@ impl Repository {
             std::fs::write(&path, content.as_bytes()).map_err(at(&path))
         };
         write("locked", OsStr::new(&lock_reason(&record.lane, &record.id)))?;
-        let left_out = |name: &str| matches!(name, MODULES | "locked" | "gitdir");
+        let left_out = |path: &Path| matches!(path.to_str(), Some(MODULES | "locked" | "gitdir"));
         copy_folder(copy, &folder, &left_out).map_err(at(&folder))?;
         let mut line = record.path.join(".git").into_os_string();
         line.push("\n");

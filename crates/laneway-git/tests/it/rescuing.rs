@@ -148,6 +148,21 @@ fn a_lane_full_of_work_comes_back_byte_for_byte() {
 }
 
 #[test]
+fn the_lock_that_another_git_has_on_a_reflog_is_not_kept() {
+    let world = World::new();
+    let record = full_of_work(&world);
+    let lock = |tree: &Path| {
+        let folder = world.run(tree, &["rev-parse", "--absolute-git-dir"]);
+        PathBuf::from(folder.trim()).join("logs/HEAD.lock")
+    };
+    std::fs::write(lock(&record.path), "").unwrap();
+    rescue(&world, &record);
+    let (back, _) = restore(&world, &record, "x");
+    assert!(!lock(&back.path).exists());
+    world.run(&back.path, &["commit", "--quiet", "--allow-empty", "-m", "goes on"]);
+}
+
+#[test]
 fn once_the_trash_is_gone_the_refs_bring_back_what_commits_can_hold() {
     let world = World::new();
     let record = full_of_work(&world);
