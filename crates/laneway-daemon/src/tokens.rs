@@ -10,7 +10,7 @@ mod links;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -109,6 +109,8 @@ pub(crate) struct Admitted {
     pub(crate) name: Name,
     /// Cancelled when it is revoked: what is still being told to that client ends.
     pub(crate) revoked: CancellationToken,
+    /// For a browser: until when it is let in, in microseconds since 1970 UTC.
+    browser_until: Option<i64>,
     /// Cancelled when the port that the client came by is listened at no more: it is let go of.
     pub(crate) let_go: CancellationToken,
 }
@@ -116,7 +118,7 @@ pub(crate) struct Admitted {
 /// Why a client is told no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Over {
-    /// Its token was revoked.
+    /// Its token was revoked, or a browser's days are over.
     Revoked,
     /// The port that it came by is listened at no more.
     LetGo,
@@ -125,11 +127,16 @@ pub(crate) enum Over {
 impl Admitted {
     /// Waits until the client is to be told no more.
     pub(crate) async fn over(&self) -> Over {
-        tokio::select! {
-            biased;
-            () = self.revoked.cancelled() => Over::Revoked,
-            () = self.let_go.cancelled() => Over::LetGo,
-        }
+        let told = async {
+            tokio::select! {
+                biased;
+                () = self.revoked.cancelled() => Over::Revoked,
+                () = self.let_go.cancelled() => Over::LetGo,
+            }
+        };
+        let Some(until) = self.browser_until else { return told.await };
+        let left = u64::try_from(until.saturating_sub(now().0)).unwrap_or(0);
+        tokio::time::timeout(Duration::from_micros(left), told).await.unwrap_or(Over::Revoked)
     }
 }
 
@@ -166,6 +173,7 @@ impl Tokens {
         found.filter(|token| !token.kept.is_over(now())).map(|token| Admitted {
             name: token.kept.name.clone(),
             revoked: token.revoked.clone(),
+            browser_until: token.kept.browser_until,
             let_go: let_go.clone(),
         })
     }
@@ -191,8 +199,15 @@ impl Tokens {
         }
         let tokens = self.clone();
         let until = now().0.saturating_add(SESSION_DAYS * 24 * 3_600 * 1_000_000);
-        let made = blocking(move || tokens.make_now(None, "browser", SESSION_PREFIX, Some(until))).await??;
-        Ok(Some(made.token))
+        let made = blocking(move || tokens.make_now(None, "browser", SESSION_PREFIX, Some(until))).await;
+        match made.and_then(|made| made) {
+            Ok(made) => Ok(Some(made.token)),
+            Err(problem) => {
+                // It was opened for nothing.
+                self.0.links.add(&secret, Instant::now());
+                Err(problem)
+            }
+        }
     }
 
     fn create_now(&self, name: Option<Name>) -> Result<TokenMade, Problem> {
@@ -208,7 +223,13 @@ impl Tokens {
     ) -> Result<TokenMade, Problem> {
         let mut known = self.lock();
         let tokens = known.these()?;
-        tokens.retain(|token| !token.kept.is_over(now()));
+        tokens.retain(|token| {
+            let is_over = token.kept.is_over(now());
+            if is_over {
+                token.revoked.cancel();
+            }
+            !is_over
+        });
         if tokens.len() >= MAX_TOKENS {
             let message = format!("there are {MAX_TOKENS} tokens already");
             return Err(Problem::new(ErrorKind::Refused, "too_many_tokens", message)
@@ -402,6 +423,35 @@ mod tests {
             assert_eq!(tokens.create_now(None).unwrap_err().code, "tokens_unreadable");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_browser_has_open_ends_with_its_days() {
+        let folder = tempfile::tempdir().unwrap();
+        let tokens = Tokens::open(folder.path().join("tokens"));
+        let until = |ms| Some(now().plus_millis(ms).0);
+        let made = tokens.make_now(None, "browser", SESSION_PREFIX, until(200)).unwrap();
+        let admitted = tokens.admit(Shown::Session(&made.token), &CancellationToken::new()).unwrap();
+        let over = tokio::time::timeout(Duration::from_secs(20), admitted.over()).await;
+        assert_eq!(over.expect("it ends"), Over::Revoked);
+        assert!(tokens.admit(Shown::Session(&made.token), &CancellationToken::new()).is_none());
+        // It is forgotten at the next one, and is told so.
+        let _ = tokens.create_now(None).unwrap();
+        assert!(admitted.revoked.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn a_link_is_not_used_up_where_nobody_can_be_let_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let tokens = Tokens::open(folder.path().join("tokens"));
+        for _ in 0..MAX_TOKENS {
+            let _ = tokens.create_now(None).unwrap();
+        }
+        let link = tokens.make_link().unwrap();
+        assert_eq!(tokens.open_link(link.secret.clone()).await.unwrap_err().code, "too_many_tokens");
+        tokens.revoke_now("token").unwrap();
+        assert!(tokens.open_link(link.secret.clone()).await.unwrap().is_some());
+        assert!(tokens.open_link(link.secret).await.unwrap().is_none());
     }
 
     #[tokio::test]

@@ -65,6 +65,8 @@ pub(crate) struct CloseAsked {
     pub(crate) by: Option<User>,
     /// The process that asks: it and those above it may stand in the worktree.
     pub(crate) caller: Option<u32>,
+    /// Only if nothing runs in it, or is to be started again.
+    pub(crate) if_quiet: bool,
 }
 
 /// What is known of a close from when it was asked for.
@@ -106,11 +108,36 @@ pub(super) struct Judged {
 
 impl Default for CloseAsked {
     fn default() -> Self {
-        Self { grace_ms: DEFAULT_GRACE_MS, terms: CloseTerms::default(), by: None, caller: None }
+        Self {
+            grace_ms: DEFAULT_GRACE_MS,
+            terms: CloseTerms::default(),
+            by: None,
+            caller: None,
+            if_quiet: false,
+        }
     }
 }
 
 impl Engine {
+    /// Refuses a lane in which something runs, or is to be started again.
+    async fn refuse_unless_quiet(&self, lane: LaneId) -> Result<(), Problem> {
+        let workers = self.read(move |store| store.workers(WorkersOf::Lane(lane))).await?;
+        let running: Vec<String> = workers
+            .into_iter()
+            .filter(|row| {
+                row.latest.as_ref().is_some_and(|run| run.state.is_live())
+                    || row.worker.supervision.next_try_at().is_some()
+            })
+            .map(|row| row.worker.name.map_or_else(|| "a task".to_owned(), |name| name.to_string()))
+            .collect();
+        if running.is_empty() {
+            return Ok(());
+        }
+        let verb = if running.len() == 1 { "runs" } else { "run" };
+        let message = format!("{} {verb} in it", running.join(", "));
+        Err(Problem::new(ErrorKind::Refused, "lane_in_use", message).hint("see what runs: lane ps"))
+    }
+
     /// Closes a lane, and waits until it is closed. Work that would be lost is a refusal.
     pub(crate) async fn close_lane(
         &self,
@@ -118,7 +145,7 @@ impl Engine {
         asked: CloseAsked,
         request: Request,
     ) -> Result<Close, Problem> {
-        let CloseAsked { grace_ms, terms, by, caller } = asked;
+        let CloseAsked { grace_ms, terms, by, caller, if_quiet } = asked;
         let lane = self.read(move |store| store.lane(id)).await?.ok_or_else(|| not_found("lane", &id))?;
         if lane.lifecycle == Lifecycle::Closed {
             return Ok(Close { was_closed: true, ..Close::default() });
@@ -135,6 +162,9 @@ impl Engine {
         let stashes = findings.as_ref().map_or(0, |findings| findings.stashes);
         let kept = findings.clone().filter(|findings| next_step(findings, terms) == CloseStep::Rescue);
         let close = Command::CloseLane { lane: id, findings, grace_ms, terms, by };
+        if if_quiet {
+            self.refuse_unless_quiet(id).await?;
+        }
         // Before it is decided: the second look may follow at once. Of two who close it each may stand in it.
         let told = {
             let mut closing = self.lock_asked_to_close();

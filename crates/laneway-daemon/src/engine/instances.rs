@@ -225,7 +225,7 @@ impl Engine {
     }
 
     /// Forgets an instance that does not run, with its state folder; says what became of its lane. Its lane is closed
-    /// if nothing would be lost.
+    /// if nothing would be lost and nothing else runs in it.
     pub(crate) async fn remove_instance(
         &self,
         instance: Instance,
@@ -247,10 +247,15 @@ impl Engine {
         let own = |lane: &laneway_core::lane::Lane| lane.lifecycle == Lifecycle::Open && !lane.is_adopted();
         let Some(lane) = lane.filter(own) else { return Ok(message) };
         let by = self.user_of(request.actor).await?;
-        Ok(match self.close_lane(id, CloseAsked { by, ..CloseAsked::default() }, request).await {
-            Ok(_) => message,
-            Err(problem) => format!("{message}; lane {} is kept: {}", lane.name, problem.message),
-        })
+        Ok(
+            match self
+                .close_lane(id, CloseAsked { by, if_quiet: true, ..CloseAsked::default() }, request)
+                .await
+            {
+                Ok(_) => message,
+                Err(problem) => format!("{message}; lane {} is kept: {}", lane.name, problem.message),
+            },
+        )
     }
 
     /// What was under way when the daemon ended goes on.

@@ -175,6 +175,7 @@ pub(super) async fn close(
             terms: terms_of(&wanted),
             by: engine.user_of(caller.request.actor).await?,
             caller: caller.pid,
+            if_quiet: false,
         };
         let closed = engine.close_lane(lane, asked, caller.request).await?;
         Ok(LaneClosed {

@@ -10,7 +10,6 @@ use crate::context::{Context, Outcome};
 const EXAMPLES: &str = "\
 EXAMPLES:
   lane web
-  xdg-open \"$(lane web)\"
   lane web --port 0           at any free port, if it does not listen yet
   lane token ls               the browsers that were let in, too
   lane token revoke browser   one of them no more

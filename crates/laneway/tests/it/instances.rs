@@ -381,6 +381,33 @@ fn a_program_that_is_configured_no_more_can_be_seen_stopped_and_removed() {
 }
 
 #[test]
+fn an_instance_is_removed_without_what_else_runs_in_its_lane() {
+    let world = environment();
+    configured(&world, "[programs.agent]\ncommand = [\"sleep\", \"5000\"]\n");
+    let started = |world: &TestEnvironment| {
+        let status = world.json(&["daemon", "status"])["last_seq"].as_u64().unwrap();
+        world.lane(&["program", "start", "agent", "docs"]).ok();
+        world.wait_for_event(status, "that it runs", |event| event["event"] == "run.started");
+        world.lane(&["program", "stop", "agent", "docs"]).ok();
+    };
+    started(&world);
+    world.lane(&["run", "agent.docs", "--name", "mine", "--", "sleep", "5000"]).ok();
+    let mine = world.pid("mine");
+    let removed = world.lane(&["program", "rm", "agent", "docs"]).ok();
+    assert!(removed.out().contains("lane agent.docs is kept: mine runs in it"), "{removed}");
+    assert_eq!(world.pid("mine"), mine);
+    assert!(process::is_alive(mine));
+    assert_eq!(lane(&world, "agent.docs")["status"], "running");
+    world.lane(&["stop", "mine"]).ok();
+    world.lane(&["close", "agent.docs"]).ok();
+    // With nothing else in it it goes along.
+    started(&world);
+    world.lane(&["program", "rm", "agent", "docs"]).ok();
+    assert_eq!(world.json(&["ls"])["lanes"], json!([]));
+    only_the_daemon_is_left(&world);
+}
+
+#[test]
 fn what_is_not_trusted_is_not_started_and_what_cannot_be_started_says_why() {
     let world = environment();
     fs::write(world.repository.join("laneway.toml"), "[programs.p]\ncommand = [\"/no/such/program\"]\n")
