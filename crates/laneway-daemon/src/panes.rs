@@ -183,26 +183,42 @@ impl Panes {
     pub(crate) fn remove_remains(&self, socket: &Path, run: RunId) -> Result<(), PaneError> {
         let tag = run.to_string();
         let waits = |pid| is_holder(pid) && run_of_holder(pid) == Some(run);
-        self.remove_tagged(socket, |seen| seen.tag == tag && seen.is_dead || !seen.is_dead && waits(seen.pid))
+        let is_left = |seen: &PaneSeen| seen.tag == tag && seen.is_dead || !seen.is_dead && waits(seen.pid);
+        match self.find(socket, is_left)? {
+            Some((pane, _)) => self.remove(&pane, &[]),
+            None => Ok(()),
+        }
     }
 
-    /// Removes what was never recorded and is known to be ours.
-    pub(crate) fn remove_tagged(
+    /// What has become of the pane that was added with this mark, which no other ever had. It may be recorded or not.
+    pub(crate) fn find_added(&self, socket: &Path, tag: &str) -> Result<Added, PaneError> {
+        let Some((pane, seen)) = self.find(socket, |seen| seen.tag == tag)? else {
+            return Ok(Added::Nowhere);
+        };
+        Ok(match (seen.is_as_made(), seen.is_dead) {
+            (true, false) => Added::AsMade(pane),
+            (true, true) => Added::Ended(pane),
+            (false, _) => Added::Changed(pane),
+        })
+    }
+
+    /// The first pane of which this holds, as it is now.
+    fn find(
         &self,
         socket: &Path,
-        is_ours: impl Fn(&PaneSeen) -> bool,
-    ) -> Result<(), PaneError> {
+        is_it: impl Fn(&PaneSeen) -> bool,
+    ) -> Result<Option<(PaneIdentity, PaneSeen)>, PaneError> {
         // Nobody is there who could have it.
         if !socket.exists() {
-            return Ok(());
+            return Ok(None);
         }
         let server = self.server(socket)?;
         let snapshot = match server.snapshot() {
-            Err(TmuxError::NoServer { .. }) => return Ok(()),
+            Err(TmuxError::NoServer { .. }) => return Ok(None),
             snapshot => snapshot?,
         };
-        let Some(seen) = snapshot.panes.iter().find(|seen| is_ours(seen)) else { return Ok(()) };
-        self.remove(&as_recorded(&snapshot.server, seen), &[])
+        let seen = snapshot.panes.into_iter().find(is_it);
+        Ok(seen.map(|seen| (as_recorded(&snapshot.server, &seen), seen)))
     }
 
     /// Gives a pane's window another name.
@@ -270,6 +286,19 @@ impl Panes {
 
 fn is_there(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// What has become of a pane that was added beside a worker.
+#[derive(Debug)]
+pub(crate) enum Added {
+    /// It was never made, or is closed.
+    Nowhere,
+    /// What was started in it is alive.
+    AsMade(PaneIdentity),
+    /// What was started in it has ended.
+    Ended(PaneIdentity),
+    /// Somebody has started something else in it.
+    Changed(PaneIdentity),
 }
 
 /// Where a pane is, as far as it can be known.

@@ -146,7 +146,7 @@ pub const POINTS: &[&str] = &[
     "start.restarts-planned",
     "start.trash-finished",
     "start.environments-forgotten",
-    "start.panes-removed",
+    "start.panes-looked-after",
     "start.reconciled",
     "start.listening",
 ];

@@ -19,11 +19,11 @@ pub(crate) const OUR_SESSION: &str = "@laneway-session";
 pub(crate) const FIELDS: &str = "\u{1e}#{session_id}\u{1f}#{window_id}\u{1f}#{pane_id}\u{1f}#{pane_pid}\u{1f}\
     #{pane_tty}\u{1f}#{pane_dead}\u{1f}#{pane_dead_status}\u{1f}#{pane_dead_signal}\u{1f}#{window_index}\u{1f}\
     #{pane_index}\u{1f}#{window_active}\u{1f}#{pane_active}\u{1f}#{pane_width}\u{1f}#{pane_height}\u{1f}\
-    #{session_windows}\u{1f}#{session_attached}\u{1f}#{pane_pipe}\u{1f}#{@laneway-tap}\u{1f}#{@laneway}\u{1f}#{@laneway-viewer}\u{1f}#{@laneway-session}\u{1f}\
+    #{session_windows}\u{1f}#{session_attached}\u{1f}#{pane_pipe}\u{1f}#{@laneway-tap}\u{1f}#{@laneway-made}\u{1f}#{@laneway}\u{1f}#{@laneway-viewer}\u{1f}#{@laneway-session}\u{1f}\
     #{pane_synchronized}\u{1f}\
     #{session_name}\u{1f}#{window_name}\u{1f}#{pane_title}";
 /// How many those are.
-const N_FIELDS: usize = 25;
+const N_FIELDS: usize = 26;
 
 /// A pane as it was at the moment of the look. One in a window that is linked into several sessions is there once for
 /// each of them.
@@ -71,6 +71,8 @@ pub struct PaneSeen {
     pub is_piped: bool,
     /// That was, or is, for [`crate::Server::tap`].
     pub is_tapped: bool,
+    /// The process that it was made with: the option `@laneway-made` of one that was added by [`crate::Server::split`].
+    pub first_pid: Option<u32>,
     /// Keys that are pressed in it go to all panes of its window.
     pub is_synchronized: bool,
     /// Whose it is: the option `@laneway`; empty if it is nobody's of ours.
@@ -160,13 +162,19 @@ impl Snapshot {
 }
 
 impl PaneSeen {
+    /// What was started in it when it was added by [`crate::Server::split`] is what was started in it last.
+    pub fn is_as_made(&self) -> bool {
+        self.first_pid == Some(self.pid)
+    }
+
     fn read(record: &str) -> Option<Self> {
         let record = record.strip_suffix('\n').unwrap_or(record);
         let fields: Vec<&str> = record.splitn(N_FIELDS, FIELD).collect();
         let fields: [&str; N_FIELDS] = fields.try_into().ok()?;
         let [session, window, pane, pid, tty, dead, dead_status, dead_signal, rest @ ..] = fields;
         let [window_index, pane_index, window_active, pane_active, columns, rows, rest @ ..] = rest;
-        let [session_windows, session_attached, piped, tapped, tag, viewer, ours, rest @ ..] = rest;
+        let [session_windows, session_attached, piped, tapped, first_pid, tag, viewer, ours, rest @ ..] =
+            rest;
         let [synchronized, session_name, window_name, title] = rest;
         Some(Self {
             session: session.parse().ok()?,
@@ -190,6 +198,7 @@ impl PaneSeen {
             rows: rows.parse().ok()?,
             is_piped: piped == "1",
             is_tapped: tapped == "1",
+            first_pid: first_pid.parse().ok(),
             is_synchronized: synchronized == "1",
             tag: tag.to_owned(),
             viewer: viewer.to_owned(),

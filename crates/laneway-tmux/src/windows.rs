@@ -338,6 +338,8 @@ fn join_pane(
     let line = line.then("set-option").args(["-w", "-t", window, "remain-on-exit"]);
     let line = line.arg(if side.is_some() { "on" } else { "off" });
     let line = line.then("set-option").args(["-p", "-t", pane]).args(mark.option());
+    // Whoever finds it without a record knows by this whether somebody has started something else in it.
+    let line = line.then("set-option").args(["-p", "-F", "-t", pane, "@laneway-made", "#{pane_pid}"]);
     let line = line.then("join-pane").args(["-d", "-s", pane, "-t", &other]);
     match side {
         Some(Side::Right) => line.arg("-h"),

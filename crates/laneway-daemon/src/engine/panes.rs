@@ -34,8 +34,8 @@ const HOLDER_LIMIT: Duration = Duration::from_secs(5);
 /// How long a server that breaks its connections off may take to end.
 const ENDING_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long who only lists waits for a server.
-const GLANCE_LIMIT: Duration = Duration::from_millis(500);
+/// How long who only lists, or starts, waits for a server.
+pub(super) const GLANCE_LIMIT: Duration = Duration::from_millis(500);
 
 /// Who asks.
 const CLIENT: &str = concat!("laneway-daemon ", env!("CARGO_PKG_VERSION"));

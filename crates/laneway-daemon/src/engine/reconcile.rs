@@ -92,8 +92,8 @@ impl Engine {
         self.forget_needless_environments().await;
         fault_point!("start.environments-forgotten");
         self.empty_scratch().await;
-        self.remove_unrecorded_panes().await;
-        fault_point!("start.panes-removed");
+        self.look_after_unrecorded_panes().await;
+        fault_point!("start.panes-looked-after");
         self.finish_stops().await;
         self.report(Command::RecordReconciled { looked_at: count(looked_at), done, reported }, request).await;
         Ok(())

@@ -86,6 +86,9 @@ impl Engine {
             PaneSide::Right => Side::Right,
             PaneSide::Below => Side::Below,
         };
+        // What no server answered, none was asked to make: there is nothing to note.
+        let (panes, looked_at) = (self.panes.clone(), pane.clone());
+        blocking(move || panes.place(&looked_at)).await?.map_err(IntoProblem::into_problem)?;
         let planned = self.plan_pane(id, pane.server.socket.clone(), request.correlation);
         let planned = planned.map_err(|error| {
             let message = format!("the pane cannot be noted in LANEWAY_HOME: {error}");

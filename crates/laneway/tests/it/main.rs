@@ -56,6 +56,7 @@ mod terminals;
 mod tmux_further;
 mod tmux_panes;
 mod tmux_server;
+mod tmux_splits;
 mod tmux_viewers;
 mod tmux_workers;
 mod versions;
